@@ -1,0 +1,208 @@
+package keys
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"tarn/keys/fault"
+	"tarn/keys/secret"
+)
+
+// KeyFileSchema is the schema member of keys.json.
+const KeyFileSchema = "tarn.keys/1"
+
+// KeyFile is keys.json: the keys of one project for work without a key holder.
+type KeyFile struct {
+	Test        bool // made for tests from a known seed: refused in production
+	Project     string
+	Domain      string
+	Scheme      string
+	TokenKey    secret.Key // K[domain, token_epoch], specification (g)
+	EncodingKey secret.Key // K_enc[project, encoding_epoch], specification (b)
+	ReleaseKey  secret.Key // K_x[project, encoding_epoch], specification (l)
+	RowKeys     map[string]secret.Key
+}
+
+// keyDocument is keys.json as it lies on disk. It lives only inside the
+// functions that read and write it.
+type keyDocument struct {
+	Schema      string            `json:"schema"`
+	Software    string            `json:"software,omitzero"`
+	Created     string            `json:"created,omitzero"`
+	Test        bool              `json:"test"`
+	Project     string            `json:"project"`
+	Domain      string            `json:"domain"`
+	Scheme      string            `json:"scheme"`
+	TokenKey    string            `json:"token_key"`
+	EncodingKey string            `json:"encoding_key"`
+	ReleaseKey  string            `json:"release_key"`
+	RowKeys     map[string]string `json:"row_keys"`
+}
+
+// GenerateKeyFile draws every key of a project from r (the operating system's
+// generator where r is nil), with a row key for each of its parties.
+func GenerateKeyFile(p *Project, r io.Reader) (*KeyFile, error) {
+	k := &KeyFile{Project: p.Name, Domain: p.Domain, Scheme: p.Scheme, RowKeys: map[string]secret.Key{}}
+	var err error
+	draw := func() (key secret.Key) {
+		if err == nil {
+			key, err = secret.Generate(r)
+		}
+		return key
+	}
+	k.TokenKey, k.EncodingKey, k.ReleaseKey = draw(), draw(), draw()
+	for _, name := range p.SourceDatasets() {
+		k.RowKeys[name] = draw()
+	}
+	return k, err
+}
+
+// ReadKeyFile reads keys.json. A file that anyone but its owner can read is
+// refused. Errors are of kind [fault.Usage] and hold no byte of a key.
+func ReadKeyFile(path string) (*KeyFile, error) {
+	doing := "reading the key file " + path
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "give a keys.json that this user can read with --key-file")
+	}
+	defer func() { _ = f.Close() }() // opened for reading
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, doing, err, "")
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Usage, doing, "it is not a regular file", "give a keys.json with --key-file")
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fault.New(fault.Usage, doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode),
+			"if nobody else can have read it, run: chmod 600 "+path+"; else make new keys")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "give a keys.json that this user can read with --key-file")
+	}
+	defer clear(b)
+	k, err := parseKeyFile(b)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "restore it from its backup; docs/formats.md describes keys.json")
+	}
+	return k, nil
+}
+
+func parseKeyFile(document []byte) (*KeyFile, error) {
+	var d keyDocument
+	if err := DecodeStrict(document, &d); err != nil {
+		return nil, err
+	}
+	if d.Schema != KeyFileSchema {
+		return nil, fmt.Errorf("member schema is not %q", KeyFileSchema)
+	}
+	if !ValidName(d.Project) || !ValidName(d.Domain) || d.Scheme != SchemeKeyedHash {
+		return nil, fmt.Errorf("members project, domain and scheme must name a project, a domain and %q", SchemeKeyedHash)
+	}
+	k := &KeyFile{Test: d.Test, Project: d.Project, Domain: d.Domain, Scheme: d.Scheme, RowKeys: map[string]secret.Key{}}
+	for _, m := range []struct {
+		name, hex string
+		key       *secret.Key
+	}{
+		{"token_key", d.TokenKey, &k.TokenKey}, {"encoding_key", d.EncodingKey, &k.EncodingKey}, {"release_key", d.ReleaseKey, &k.ReleaseKey},
+	} {
+		key, err := parseKey(m.hex)
+		if err != nil {
+			return nil, fmt.Errorf("member %s %w", m.name, err)
+		}
+		*m.key = key
+	}
+	for _, name := range sortedKeys(d.RowKeys) {
+		if !ValidSourceDataset(name) {
+			return nil, fmt.Errorf("a member of row_keys is not the name of a source data set")
+		}
+		key, err := parseKey(d.RowKeys[name])
+		if err != nil {
+			return nil, fmt.Errorf("member row_keys.%s %w", name, err)
+		}
+		k.RowKeys[name] = key
+	}
+	return k, nil
+}
+
+func parseKey(text string) (secret.Key, error) {
+	var b [secret.Size]byte
+	defer clear(b[:])
+	if len(text) != 2*secret.Size {
+		return secret.Key{}, fmt.Errorf("is not %d hexadecimal digits", 2*secret.Size)
+	}
+	if _, err := hex.Decode(b[:], []byte(text)); err != nil {
+		return secret.Key{}, fmt.Errorf("is not %d hexadecimal digits", 2*secret.Size)
+	}
+	if b == ([secret.Size]byte{}) {
+		return secret.Key{}, fmt.Errorf("is all zeros, which is no key")
+	}
+	return secret.New(b), nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Write writes keys.json with mode 0600, complete or not at all. An existing
+// file is replaced only if overwrite says so: keys that are lost cannot be
+// made again.
+func (k *KeyFile) Write(path, software, created string, overwrite bool) error {
+	doing := "writing the key file " + path
+	if _, err := os.Lstat(path); err == nil && !overwrite {
+		return fault.New(fault.Usage, doing, "it exists already, and keys that are overwritten cannot be made again",
+			"choose another path, or move the old file to its backup first")
+	}
+	d := keyDocument{
+		Schema: KeyFileSchema, Software: software, Created: created, Test: k.Test, Project: k.Project, Domain: k.Domain, Scheme: k.Scheme,
+		TokenKey: hexOf(k.TokenKey), EncodingKey: hexOf(k.EncodingKey), ReleaseKey: hexOf(k.ReleaseKey), RowKeys: map[string]string{},
+	}
+	for _, name := range sortedKeys(k.RowKeys) {
+		d.RowKeys[name] = hexOf(k.RowKeys[name])
+	}
+	b, err := Encode(d)
+	if err != nil {
+		return fault.New(fault.Internal, doing, "the document could not be made", "")
+	}
+	defer clear(b)
+	if err := renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask()); err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	return nil
+}
+
+func hexOf(k secret.Key) (text string) {
+	k.Use(func(b *[secret.Size]byte) { text = hex.EncodeToString(b[:]) })
+	return text
+}
+
+// CheckProject refuses, with kind [fault.Disagreement], keys of another
+// project, domain or scheme.
+func (k *KeyFile) CheckProject(p *Project) error {
+	for _, c := range []struct{ what, keys, project string }{
+		{"project", k.Project, p.Name}, {"domain", k.Domain, p.Domain}, {"scheme", k.Scheme, p.Scheme},
+	} {
+		if c.keys != c.project {
+			return fault.New(fault.Disagreement, "comparing the key file with the project file",
+				fmt.Sprintf("%s is %s in the keys and %s in the project", c.what, c.keys, c.project), "give the key file of this project")
+		}
+	}
+	return nil
+}
+
+// TokenDeriver returns K_tok of specification (g) for one epoch:
+// HMAC(K[domain, token_epoch], LP("tarn/nhs-token/v1", domain, u32(token_epoch))).
+func (k *KeyFile) TokenDeriver(tokenEpoch uint32) secret.Key {
+	return k.TokenKey.Derive(LP(Text("tarn/nhs-token/v1"), Text(k.Domain), U32(tokenEpoch)))
+}

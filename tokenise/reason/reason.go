@@ -1,0 +1,41 @@
+// Package reason names why a row or one of its fields was not used. The codes
+// are stable: pipelines, dashboards and the quarantine file rely on them.
+package reason
+
+// Code is a stable reason code; the empty Code means nothing is wrong.
+type Code string
+
+// Codes of single fields. They are warnings: the row goes on without the field.
+const (
+	NHSNumberLength     Code = "nhs_number_length"      // not ten digits
+	NHSNumberCheckDigit Code = "nhs_number_check_digit" // modulus 11 fails
+	NHSNumberRepeated   Code = "nhs_number_repeated"    // one digit ten times
+	NHSNumberTestRange  Code = "nhs_number_test_range"  // 999 000 0000 to 999 999 9999
+	NHSNumberCHI        Code = "nhs_number_chi"         // a Scottish CHI number: gets a token
+	NHSNumberHSCNI      Code = "nhs_number_hsc_ni"      // a Northern Irish H&C number: gets a token
+	DateOfBirthInvalid  Code = "date_of_birth_invalid"
+	DateOfBirthDefault  Code = "date_of_birth_default" // 1900-01-01 and its like
+	DateOfBirthFuture   Code = "date_of_birth_future"
+	PostcodeInvalid     Code = "postcode_invalid"
+	PostcodePseudo      Code = "postcode_pseudo" // ZZ99: no fixed abode, abroad
+	NameJunk            Code = "name_junk"       // "baby", "unknown", "test"
+	NameEmpty           Code = "name_empty"      // something was given and nothing is left of it
+	SexUnknown          Code = "sex_unknown"
+)
+
+// Codes of whole rows and of ids. The row is refused.
+const (
+	RowMalformed             Code = "row_malformed"        // not a row of this table
+	RowEncoding              Code = "row_encoding"         // not text in the file's character encoding
+	RowTooLong               Code = "row_too_long"         // longer than the limit
+	RowNothingLinkable       Code = "row_nothing_linkable" // neither a number nor demographics
+	UniqueIDDuplicate        Code = "unique_id_duplicate"  // not the first row with this id
+	UniqueIDEmpty            Code = "unique_id_empty"
+	UniqueIDLooksLikeNumbers Code = "unique_id_looks_like_nhs_number" // of a column, not a row: ends the run
+)
+
+// Problem is one reason at one place: a field, or the row where Field is empty.
+type Problem struct {
+	Field string // canonical field name
+	Code  Code
+}

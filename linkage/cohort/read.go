@@ -30,6 +30,9 @@ type Cohort struct {
 	// Rounded says that a tool stored tags as floating point: every tag holds
 	// only its 53 leading bits, see RoundTags.
 	Rounded bool
+	// RowsDigest is the digest of the unique_ids that are there, which is the
+	// manifest's unless rows were added or removed.
+	RowsDigest string
 	// Notes says what is unlike the file that the tokeniser wrote, for the
 	// report's warnings.
 	Notes []Note
@@ -353,7 +356,8 @@ func (c *Cohort) checkIDs() error {
 
 func (c *Cohort) compareWithManifest() {
 	m := c.Manifest
-	if rowsDigestOf(c.UniqueID) != m.RowsDigest {
+	c.RowsDigest = rowsDigestOf(c.UniqueID)
+	if c.RowsDigest != m.RowsDigest {
 		c.Notes = append(c.Notes, Note{"cohort_rows_changed",
 			fmt.Sprintf("%s: its rows are not those the tokeniser wrote (%d rows, %d in the manifest); links are found among the rows that are there", m.SourceDataset, c.Rows(), m.Rows)})
 	}

@@ -1,0 +1,98 @@
+// Package outdir gives a command an output folder that appears under its name
+// only when it is complete, and replaces an earlier output of the same command
+// in one step.
+package outdir
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"tarn/keys/fault"
+)
+
+// Folder is an output folder being filled.
+type Folder struct {
+	final, temporary string
+	committed        bool
+}
+
+// Begin makes a temporary folder beside final. ours tells whether an existing
+// folder at final is an earlier output of the same command, which Commit will
+// replace; any other folder that is not empty is refused with kind
+// [fault.Usage].
+func Begin(final string, ours func(folder string) bool) (*Folder, error) {
+	doing := "preparing the output folder " + final
+	entries, err := os.ReadDir(final)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, fault.Wrap(fault.Usage, doing, err, "name a folder with --out")
+	case len(entries) > 0 && !ours(final):
+		return nil, fault.New(fault.Usage, doing, "it holds something other than an earlier output of this command", "name a new or an empty folder with --out")
+	}
+	parent := filepath.Dir(filepath.Clean(final))
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	var suffix [6]byte
+	_, _ = rand.Read(suffix[:]) // never fails
+	f := &Folder{final: final, temporary: filepath.Join(parent, "."+filepath.Base(filepath.Clean(final))+".partial-"+hex.EncodeToString(suffix[:]))}
+	if err := os.Mkdir(f.temporary, 0o700); err != nil {
+		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	return f, nil
+}
+
+// Path returns the folder to write into.
+func (f *Folder) Path() string { return f.temporary }
+
+// Keep copies a file of the earlier output, if it is there, into the new one.
+func (f *Folder) Keep(name string) error {
+	b, err := os.ReadFile(filepath.Join(f.final, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	doing := "keeping " + filepath.Join(f.final, name)
+	if err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "")
+	}
+	to := filepath.Join(f.temporary, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "")
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "")
+	}
+	return nil
+}
+
+// Commit puts the folder under its name. An earlier output is exchanged for
+// the new one in one step, then removed.
+func (f *Folder) Commit() error {
+	doing := "putting the output under " + f.final
+	err := os.Rename(f.temporary, f.final)
+	if err == nil {
+		f.committed = true
+		return nil
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, f.temporary, unix.AT_FDCWD, f.final, unix.RENAME_EXCHANGE); err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "name a new folder with --out")
+	}
+	f.committed = true
+	if err := os.RemoveAll(f.temporary); err != nil {
+		return fault.Wrap(fault.Internal, "removing the earlier output", err, "remove "+f.temporary)
+	}
+	return nil
+}
+
+// Abort removes what was written. After Commit it does nothing.
+func (f *Folder) Abort() {
+	if !f.committed {
+		_ = os.RemoveAll(f.temporary) // the name under which it would be relied on is untouched
+	}
+}

@@ -1,0 +1,116 @@
+package result
+
+import (
+	"context"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"tarn/linkage/cohort/table"
+)
+
+// Member is one row of clusters.parquet: one input record, singletons too.
+type Member struct {
+	ClusterID     string // at the job's threshold
+	SourceDataset string
+	UniqueID      string
+	ClusterIDP90  string // at link_probability .90
+	ClusterIDP95  string
+	ClusterIDP99  string
+	ClusterSize   int32
+	Datasets      int32
+	NHSToken      string // text form, with --with-tokens only; empty is missing
+}
+
+// WriteClusters writes clusters.parquet; rows gives the members in order.
+func WriteClusters(path, runID, software string, withTokens bool, rows func(yield func(*Member) bool)) (table.File, error) {
+	columns := []arrow.Field{
+		table.String("cluster_id", false, false), table.String("source_dataset", false, true), table.String("unique_id", false, false),
+		table.String("cluster_id_p90", false, false), table.String("cluster_id_p95", false, false), table.String("cluster_id_p99", false, false),
+		table.Int32("cluster_size", false), table.Int32("n_datasets", false), table.String("run_id", false, true),
+	}
+	if withTokens {
+		columns = append(columns, table.String("nhs_token", true, false))
+	}
+	w, err := table.Create(path, arrow.NewSchema(columns, nil), software)
+	if err != nil {
+		return table.File{}, err
+	}
+	defer w.Abort()
+	for m := range rows {
+		b := w.Builder()
+		for i, text := range []string{m.ClusterID, m.SourceDataset, m.UniqueID, m.ClusterIDP90, m.ClusterIDP95, m.ClusterIDP99} {
+			b.Field(i).(*array.StringBuilder).Append(text)
+		}
+		b.Field(6).(*array.Int32Builder).Append(m.ClusterSize)
+		b.Field(7).(*array.Int32Builder).Append(m.Datasets)
+		b.Field(8).(*array.StringBuilder).Append(runID)
+		if withTokens {
+			if m.NHSToken == "" {
+				b.Field(9).AppendNull()
+			} else {
+				b.Field(9).(*array.StringBuilder).Append(m.NHSToken)
+			}
+		}
+		if err := w.EndRow(); err != nil {
+			return table.File{}, err
+		}
+	}
+	return w.Commit()
+}
+
+// ScanClusters calls f with each row of a clusters table: cluster_id,
+// source_dataset, unique_id, cluster_size and n_datasets are filled in. The
+// Member is reused from call to call.
+func ScanClusters(ctx context.Context, path string, f func(*Member) error) error {
+	r, err := table.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // opened for reading
+	columns := []string{"cluster_id", "source_dataset", "unique_id", "cluster_size", "n_datasets"}
+	return r.Scan(ctx, columns, func(batch arrow.RecordBatch) error {
+		var m Member
+		text := make([]func(int) (string, bool), 3)
+		for i := range text {
+			if text[i], err = table.Strings(batch.Column(i), columns[i]); err != nil {
+				return err
+			}
+		}
+		sizes, okSizes := batch.Column(3).(*array.Int32)
+		datasets, okDatasets := batch.Column(4).(*array.Int32)
+		for row := range int(batch.NumRows()) {
+			for i, to := range []*string{&m.ClusterID, &m.SourceDataset, &m.UniqueID} {
+				*to, _ = text[i](row)
+			}
+			if okSizes && okDatasets {
+				m.ClusterSize, m.Datasets = sizes.Value(row), datasets.Value(row)
+			}
+			if err := f(&m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// CrosswalkRow says to which cluster a record of one party belongs.
+type CrosswalkRow struct{ UniqueID, ClusterID string }
+
+// WriteCrosswalk writes one party's crosswalk file.
+func WriteCrosswalk(path, software string, rows []CrosswalkRow) (table.File, error) {
+	w, err := table.Create(path, arrow.NewSchema([]arrow.Field{
+		table.String("unique_id", false, false), table.String("cluster_id", false, false)}, nil), software)
+	if err != nil {
+		return table.File{}, err
+	}
+	defer w.Abort()
+	for _, row := range rows {
+		w.Builder().Field(0).(*array.StringBuilder).Append(row.UniqueID)
+		w.Builder().Field(1).(*array.StringBuilder).Append(row.ClusterID)
+		if err := w.EndRow(); err != nil {
+			return table.File{}, err
+		}
+	}
+	return w.Commit()
+}

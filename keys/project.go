@@ -139,13 +139,14 @@ func (p *Project) check() error {
 		}
 		seen[party.SourceDataset] = true
 	}
-	if _, err := p.expiry(); err != nil {
+	if _, err := p.End(); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (p *Project) expiry() (time.Time, error) {
+// End returns the moment at which the project expires.
+func (p *Project) End() (time.Time, error) {
 	if p.Expires == "" {
 		return time.Time{}, fmt.Errorf("member expires is missing: the last day on which the project may run")
 	}
@@ -162,7 +163,7 @@ func (p *Project) expiry() (time.Time, error) {
 // CheckCurrent refuses, with kind [fault.Policy], a project that has expired
 // at now.
 func (p *Project) CheckCurrent(now time.Time) error {
-	end, err := p.expiry()
+	end, err := p.End()
 	if err != nil {
 		return err
 	}

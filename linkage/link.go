@@ -47,7 +47,8 @@ type Options struct {
 	Threads      int
 
 	Software string
-	Clock    func() time.Time
+	Clock    func() time.Time                      // the time that documents carry
+	Wall     func() time.Time                      // the real time, for expiry and durations
 	Random   io.Reader                             // for a new state's key
 	Progress func(stage string, done, total int64) // may be nil
 }
@@ -55,6 +56,7 @@ type Options struct {
 // job is one run of Link.
 type job struct {
 	Options
+	created  string
 	started  time.Time
 	stages   []result.Stage
 	cohorts  []*cohort.Cohort
@@ -85,7 +87,7 @@ type stratum struct {
 
 // Link runs a job and returns its summary, which is also in the folder.
 func Link(ctx context.Context, o Options) (*result.Summary, error) {
-	j := &job{Options: o, started: o.Clock()}
+	j := &job{Options: o, created: created(o.Clock()), started: o.Wall()}
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -103,12 +105,12 @@ func (j *job) stage(ctx context.Context, name string, run func(context.Context) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	from := j.Clock()
+	from := j.Wall()
 	j.report(name, 0, 0)
 	if err := run(ctx); err != nil {
 		return err
 	}
-	j.stages = append(j.stages, result.Stage{Name: name, WallS: j.Clock().Sub(from).Seconds()})
+	j.stages = append(j.stages, result.Stage{Name: name, WallS: j.Wall().Sub(from).Seconds()})
 	return nil
 }
 
@@ -141,7 +143,7 @@ func (j *job) read(ctx context.Context) error {
 		return err
 	}
 	j.warnings = append(j.warnings, warnings...)
-	if err := checkExpiry(j.cohorts, j.Clock()); err != nil {
+	if err := checkExpiry(j.cohorts, j.Wall()); err != nil {
 		return err
 	}
 	comparison := j.cohorts[0].Manifest.Comparison
@@ -170,7 +172,7 @@ func (j *job) read(ctx context.Context) error {
 		return err
 	}
 	m := j.cohorts[0].Manifest
-	j.state, err = openState(j.State, m.Project, m.EncodingEpoch, j.Software, created(j.started), j.Random)
+	j.state, err = openState(j.State, m.Project, m.EncodingEpoch, j.Software, j.created, j.Random)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	summary.Resources = resources(j.started, j.Clock(), j.stages)
+	summary.Resources = resources(j.started, j.Wall(), j.stages)
 	return summary, result.WriteDocument(j.Out, result.SummaryFile, summary)
 }
 
@@ -265,7 +265,7 @@ func tokenText(c *cohort.Cohort, row int) string {
 }
 
 func (j *job) writeModel() ([]result.Output, error) {
-	document := modelDocument(j.model, j.strataNames(), j.cohorts[0].Manifest, j.Software, created(j.started))
+	document := modelDocument(j.model, j.strataNames(), j.cohorts[0].Manifest, j.Software, j.created)
 	return nil, result.WriteDocument(j.Out, result.ModelFile, document)
 }
 
@@ -279,7 +279,7 @@ func (j *job) strataNames() (names [][2]string) {
 func (j *job) summary() *result.Summary {
 	m := j.cohorts[0].Manifest
 	s := &result.Summary{
-		Schema: result.SummarySchema, Software: j.Software, Created: created(j.started), RunID: j.runID,
+		Schema: result.SummarySchema, Software: j.Software, Created: j.created, RunID: j.runID,
 		Project: m.Project, Profile: m.Profile, ProfileDigest: m.ProfileDigest, Method: "fs", Threshold: j.threshold,
 		Pairs: j.pairs(), Links: j.links(), Unlinkable: j.unlinkable(), Warnings: append([]result.Warning{}, j.warnings...),
 		Model:      result.Model{Converged: j.model.Converged, Iterations: j.model.Iterations, Probability: j.prevalence()},
@@ -413,7 +413,7 @@ func (j *job) unlinkable() (n int64) {
 
 // run gathers the counts behind the report's pictures.
 func (j *job) run() *result.Run {
-	r := &result.Run{Schema: result.RunSchema, Software: j.Software, Created: created(j.started), RunID: j.runID,
+	r := &result.Run{Schema: result.RunSchema, Software: j.Software, Created: j.created, RunID: j.runID,
 		Parameters: j.parameters(), Fields: j.scheme.Names(), Scores: j.scoreBins(), Blocks: j.blockBins(), Completeness: []result.FieldPresence{}}
 	for _, c := range j.cohorts {
 		add := func(field string, present []bool) {

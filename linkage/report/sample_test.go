@@ -62,7 +62,7 @@ func sample() (*result.Summary, *result.Run) {
 	for _, f := range []struct {
 		name  string
 		share float64
-	}{{"nhs_number", .9}, {"date_of_birth", .9997}, {"given_name", .998}, {"family_name", .999}, {"postcode", .972}, {"sex", .995}} {
+	}{{"nhs_number", .9}, {"blk_dob", .9997}, {"given_name", .998}, {"family_name", .999}, {"postcode", .972}, {"sex", .995}} {
 		for i, in := range s.Inputs {
 			run.Completeness = append(run.Completeness, result.FieldPresence{SourceDataset: in.SourceDataset, Field: f.name, Rows: in.Rows, Present: int64(float64(in.Rows) * (f.share - .004*float64(i)))})
 		}

@@ -132,9 +132,14 @@ func list(names []string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
+// fieldName writes the name of a field or block column as prose.
 func fieldName(field string) string {
-	if field == "nhs_number" {
+	field = strings.TrimPrefix(field, "blk_")
+	switch field {
+	case "nhs_number":
 		return "NHS number"
+	case "dob":
+		return "date of birth"
 	}
 	return strings.ReplaceAll(field, "_", " ")
 }

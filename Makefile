@@ -1,0 +1,93 @@
+# Tarn's build. GNU make 4.3 or later; `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+GO ?= go
+PYTHON ?= python3
+
+# One binary for each folder of cmd/ that holds Go files; cmd/internal is shared.
+BINARIES := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.go))))
+
+# A shallow clone has no tags and an archive no git: both give a development version.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X tarn/cmd/internal/boot.version=$(VERSION)
+
+# The linters' requirements are not the product's.
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+# Tests read these; TARN_TESTDATA (a folder of shared test data, optional) is
+# passed through from the environment as it is.
+export TARN_PYTHON := $(CURDIR)/build/venv/bin/python
+
+# Packages that start other programs, whose changes the test cache cannot see.
+UNCACHED := ./cmd/...
+TEST_TIMEOUT ?= 9m
+BENCH ?= .
+BENCH_SCALE ?= small
+export BENCH_SCALE
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## static binaries in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(BINARIES))
+
+.PHONY: demo
+demo: build ## everything end to end on synthetic people, under a minute; leaves build/demo
+	bin/tarn demo --out build/demo
+
+.PHONY: test
+test: lint unit ## all tests; installs what they need
+	@echo 'make test: every check and test passed'
+
+.PHONY: lint
+lint: fmt vet staticcheck vuln ## the checks that read the code
+
+.PHONY: fmt
+fmt: ## gofmt finds nothing to change
+	@echo gofmt
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './build/*' -not -path './.venv/*')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:" >&2; echo "$$unformatted" >&2; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck:
+	$(TOOL) staticcheck ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities; says so where the database is out of reach
+	@tools/vuln $(TOOL) govulncheck ./...
+
+.PHONY: unit
+unit: venv compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)')
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
+
+.PHONY: bench
+bench: ## the benchmarks (BENCH=pattern for some of them)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: venv
+venv: build/venv/.complete ## the Python that some tests compare with
+
+build/venv/.complete: testdata/python/requirements.txt tools/venv
+	tools/venv '$(PYTHON)' build/venv $<
+	@touch $@
+
+# The race detector needs a C compiler; the binaries do not.
+.PHONY: compiler
+compiler:
+	@tools/compiler
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build

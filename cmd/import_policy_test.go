@@ -1,0 +1,409 @@
+// Package cmd_test holds what concerns every binary at once: the import
+// policy, and the links of the documents.
+package cmd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "tarn"
+
+// vocabulary is what every side may speak of: names and digests, NHS numbers,
+// secrets, faults.
+var vocabulary = []string{"keys", "keys/fault", "keys/nhsnumber", "keys/secret"}
+
+// allowed is a statement of policy, not a description of the code: do not
+// change it to fix a build. A line gives a tree of packages and the packages
+// of this module it may import; "x/..." is x and all below it. The line of the
+// longest tree holds for a package, and every package needs one. Tests may
+// import more: they are in no binary.
+var allowed = map[string][]string{
+	// The vocabulary and its leaves know nothing of either side.
+	"keys":            {"keys/fault", "keys/nhsnumber", "keys/secret"},
+	"keys/fault":      {},
+	"keys/nhsnumber":  {},
+	"keys/secret":     {},
+	"keys/oprf":       vocabulary,
+	"keys/audit":      with(vocabulary, "keys/audit/..."),
+	"keys/reidentify": with(vocabulary, "keys/reidentify/..."),
+	"keys/api":        vocabulary,
+	"keys/client":     with(vocabulary, "keys/api", "keys/oprf"),
+	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/oprf", "keys/reidentify/..."),
+
+	// Linkage sees encodings only. Its cohort format is where it and tokenise
+	// meet, so that one is a leaf.
+	"linkage":        with(vocabulary, "linkage/..."),
+	"linkage/cohort": with(vocabulary, "linkage/cohort/..."),
+
+	// Tokenise sees people, and writes cohorts.
+	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
+	"tokenise/reason": {},
+
+	// One main for each party. Only the workbench and the benchmarks see
+	// several sides.
+	"cmd":           {},
+	"cmd/internal":  with(vocabulary, "cmd/internal/..."),
+	"cmd/tokeniser": with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/oprf"),
+	"cmd/linker":    with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
+	"cmd/keyholder": with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
+	"cmd/auditor":   with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),
+	"cmd/tarn":      with(vocabulary, "cmd/internal/...", "cmd/tarn/...", "bench/...", "keys/...", "linkage/...", "tokenise/..."),
+	"bench":         with(vocabulary, "bench/...", "keys/...", "linkage/...", "tokenise/..."),
+}
+
+// onlyIn names libraries that a single tree may import directly.
+var onlyIn = map[string]string{
+	"github.com/valyala/fasthttp":         "tokenise/httpapi", // its buffers are reused: the copying is in one place
+	"github.com/spf13/cobra":              "cmd",
+	"github.com/schollz/progressbar":      "cmd/internal/boot",
+	"github.com/prometheus/client_golang": "cmd/internal/boot/metrics",
+	"os/signal":                           "cmd/internal/boot",
+}
+
+// wall says what a binary may not contain anywhere in its graph, libraries
+// included, and why.
+type wall struct {
+	tree   string
+	why    string
+	except string // a tree below it that may be there; may be empty
+}
+
+const (
+	noPeople  = "this party never sees a person's record"
+	noDataset = "this party has no reader for a data set"
+	noKeys    = "this party holds no tokenising key and asks for none"
+)
+
+// mustNotLink is policy in the same way as allowed.
+var mustNotLink = map[string][]wall{
+	"cmd/linker": {
+		{tree: "tarn/tokenise", why: noPeople},
+		{tree: "tarn/keys/client", why: noKeys},
+		{tree: "tarn/keys/oprf", why: noKeys},
+		{tree: "tarn/keys/api", why: noKeys},
+		{tree: "tarn/keys/holder", why: noKeys},
+		{tree: "tarn/keys/reidentify", why: "the linker re-identifies nobody"},
+		{tree: "tarn/bench", why: "the workbench sees several sides"},
+	},
+	"cmd/tokeniser": {
+		{tree: "tarn/keys/holder", why: "the tokeniser never holds a domain's master key"},
+		{tree: "tarn/linkage", why: "the tokeniser knows the cohort format only", except: "tarn/linkage/cohort"},
+		{tree: "tarn/bench", why: "the workbench sees several sides"},
+	},
+	"cmd/keyholder": with(withoutData, wall{tree: "tarn/keys/client", why: "the key holder is nobody's client"}),
+	"cmd/auditor": with(withoutData,
+		wall{tree: "tarn/keys/holder", why: "the auditor verifies and holds nothing"},
+		wall{tree: "tarn/keys/client", why: noKeys},
+		wall{tree: "tarn/keys/oprf", why: noKeys}),
+}
+
+var withoutData = []wall{
+	{tree: "tarn/tokenise", why: noPeople},
+	{tree: "tarn/linkage", why: noDataset},
+	{tree: "tarn/bench", why: "the workbench sees several sides"},
+	{tree: "encoding/csv", why: noDataset},
+	{tree: "github.com/apache/arrow-go", why: noDataset},
+	{tree: "github.com/parquet-go/parquet-go", why: noDataset},
+	{tree: "github.com/duckdb/duckdb-go", why: noDataset},
+}
+
+// inNoBinary holds for every binary of a party.
+var inNoBinary = []wall{
+	{tree: "pgregory.net/rapid", why: "a library for tests"},
+	{tree: "github.com/rogpeppe/go-internal/testscript", why: "a library for tests"},
+}
+
+func with[T any](some []T, more ...T) []T { return append(slices.Clone(some), more...) }
+
+// imported is a package as `go list` describes it.
+type imported struct {
+	ImportPath string
+	Imports    []string
+	ImportMap  map[string]string // what a source's import path stands for
+}
+
+// graph is every package of the module and all they need, by import path.
+type graph map[string]imported
+
+// list asks the Go tool for the graph of the binaries as they are built, with
+// the files of planted (path in the module -> source) laid over the module's.
+func list(t *testing.T, planted map[string]string) graph {
+	t.Helper()
+	arguments := []string{"list", "-deps", "-json=ImportPath,Imports,ImportMap"}
+	if len(planted) > 0 {
+		arguments = append(arguments, "-overlay", overlay(t, planted))
+	}
+	command := exec.Command("go", append(arguments, "./...")...)
+	command.Dir = ".."
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	packages := graph{}
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p imported
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for i, path := range p.Imports {
+			if real, ok := p.ImportMap[path]; ok {
+				p.Imports[i] = real
+			}
+		}
+		packages[p.ImportPath] = p
+	}
+}
+
+// overlay writes the description of files that `go list` shall believe in.
+func overlay(t *testing.T, planted map[string]string) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	replace := map[string]string{}
+	for path, source := range planted {
+		file := filepath.Join(folder, strings.ReplaceAll(path, "/", "_"))
+		if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, path)] = file
+	}
+	document, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(name, document, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// under reports whether a package is a tree's root or below it.
+func under(path, tree string) bool { return path == tree || strings.HasPrefix(path, tree+"/") }
+
+// lineOf returns the tree whose policy line holds for a package.
+func lineOf(path string) (tree string, ok bool) {
+	for candidate := range allowed {
+		if under(path, candidate) && len(candidate) >= len(tree) {
+			tree, ok = candidate, true
+		}
+	}
+	return tree, ok
+}
+
+func permitted(path string, may []string) bool {
+	return slices.ContainsFunc(may, func(entry string) bool {
+		tree, whole := strings.CutSuffix(entry, "/...")
+		return path == tree || whole && under(path, tree)
+	})
+}
+
+// findings is what a check of a graph gave.
+type findings struct {
+	violations []string // sorted
+	imports    int      // imports between packages of the module that were judged
+	binaries   []string // binaries whose graph was judged
+}
+
+// check holds a graph to the policy.
+func check(packages graph) findings {
+	var found findings
+	report := func(format string, values ...any) {
+		found.violations = append(found.violations, fmt.Sprintf(format, values...))
+	}
+	for path, p := range packages {
+		from, ours := strings.CutPrefix(path, module+"/")
+		if !ours {
+			continue
+		}
+		tree, ok := lineOf(from)
+		if !ok {
+			report("%s: no policy line for this package", from)
+			continue
+		}
+		for _, path := range p.Imports {
+			if to, ours := strings.CutPrefix(path, module+"/"); ours {
+				found.imports++
+				if !permitted(to, allowed[tree]) {
+					report("%s imports %s: not in the policy of %q", from, to, tree)
+				}
+				continue
+			}
+			for library, home := range onlyIn {
+				if under(path, library) && !under(from, home) {
+					report("%s imports %s: only %q may", from, path, home)
+				}
+			}
+		}
+	}
+	for binary, walls := range mustNotLink {
+		root := module + "/" + binary
+		if _, exists := packages[root]; !exists {
+			continue
+		}
+		found.binaries = append(found.binaries, binary)
+		reached := reach(packages, root)
+		for _, w := range with(walls, inNoBinary...) {
+			if path := first(reached, w); path != "" {
+				report("%s links %s: %s (%s)", binary, path, w.why, chain(reached, root, path))
+			}
+		}
+	}
+	slices.Sort(found.violations)
+	slices.Sort(found.binaries)
+	return found
+}
+
+// reach returns every package in a binary's graph with the one that imports
+// it, nearest to the root.
+func reach(packages graph, root string) map[string]string {
+	importer := map[string]string{root: ""}
+	for queue := []string{root}; len(queue) > 0; queue = queue[1:] {
+		for _, path := range packages[queue[0]].Imports {
+			if _, seen := importer[path]; !seen {
+				importer[path] = queue[0]
+				queue = append(queue, path)
+			}
+		}
+	}
+	return importer
+}
+
+// first returns the first package by name that a wall forbids, or "".
+func first(reached map[string]string, w wall) (lowest string) {
+	for path := range reached {
+		if !under(path, w.tree) || w.except != "" && under(path, w.except) {
+			continue
+		}
+		if lowest == "" || path < lowest {
+			lowest = path
+		}
+	}
+	return lowest
+}
+
+// chain shows how a package got into a binary.
+func chain(reached map[string]string, root, path string) string {
+	steps := []string{path}
+	for path != root {
+		path = reached[path]
+		steps = append(steps, path)
+	}
+	slices.Reverse(steps)
+	return strings.Join(steps, " > ")
+}
+
+func TestImportPolicy(t *testing.T) {
+	found := check(list(t, nil))
+	for _, v := range found.violations {
+		t.Error(v)
+	}
+	if found.imports == 0 || len(found.binaries) == 0 {
+		t.Fatalf("checked %d imports and %d binaries: the policy test is blind", found.imports, len(found.binaries))
+	}
+	t.Logf("checked %d imports and the graphs of %v", found.imports, found.binaries)
+}
+
+// TestImportPolicyFindsPlantedViolations is the control of TestImportPolicy:
+// each planted file must be reported.
+func TestImportPolicyFindsPlantedViolations(t *testing.T) {
+	tests := []struct {
+		name, folder, pkg, imports string
+		want                       []string // parts of the reports
+	}{
+		{"linker sees people", "cmd/linker", "main", "tarn/tokenise/encode", []string{
+			`cmd/linker imports tokenise/encode: not in the policy of "cmd/linker"`,
+			"cmd/linker links tarn/tokenise/",
+		}},
+		{"linker sees people through its library", "linkage", "linkage", "tarn/tokenise/reason", []string{
+			`linkage imports tokenise/reason: not in the policy of "linkage"`,
+			"cmd/linker links tarn/tokenise/reason: this party never sees a person's record (tarn/cmd/linker > ",
+		}},
+		{"cohort format sees people", "linkage/cohort", "cohort", "tarn/tokenise/reason", []string{
+			`linkage/cohort imports tokenise/reason: not in the policy of "linkage/cohort"`,
+		}},
+		{"cohort format sees the linker", "linkage/cohort/table", "table", "tarn/linkage/leaf", []string{
+			`linkage/cohort/table imports linkage/leaf: not in the policy of "linkage/cohort"`,
+		}},
+		{"tokeniser links", "cmd/tokeniser", "main", "tarn/linkage/compare", []string{
+			`cmd/tokeniser imports linkage/compare: not in the policy`,
+			"cmd/tokeniser links tarn/linkage/",
+		}},
+		{"encoder links", "tokenise/encode", "encode", "tarn/linkage/compare", []string{
+			"tokenise/encode imports linkage/compare: not in the policy",
+		}},
+		{"vocabulary sees people", "keys", "keys", "tarn/tokenise/reason", []string{
+			`keys imports tokenise/reason: not in the policy of "keys"`,
+		}},
+		{"key holder reads data sets", "cmd/keyholder", "main", "encoding/csv", []string{
+			"cmd/keyholder links encoding/csv: this party has no reader for a data set",
+		}},
+		{"key holder reads Parquet", "cmd/keyholder", "main", "github.com/apache/arrow-go/v18/parquet", []string{
+			"cmd/keyholder links github.com/apache/arrow-go/v18/",
+		}},
+		{"auditor sees cohorts", "cmd/auditor", "main", "tarn/linkage/cohort", []string{
+			`cmd/auditor imports linkage/cohort: not in the policy of "cmd/auditor"`,
+			"cmd/auditor links tarn/linkage/cohort",
+		}},
+		{"boot sees people", "cmd/internal/boot", "boot", "tarn/tokenise/reason", []string{
+			`cmd/internal/boot imports tokenise/reason: not in the policy of "cmd/internal"`,
+		}},
+		{"library takes over signals", "linkage/block", "block", "os/signal", []string{
+			`linkage/block imports os/signal: only "cmd/internal/boot" may`,
+		}},
+		{"binary links a test library", "cmd/linker", "main", "pgregory.net/rapid", []string{
+			"cmd/linker links pgregory.net/rapid: a library for tests",
+		}},
+		{"package without a line", "stray", "stray", "fmt", []string{
+			"stray: no policy line for this package",
+		}},
+	}
+	// A binary and a leaf that are there in every run, whatever else changes.
+	steady := map[string]string{
+		"cmd/linker/steady.go":   "package main\n\nimport _ \"tarn/linkage\"\n",
+		"linkage/leaf/steady.go": "package leaf\n",
+	}
+	before := check(list(t, steady)).violations
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			files := maps.Clone(steady)
+			files[tt.folder+"/planted.go"] = fmt.Sprintf("package %s\n\nimport _ %q\n", tt.pkg, tt.imports)
+			after := check(list(t, files)).violations
+			for _, want := range tt.want {
+				if !slices.ContainsFunc(after, func(v string) bool { return strings.Contains(v, want) }) {
+					t.Errorf("not reported: %q; reported: %q", want, after)
+				}
+				if slices.ContainsFunc(before, func(v string) bool { return strings.Contains(v, want) }) {
+					t.Errorf("reported without the planted file: %q", want)
+				}
+			}
+		})
+	}
+}
+
+// TestCheckOfAnEmptyGraphIsBlind holds the guard of TestImportPolicy to what
+// it looks at: nothing listed is nothing judged.
+func TestCheckOfAnEmptyGraphIsBlind(t *testing.T) {
+	if found := check(graph{}); found.imports != 0 || len(found.binaries) != 0 {
+		t.Errorf("an empty graph counts as %+v", found)
+	}
+}

@@ -1,0 +1,98 @@
+package boot_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys/fault"
+)
+
+type base struct {
+	Production bool `toml:"production"`
+}
+
+type config struct {
+	base
+	Listen struct {
+		Address        string `toml:"address"`
+		MetricsAddress string `toml:"metrics_address"`
+	} `toml:"listen"`
+	Projects []struct {
+		File       string `toml:"file"`
+		BudgetRows int64  `toml:"budget_rows"`
+	} `toml:"project"`
+	Limits *struct {
+		Timeout time.Duration `toml:"timeout"`
+		Rows    int           `toml:"max_rows"`
+	} `toml:"limits"`
+	Labels  map[string]string `toml:"labels"`
+	Ignored string            `toml:"-"`
+}
+
+func load(t *testing.T, document string) (config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tarn.toml")
+	if err := os.WriteFile(path, []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var c config
+	c.Listen.Address = "127.0.0.1:8443"
+	err := boot.LoadTOML(path, &c)
+	return c, err
+}
+
+func TestLoadTOML(t *testing.T) {
+	c, err := load(t, `
+[listen]
+metrics_address = "127.0.0.1:9090"
+[[project]]
+file = "a.json"
+budget_rows = 12
+[[project]]
+file = "b.json"
+[limits]
+timeout = "10s"
+max_rows = 5
+[labels]
+any = "thing"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen.Address != "127.0.0.1:8443" || c.Listen.MetricsAddress != "127.0.0.1:9090" {
+		t.Errorf("listen is %+v: a default must stay and a given value be read", c.Listen)
+	}
+	if len(c.Projects) != 2 || c.Projects[0].BudgetRows != 12 || c.Limits.Timeout != 10*time.Second || c.Labels["any"] != "thing" {
+		t.Errorf("read %+v", c)
+	}
+}
+
+func TestLoadTOMLRefuses(t *testing.T) {
+	tests := []struct{ name, document, want string }{
+		{"misspelt key", "[listen]\nadress = \"x\"", "there is no key listen.adress (did you mean listen.address?)"},
+		{"misspelt table", "[limts]\ntimeout = \"1s\"", "there is no key limts (did you mean limits?)"},
+		{"misspelt key in a list", "[[project]]\nbudget_row = 1", "(did you mean project.budget_rows?)"},
+		{"key of another table", "timeout = \"1s\"", "(did you mean limits.timeout?)"},
+		{"nothing near", "[listen]\nzebra = 1", "there is no key listen.zebra; correct"},
+		{"ignored field", "Ignored = \"x\"", "there is no key Ignored"},
+		{"two at once", "zebra = 1\nyak = 2", "there is no key zebra; there is no key yak"},
+		{"wrong type", "\n[limits]\nmax_rows = \"many\"", "line 3"},
+		{"not TOML", "= 1", "line 1"},
+		{"twice", "production = true\nproduction = true", "line 2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := load(t, tt.document)
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "tarn.toml") {
+				t.Errorf("got %v, want a fault of usage that names the file and holds %q", err, tt.want)
+			}
+		})
+	}
+	if err := boot.LoadTOML(filepath.Join(t.TempDir(), "absent.toml"), &config{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("an absent file: %v", err)
+	}
+}

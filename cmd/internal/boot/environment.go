@@ -1,0 +1,75 @@
+package boot
+
+import (
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"tarn/keys/fault"
+)
+
+// Environment is everything a command takes from outside its arguments. A
+// command uses nothing else of the process, which makes it testable.
+type Environment struct {
+	Stdin  io.Reader
+	Stdout io.Writer // results only
+	Stderr io.Writer // messages
+
+	// Logger writes to Stderr, through the list of allowed keys (see
+	// NewLogger). Its level and format are set by --log-level and
+	// --log-format.
+	Logger *slog.Logger
+
+	// Clock gives the time that documents carry, in UTC. With
+	// SOURCE_DATE_EPOCH set (whole seconds since 1970, the convention of
+	// reproducible-builds.org) it stands still at that time, so that a run can
+	// be repeated byte for byte.
+	Clock func() time.Time
+
+	// Wall gives the real time, in UTC, whatever SOURCE_DATE_EPOCH says. What
+	// measures a duration or guards an expiry uses this one.
+	Wall func() time.Time
+
+	// Rand is the operating system's random source.
+	Rand io.Reader
+
+	logOptions *logOptions
+}
+
+func newEnvironment(stdin io.Reader, stdout, stderr io.Writer, lookup func(string) (string, bool)) (*Environment, error) {
+	clock, err := clockFrom(lookup)
+	if err != nil {
+		return nil, err
+	}
+	options := newLogOptions()
+	return &Environment{
+		Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		Logger:     slog.New(newSwitchHandler(stderr, options)),
+		Clock:      clock,
+		Wall:       wall,
+		Rand:       rand.Reader,
+		logOptions: options,
+	}, nil
+}
+
+func wall() time.Time { return time.Now().UTC() }
+
+// clockFrom returns the wall clock, or one that stands still at
+// SOURCE_DATE_EPOCH.
+func clockFrom(lookup func(string) (string, bool)) (func() time.Time, error) {
+	text, set := lookup("SOURCE_DATE_EPOCH")
+	if !set || text == "" {
+		return wall, nil
+	}
+	const last = 253402300799 // 9999-12-31T23:59:59Z: later years do not fit RFC 3339
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 || seconds > last {
+		return nil, fault.New(fault.Usage, "reading the environment",
+			"SOURCE_DATE_EPOCH is not a whole number of seconds since 1970",
+			"unset it, or set it to the output of: git log -1 --format=%ct")
+	}
+	fixed := time.Unix(seconds, 0).UTC()
+	return func() time.Time { return fixed }, nil
+}

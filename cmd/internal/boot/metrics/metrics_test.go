@@ -1,0 +1,65 @@
+package metrics_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tarn/cmd/internal/boot/metrics"
+	"tarn/keys/fault"
+)
+
+func get(t *testing.T, method, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
+func TestListener(t *testing.T) {
+	l, err := metrics.Listen("127.0.0.1:0", metrics.NewRegistry("tokeniser", "0.1.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := "http://" + l.Address().String()
+	status, body := get(t, http.MethodGet, base+"/metrics")
+	if status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{`tarn_build_info{binary="tokeniser",go_version="go`, `version="0.1.0"} 1`, "go_goroutines"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the answer lacks %q", want)
+		}
+	}
+	if status, _ := get(t, http.MethodGet, base+"/debug/pprof/"); status != http.StatusNotFound {
+		t.Errorf("another path answers %d, want 404", status)
+	}
+	if status, _ := get(t, http.MethodPost, base+"/metrics"); status != http.StatusMethodNotAllowed {
+		t.Errorf("POST answers %d, want 405", status)
+	}
+	if _, err := metrics.Listen(l.Address().String(), metrics.NewRegistry("tokeniser", "0.1.0")); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a second listener on the address: %v, want a fault of usage", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+	if _, err := http.Get(base + "/metrics"); err == nil {
+		t.Error("it still answers after Close")
+	}
+}

@@ -1,0 +1,239 @@
+package boot_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"tarn/cmd/internal/boot"
+)
+
+// TestMain lets the tests start this binary as if it were a product's: signals,
+// limits and terminals belong to a process.
+func TestMain(m *testing.M) {
+	behaviour := os.Getenv("BOOT_TEST_CHILD")
+	if behaviour == "" {
+		os.Exit(m.Run())
+	}
+	os.Exit(boot.Main(program(func(env *boot.Environment, c *cobra.Command) error { return child(behaviour, env, c.Context()) })))
+}
+
+func child(behaviour string, env *boot.Environment, ctx context.Context) error {
+	switch behaviour {
+	case "wait": // heeds its context
+		fmt.Fprintln(env.Stdout, "ready")
+		<-ctx.Done()
+		return fmt.Errorf("encoding: %w", ctx.Err())
+	case "finish": // completes in spite of the signal
+		fmt.Fprintln(env.Stdout, "ready")
+		<-ctx.Done()
+		return nil
+	case "deaf": // does not heed its context
+		fmt.Fprintln(env.Stdout, "ready")
+		<-ctx.Done()
+		fmt.Fprintln(env.Stdout, "cancelled")
+		select {}
+	case "state":
+		var core unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_CORE, &core); err != nil {
+			return err
+		}
+		dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(os.Getenv("BOOT_TEST_FILE"), nil, 0o666); err != nil {
+			return err
+		}
+		info, err := os.Stat(os.Getenv("BOOT_TEST_FILE"))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "core %d dumpable %d mode %o", core.Cur, dumpable, info.Mode())
+		return nil
+	case "progress":
+		p := env.Progress("encoding", "rows")
+		for i := range int64(4) {
+			time.Sleep(110 * time.Millisecond) // the bar draws at most ten times a second
+			p.Set(i*250, 1000)
+		}
+		p.Done()
+		return nil
+	}
+	return errors.New("no such behaviour")
+}
+
+type process struct {
+	*exec.Cmd
+	stdout *bufferedReader
+	stderr bytes.Buffer
+}
+
+type bufferedReader struct{ io.Reader }
+
+// line reads one line; the child writes one at a time.
+func (r *bufferedReader) line(t *testing.T) string {
+	t.Helper()
+	var text []byte
+	for one := make([]byte, 1); ; {
+		if _, err := io.ReadFull(r, one); err != nil {
+			t.Fatalf("reading from the child: %v", err)
+		}
+		if one[0] == '\n' {
+			return string(text)
+		}
+		text = append(text, one[0])
+	}
+}
+
+func start(t *testing.T, behaviour string, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	p := &process{Cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	p.Env = append(os.Environ(), "BOOT_TEST_CHILD="+behaviour)
+	p.Stderr = &p.stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = &bufferedReader{out}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *process) exit() int {
+	_ = p.Wait() // the exit code says it
+	return p.ProcessState.ExitCode()
+}
+
+func TestSignals(t *testing.T) {
+	tests := []struct {
+		command, behaviour string
+		signal             syscall.Signal
+		code               int
+		stderr             string
+	}{
+		{"work", "wait", syscall.SIGINT, 130, "error: stopped by SIGINT\n"},
+		{"work", "wait", syscall.SIGTERM, 143, "error: stopped by SIGTERM\n"},
+		{"resumable", "wait", syscall.SIGTERM, 143, "error: stopped by SIGTERM; run the same command with --resume to go on\n"},
+		{"work", "finish", syscall.SIGINT, 0, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.command+" "+tt.behaviour+" "+tt.signal.String(), func(t *testing.T) {
+			p := start(t, tt.behaviour, tt.command)
+			p.stdout.line(t)
+			p.signal(t, tt.signal)
+			if code := p.exit(); code != tt.code || p.stderr.String() != tt.stderr {
+				t.Errorf("exit %d with %q, want %d with %q", code, p.stderr.String(), tt.code, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p := start(t, "deaf", "work")
+	p.stdout.line(t)
+	p.signal(t, syscall.SIGTERM)
+	p.stdout.line(t) // the first has arrived
+	p.signal(t, syscall.SIGINT)
+	if code := p.exit(); code != 143 {
+		t.Errorf("exit %d, want that of the first signal, 143", code)
+	}
+}
+
+func TestHardening(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "new")
+	t.Setenv("BOOT_TEST_FILE", file)
+	p := start(t, "state", "work")
+	text, err := io.ReadAll(p.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := p.exit(); code != 0 || string(text) != "core 0 dumpable 0 mode 600" {
+		t.Errorf("exit %d, state %q, %s", code, text, p.stderr.String())
+	}
+}
+
+func TestMainReadsSourceDateEpoch(t *testing.T) {
+	t.Setenv("SOURCE_DATE_EPOCH", "soon")
+	p := start(t, "finish", "work")
+	if code := p.exit(); code != 2 || !strings.Contains(p.stderr.String(), "SOURCE_DATE_EPOCH") {
+		t.Errorf("exit %d, %q", code, p.stderr.String())
+	}
+}
+
+// TestProgressOnATerminal gives the child a pseudo-terminal as its standard
+// error; the silent case is TestProgressIsSilentWithoutATerminal.
+func TestProgressOnATerminal(t *testing.T) {
+	for _, kind := range []string{"xterm", "dumb"} {
+		t.Run(kind, func(t *testing.T) {
+			control, terminal := openTerminal(t)
+			cmd := exec.Command(os.Args[0], "work")
+			cmd.Env = append(os.Environ(), "BOOT_TEST_CHILD=progress", "TERM="+kind)
+			cmd.Stderr = terminal
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Close()
+			shown, _ := io.ReadAll(control) // ends with EIO once the last holder has closed
+			text := string(shown)
+			if kind == "dumb" {
+				if text != "" {
+					t.Errorf("a dumb terminal was written to: %q", text)
+				}
+				return
+			}
+			for _, want := range []string{"encoding", "25%", "250/1000", "rows/s", ":"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the terminal shows %q, which lacks %q", text, want)
+				}
+			}
+		})
+	}
+}
+
+func openTerminal(t *testing.T) (control, terminal *os.File) {
+	t.Helper()
+	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminal can be had here: %v", err)
+	}
+	t.Cleanup(func() { control.Close() })
+	if err := unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(int(control.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 120}); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminal can be had here: %v", err)
+	}
+	return control, terminal
+}

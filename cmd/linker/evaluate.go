@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/linkage/evaluate"
+)
+
+func evaluateCommand(env *boot.Environment) *cobra.Command {
+	var o evaluate.Options
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "evaluate",
+		Short: "Compare links with known truth",
+		Long: `Compare links with truth: a CSV of pairs (source_dataset_l, unique_id_l,
+source_dataset_r, unique_id_r) or of clusters (source_dataset, unique_id, cluster), on
+the minted unique_ids.`,
+		Example: "  linker evaluate --links run1/links.parquet --truth truth.csv",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Links == "" || o.Truth == "" {
+				return fault.New(fault.Usage, "linker evaluate", "--links or --truth is missing", "see: linker evaluate --help")
+			}
+			o.Software, o.Now = boot.Software(), env.Clock()
+			e, err := evaluate.Evaluate(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return evaluate.WriteText(env.Stdout, e)
+			}
+			for _, warning := range e.Warnings {
+				fmt.Fprintf(env.Stderr, "warning: %s\n", warning)
+			}
+			b, err := keys.Encode(e)
+			if err != nil {
+				return err
+			}
+			_, err = env.Stdout.Write(b)
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Links, "links", "", "DIR/links.parquet of a result")
+	c.Flags().StringVar(&o.Truth, "truth", "", "truth as CSV")
+	c.Flags().StringSliceVar(&o.Groups, "groups", nil, "group columns, CSV or Parquet, for recall by group")
+	c.Flags().StringSliceVar(&o.Cohorts, "cohorts", nil, "the cohorts that were linked, to count matches that blocking missed")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the evaluation as JSON")
+	return c
+}

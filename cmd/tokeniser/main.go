@@ -1,0 +1,30 @@
+// Command tokeniser runs inside the region that holds the data: it turns
+// tables of people into encoded cohorts. Identifiers are in its memory and
+// nowhere else.
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+)
+
+func main() { os.Exit(boot.Main(command)) }
+
+func command(env *boot.Environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tokeniser",
+		Short: "Turn tables of people into tokens and encodings that can be linked without being read",
+		Long: `tokeniser runs inside the region that already holds the data. It reads a table of
+people (CSV or Parquet), makes a token of each NHS number and Bloom-filter
+encodings of the demographics, and writes an encoded cohort that a linker can
+link. Identifiers never reach a disk, a log or an error message.`,
+		Example: `  tokeniser keys new --project project.json
+  tokeniser profile --in people.csv --write-map people.map.toml
+  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map`,
+	}
+	root.AddCommand(runCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env))
+	return root
+}

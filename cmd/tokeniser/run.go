@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/tokenise"
+	"tarn/tokenise/batch"
+	"tarn/tokenise/source"
+)
+
+// tableFlags are the flags that say how an input table is written.
+type tableFlags struct {
+	in, delimiter, encoding, mapPath string
+	noHeader                         bool
+}
+
+func (t *tableFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&t.in, "in", "", "the table: CSV or Parquet, - for CSV on standard input")
+	flags.StringVar(&t.delimiter, "delimiter", "", `what divides CSV fields; "tab" for a tab (found if not given)`)
+	flags.StringVar(&t.encoding, "encoding", source.EncodingAuto, "character encoding of CSV: auto, utf-8 or windows-1252")
+	flags.BoolVar(&t.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
+	flags.StringVar(&t.mapPath, "map", "", "column map, as tokeniser profile --write-map writes it")
+}
+
+func (t *tableFlags) options(stdin io.Reader) (source.Options, error) {
+	o := source.Options{NoHeader: t.noHeader, Encoding: t.encoding, Stdin: stdin}
+	switch runes := []rune(t.delimiter); {
+	case t.in == "":
+		return o, fault.New(fault.Usage, "reading the table", "--in is missing", "give the path of a CSV or Parquet file with --in")
+	case t.delimiter == "tab" || t.delimiter == `\t`:
+		o.Delimiter = '\t'
+	case len(runes) == 1:
+		o.Delimiter = runes[0]
+	case len(runes) > 1:
+		return o, fault.New(fault.Usage, "reading the table", "--delimiter is longer than one character", `give one character, or the word "tab"`)
+	}
+	return o, nil
+}
+
+// share is a flag for a share, written 1% or 0.01.
+type share float64
+
+func (s *share) String() string { return strconv.FormatFloat(100*float64(*s), 'g', -1, 64) + "%" }
+func (s *share) Type() string   { return "share" }
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || !(v >= 0 && v <= 1) {
+		return fault.New(fault.Usage, "reading a share", "it is not between 0% and 100%", "write it as 1% or 0.01")
+	}
+	*s = share(v)
+	return nil
+}
+
+func runCommand(env *boot.Environment) *cobra.Command {
+	var o batch.Options
+	var table tableFlags
+	maxRefused := share(.01)
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Encode a table into a cohort that can be linked",
+		Long: `Encode a table into a cohort: NAME.parquet and NAME.manifest.json, which may go to
+the linker, and NAME.crosswalk.parquet (your ids and the minted ones), which never
+leaves the region.
+
+The columns are found by their names and shown; nothing is encoded until they are
+confirmed, by --confirm-map or by a map with confirmed = true. A row is refused only
+when it is malformed or nothing in it can be linked; a field that cannot be used is
+a warning and the row goes on without it. When more rows are refused than
+--max-refused allows, no cohort is written and the exit code is 3.`,
+		Example: `  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet \
+    --quarantine north.refused.csv --confirm-map`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Source, err = table.options(env.Stdin); err != nil {
+				return err
+			}
+			for flag, value := range map[string]string{"--project": o.Project, "--key-file": o.KeyFile, "--out": o.Out} {
+				if value == "" {
+					return fault.New(fault.Usage, "encoding a table", flag+" is missing", "see: tokeniser run --help")
+				}
+			}
+			if filepath.Ext(o.Out) != ".parquet" {
+				return fault.New(fault.Usage, "encoding a table", "the name given with --out does not end in .parquet", "name a file such as north.parquet with --out")
+			}
+			o.In, o.Map, o.MaxRefused = table.in, table.mapPath, float64(maxRefused)
+			o.Software, o.Clock, o.Wall, o.Messages = boot.Software(), env.Clock, env.Wall, env.Stderr
+			progress := env.Progress("encoding", "B")
+			o.Progress = progress.Set
+			result, err := batch.Run(c.Context(), o)
+			progress.Done()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRunJSON(env.Stdout, &o, result)
+			}
+			return writeRunText(env.Stdout, &o, result)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.Project, "project", "", "project.json")
+	flags.StringVar(&o.KeyFile, "key-file", "", "keys.json, readable by its owner only")
+	table.add(flags)
+	flags.BoolVar(&o.ConfirmMap, "confirm-map", false, "accept the column map that is found")
+	flags.StringVar(&o.UniqueID, "unique-id", "", `the column that identifies rows, or "row" for the row's number`)
+	flags.StringVar(&o.SourceDataset, "source", "", "the party of the project this table is from (else from the file's name)")
+	flags.StringVar(&o.Out, "out", "", "the cohort to write, NAME.parquet")
+	flags.StringVar(&o.Quarantine, "quarantine", "", "write refused rows here as row,unique_id,field,code")
+	flags.StringVar(&o.Warnings, "warnings", "", "write fields that were not used here, in the same form")
+	flags.StringVar(&o.Groups, "groups", "", "write the project's group columns here, for linker equity")
+	flags.Var(&maxRefused, "max-refused", "share of rows that may be refused")
+	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
+	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	return c
+}
+
+// runSummary is what run prints with --json.
+type runSummary struct {
+	Schema    string           `json:"schema"`
+	Software  string           `json:"software"`
+	Created   string           `json:"created"`
+	CohortID  string           `json:"cohort_id"`
+	Rows      int64            `json:"rows"`
+	OK        int64            `json:"ok"`
+	Refused   int64            `json:"refused"`
+	Tokens    int64            `json:"tokens"`
+	Encoded   int64            `json:"encoded"`
+	RefusedBy map[string]int64 `json:"refused_by_code"`
+	Warnings  map[string]int64 `json:"warnings"`
+	Outputs   []string         `json:"outputs"`
+}
+
+func writeRunJSON(w io.Writer, o *batch.Options, r *tokenise.Result) error {
+	m := r.Manifest
+	b, err := keys.Encode(runSummary{Schema: "tarn.tokenise-summary/1", Software: m.Software, Created: m.Created, CohortID: m.CohortID,
+		Rows: r.Rows, OK: m.Rows, Refused: r.RefusedRows(), Tokens: r.Tokens, Encoded: r.Encoded, RefusedBy: m.Refused, Warnings: m.Warnings, Outputs: outputs(o)})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+func outputs(o *batch.Options) []string {
+	list := []string{o.Out, strings.TrimSuffix(o.Out, ".parquet") + ".manifest.json", batch.CrosswalkPath(o.Out)}
+	for _, path := range []string{o.Groups, o.Quarantine, o.Warnings} {
+		if path != "" {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s rows read, %s encoded, %s refused\n", humanize.Comma(r.Rows), humanize.Comma(r.Manifest.Rows), humanize.Comma(r.RefusedRows()))
+	fmt.Fprintf(&b, "%s have a token, %s have encodings that can be compared\n", humanize.Comma(r.Tokens), humanize.Comma(r.Encoded))
+	writeCounts(&b, "refused", r.Manifest.Refused)
+	writeCounts(&b, "warning", r.Manifest.Warnings)
+	if r.Rows == 0 {
+		b.WriteString("warning: the table has a header and no rows; the cohort is empty\n")
+	}
+	if field, n := mostWarned(r.WarnedFields); n > 0 {
+		fmt.Fprintf(&b, "to fix first: %s, not usable in %s rows\n", field, humanize.Comma(n))
+	}
+	if r.Refused["row_encoding"] > 0 && o.Source.Encoding == source.EncodingAuto {
+		b.WriteString("rows were refused because they are not UTF-8; if the file is Windows-1252, run again with --encoding windows-1252\n")
+	}
+	fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o), ", "))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeCounts(b *strings.Builder, label string, counts map[string]int64) {
+	codes := make([]string, 0, len(counts))
+	for code := range counts {
+		codes = append(codes, code)
+	}
+	slices.Sort(codes)
+	for _, code := range codes {
+		fmt.Fprintf(b, "  %s %-32s %s\n", label, code, humanize.Comma(counts[code]))
+	}
+}
+
+func mostWarned(fields map[string]int64) (worst string, most int64) {
+	for field, n := range fields {
+		if n > most || n == most && field < worst {
+			worst, most = field, n
+		}
+	}
+	return worst, most
+}

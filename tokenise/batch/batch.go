@@ -1,0 +1,212 @@
+// Package batch encodes one file: it opens the table, finds or reads the
+// column map, and runs the pipeline with the project's keys.
+package batch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/tokenise"
+	"tarn/tokenise/encode"
+	"tarn/tokenise/source"
+)
+
+// Options are the settings of a batch run.
+type Options struct {
+	Project string // path of project.json
+	KeyFile string // path of keys.json
+	In      string // CSV or Parquet, "-" for CSV on Stdin
+	Source  source.Options
+	// Map is the path of a column map; empty finds the columns by name, which
+	// ConfirmMap must accept.
+	Map        string
+	ConfirmMap bool
+	// UniqueID names the column that identifies rows, or is source.RowID.
+	UniqueID string
+	// SourceDataset is the party; empty takes it from the name of In, or from
+	// the project where it has one party.
+	SourceDataset string
+
+	Out        string
+	Quarantine string
+	Warnings   string
+	Groups     string
+	MaxRefused float64
+	Threads    int
+
+	Software string
+	Clock    func() time.Time
+	Wall     func() time.Time
+	Progress func(done, total int64)
+	// Messages takes the column map that wants to be confirmed.
+	Messages io.Writer
+}
+
+// CrosswalkPath returns where the crosswalk of a cohort goes: --out without
+// its extension and .crosswalk.parquet.
+func CrosswalkPath(out string) string {
+	return strings.TrimSuffix(out, filepath.Ext(out)) + ".crosswalk.parquet"
+}
+
+// Run encodes a file. See tokenise.Run for what is returned with an error.
+func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
+	project, err := keys.ReadProject(o.Project)
+	if err != nil {
+		return nil, err
+	}
+	if err := project.CheckCurrent(o.Wall()); err != nil {
+		return nil, err
+	}
+	keyFile, err := keys.ReadKeyFile(o.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := encode.LoadProfile(project.Profile, filepath.Dir(o.Project))
+	if err != nil {
+		return nil, err
+	}
+	dataset, err := sourceDataset(project, o)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := source.Open(o.In, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // opened for reading
+	mapping, err := o.mapping(rows, profile)
+	if err != nil {
+		return nil, err
+	}
+	positions, err := mapping.Resolve(rows.Header())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkInputs(positions, profile); err != nil {
+		return nil, err
+	}
+	guarded := &idGuard{Reader: rows, at: -1}
+	if at, ok := positions[source.UniqueIDField]; ok && o.UniqueID == "" {
+		guarded.at, guarded.column = at, mapping.UniqueID
+	}
+	return tokenise.Run(ctx, tokenise.Options{
+		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,
+		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
+		Out: o.Out, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
+		MaxRefused: o.MaxRefused, Threads: o.Threads, Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress,
+	})
+}
+
+func sourceDataset(p *keys.Project, o Options) (string, error) {
+	name := o.SourceDataset
+	if name == "" && o.In != "-" {
+		base := filepath.Base(o.In)
+		if stem := strings.TrimSuffix(base, filepath.Ext(base)); slices.Contains(p.SourceDatasets(), stem) {
+			name = stem
+		}
+	}
+	if name == "" && len(p.Parties) == 1 {
+		name = p.Parties[0].SourceDataset
+	}
+	if _, ok := p.Party(name); !ok {
+		return "", fault.New(fault.Usage, "finding the source data set", "neither --source nor the name of the input is one of the project's parties",
+			"give --source with one of: "+strings.Join(p.SourceDatasets(), ", "))
+	}
+	return name, nil
+}
+
+// mapping returns the confirmed column map. One that was found and not yet
+// confirmed is shown, and the run ends.
+func (o Options) mapping(rows source.Reader, profile *encode.Profile) (*source.Mapping, error) {
+	var m *source.Mapping
+	if o.Map != "" {
+		var err error
+		if m, err = source.LoadMap(o.Map); err != nil {
+			return nil, err
+		}
+	} else {
+		m = source.FindMapping(rows.Header(), profile.Inputs())
+	}
+	if o.UniqueID != "" {
+		m.UniqueID = o.UniqueID
+	}
+	confirmed := o.ConfirmMap || o.Map != "" && m.Confirmed
+	if !confirmed && o.Messages != nil {
+		if err := o.show(m); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case !confirmed:
+		return nil, fault.New(fault.Usage, "mapping columns to fields", "the column map has not been confirmed",
+			"read it; if it is right, run again with --confirm-map, or keep it in a file: tokeniser profile --write-map")
+	case m.UniqueID == "":
+		return nil, fault.New(fault.Usage, "mapping columns to fields", "no column identifies rows", "give --unique-id COLUMN, or --unique-id row to use the row's number")
+	}
+	return m, nil
+}
+
+func (o Options) show(m *source.Mapping) error {
+	if m.Columns == nil {
+		return m.Write(o.Messages)
+	}
+	if _, err := fmt.Fprintln(o.Messages, "column map found:"); err != nil {
+		return err
+	}
+	return m.WriteText(o.Messages)
+}
+
+// checkInputs refuses a table that has none of what makes a record linkable,
+// or lacks an input that the profile cannot do without.
+func checkInputs(positions map[string]int, profile *encode.Profile) error {
+	var missing []string
+	for _, input := range profile.Inputs() {
+		if _, ok := positions[input]; !ok {
+			missing = append(missing, input)
+		}
+	}
+	_, number := positions[encode.FieldNHSNumber]
+	if len(missing) == len(profile.Inputs()) && !number {
+		return fault.New(fault.Usage, "mapping columns to fields", "no column holds a field that could be linked on", "name the columns in a map: tokeniser profile --write-map, then --map")
+	}
+	if len(missing) > 0 {
+		return fault.New(fault.Usage, "mapping columns to fields", "no column holds "+strings.Join(missing, ", ")+", which the profile "+profile.Name+" encodes",
+			"name the columns in a map (tokeniser profile --write-map, then --map), or use a profile without these fields")
+	}
+	return nil
+}
+
+// idGuard watches the column that identifies rows: NHS numbers there would
+// make the crosswalk a list of them, so the run ends before anything is
+// written under its name.
+type idGuard struct {
+	source.Reader
+	at       int
+	column   string
+	detector source.NumberDetector
+}
+
+// Read implements source.Reader.
+func (g *idGuard) Read(b *source.Batch) error {
+	err := g.Reader.Read(b)
+	if g.at < 0 {
+		return err
+	}
+	for i := range b.Rows {
+		if row := &b.Rows[i]; row.Problem == "" && g.at < len(row.Values) {
+			g.detector.Add(row.Values[g.at])
+		}
+	}
+	if g.detector.LooksLikeNHSNumbers() {
+		return fault.New(fault.Usage, "reading the column "+g.column, "it identifies rows but looks like NHS numbers (unique_id_looks_like_nhs_number)",
+			"give another column with --unique-id COLUMN, or --unique-id row to use the row's number")
+	}
+	return err
+}

@@ -1,0 +1,110 @@
+package tokenise
+
+import (
+	"encoding/binary"
+
+	"tarn/keys/nhsnumber"
+	"tarn/linkage/cohort"
+)
+
+// packer turns encoded rows into byte strings of one width whose first bytes
+// sort as a cohort is sorted: a missing blk_dob after all others, blk_dob as a
+// signed integer, unique_id.
+//
+//	0      1 if blk_dob is missing
+//	1..8   blk_dob with its sign bit turned, big-endian
+//	9..24  unique_id
+//	25     state of the NHS number
+//	26     1 if there is a token, then 32 bytes of it
+//	59     each block, filter and tag: 1 if there, then its bytes
+type packer struct {
+	layout cohort.Layout
+	sortBy int // index of blk_dob among the blocks, or -1
+	width  int
+}
+
+const (
+	packedID    = 9
+	packedState = packedID + 16
+	packedToken = packedState + 1
+	packedRest  = packedToken + 1 + cohort.TokenBytes
+)
+
+func newPacker(l cohort.Layout) packer {
+	p := packer{layout: l, sortBy: -1, width: packedRest + 9*(len(l.Blocks)+len(l.Tags))}
+	for _, f := range l.Filters {
+		p.width += 1 + f.Bytes
+	}
+	for i, name := range l.Blocks {
+		if name == cohort.BlockDateOfBirth {
+			p.sortBy = i
+		}
+	}
+	return p
+}
+
+const signBit = 1 << 63
+
+func (p packer) pack(row *cohort.Row, state nhsnumber.State) []byte {
+	b := make([]byte, p.width)
+	b[0] = 1
+	if p.sortBy >= 0 && row.Blocks[p.sortBy].Present {
+		b[0] = 0
+		binary.BigEndian.PutUint64(b[1:], uint64(row.Blocks[p.sortBy].Value)^signBit)
+	}
+	copy(b[packedID:], row.UniqueID[:])
+	b[packedState] = byte(state)
+	if row.HasToken {
+		b[packedToken] = 1
+		copy(b[packedToken+1:], row.Token[:])
+	}
+	rest := putTags(b[packedRest:], row.Blocks)
+	for i, filter := range row.Filters {
+		if filter != nil {
+			rest[0] = 1
+			copy(rest[1:], filter)
+		}
+		rest = rest[1+p.layout.Filters[i].Bytes:]
+	}
+	putTags(rest, row.Tags)
+	return b
+}
+
+func putTags(b []byte, tags []cohort.Tag) []byte {
+	for _, tag := range tags {
+		if tag.Present {
+			b[0] = 1
+			binary.BigEndian.PutUint64(b[1:], uint64(tag.Value))
+		}
+		b = b[9:]
+	}
+	return b
+}
+
+// unpack fills row from b, whose bytes its filters share.
+func (p packer) unpack(b []byte, row *cohort.Row) {
+	copy(row.UniqueID[:], b[packedID:])
+	row.NHSNumberState = nhsnumber.State(b[packedState]).String()
+	row.HasToken = b[packedToken] == 1
+	copy(row.Token[:], b[packedToken+1:])
+	row.Blocks, row.Filters, row.Tags = row.Blocks[:0], row.Filters[:0], row.Tags[:0]
+	rest := b[packedRest:]
+	row.Blocks, rest = takeTags(row.Blocks, rest, len(p.layout.Blocks))
+	for _, f := range p.layout.Filters {
+		var filter []byte
+		if rest[0] == 1 {
+			filter = rest[1 : 1+f.Bytes]
+		}
+		row.Filters = append(row.Filters, filter)
+		rest = rest[1+f.Bytes:]
+	}
+	row.Tags, _ = takeTags(row.Tags, rest, len(p.layout.Tags))
+}
+
+func takeTags(tags []cohort.Tag, b []byte, n int) ([]cohort.Tag, []byte) {
+	for range n {
+		tags = append(tags, cohort.Tag{Value: int64(binary.BigEndian.Uint64(b[1:])), Present: b[0] == 1})
+		b = b[9:]
+	}
+	return tags, b
+}

@@ -1,0 +1,327 @@
+package source
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
+)
+
+// UniqueIDField is the canonical name of the column that identifies rows.
+const UniqueIDField = "unique_id"
+
+// RowID stands for the row number in place of a column that identifies rows.
+const RowID = "row"
+
+// MapSchema is the schema member of a column map.
+const MapSchema = "tarn.column-map/1"
+
+// How sure the mapping is of a column.
+const (
+	ConfidenceExact = "exact" // the canonical name itself
+	ConfidenceKnown = "known" // a name that a known system uses
+	ConfidenceGiven = "given" // by a map or a flag
+)
+
+// Found is what was made of one column of the input.
+type Found struct {
+	Column     string
+	Field      string // canonical field, empty where there is none
+	Confidence string
+	Reason     string // in words
+	Used       bool
+	// RefusedBecause says why a column that looks like a field is not taken.
+	RefusedBecause string
+}
+
+// Mapping says which column holds which field.
+type Mapping struct {
+	// Fields gives, for each canonical or profile field, its column.
+	Fields map[string]string
+	// UniqueID is the column that identifies rows, or RowID.
+	UniqueID  string
+	Confirmed bool // somebody has looked at it
+	// Columns tells of every column of the header, in its order; empty for a
+	// mapping that was loaded.
+	Columns []Found
+}
+
+// known are the names, as squash leaves them, by which systems call the
+// canonical fields, the surest first.
+var known = []struct {
+	field string
+	names []string
+}{
+	{"unique_id", []string{"UNIQUEID", "RECORDID", "RECID", "ROWID", "ID", "PERSONID", "PATIENTID", "LOCALPATIENTIDENTIFIER", "LOCALPATIENTID", "HOSPITALNUMBER", "SOURCEID"}},
+	{"nhs_number", []string{"NHSNUMBER", "NHSNO", "NHSNUM", "NEWNHSNO", "PATIENTNHSNUMBER"}},
+	{"given_name", []string{"GIVENNAME", "FIRSTNAME", "FORENAME", "FORENAME1", "PATIENTFORENAME", "PERSONGIVENNAME"}},
+	{"other_given_names", []string{"OTHERGIVENNAMES", "OTHERGIVENNAME", "MIDDLENAMES", "MIDDLENAME", "OTHERFORENAMES"}},
+	{"family_name", []string{"FAMILYNAME", "SURNAME", "LASTNAME", "PATIENTSURNAME", "PERSONFAMILYNAME"}},
+	{"previous_family_name", []string{"PREVIOUSFAMILYNAME", "PREVIOUSSURNAME", "BIRTHSURNAME", "MAIDENNAME"}},
+	{"date_of_birth", []string{"DATEOFBIRTH", "DATEBIRTH", "DOB", "BIRTHDTTM", "BIRTHDATE", "PERSONBIRTHDATE", "PATIENTDOB"}},
+	{"sex", []string{"SEX", "GENDER", "PERSONSTATEDGENDER", "PERSONSTATEDGENDERCODE", "ADMINISTRATIVEGENDER"}},
+	{"postcode", []string{"POSTCODE", "FULLPOSTCODE", "HOMEADDRESSPOSTCODE", "POSTCODETXT", "POSTCODEOFUSUALADDRESS", "HOMEADD", "PATIENTPOSTCODE"}},
+	{"gp_practice_code", []string{"GPPRACTICECODE", "PRACTICECODE", "GPPRAC"}},
+}
+
+// notThePatient are beginnings, as squash leaves them, of columns about
+// somebody else.
+var notThePatient = []string{"MOTHER", "FATHER", "PARENT", "BABY", "CARER", "NEXTOFKIN", "NOK", "GPPRACTICEPOSTCODE", "PRACTICEPOSTCODE", "GPNAME", "CLINICIAN", "CONSULTANT"}
+
+// squash gives a column name upper-cased, letters and digits only.
+func squash(name string) string {
+	var b strings.Builder
+	for _, r := range strings.ToUpper(name) {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// FindMapping finds the canonical fields among the columns by their names, and
+// the extra fields, which a profile names, by equal names. It takes no column
+// that is about somebody else, and no column of pseudonyms as an identifier.
+func FindMapping(header, extra []string) *Mapping {
+	m := &Mapping{Fields: map[string]string{}, Columns: make([]Found, len(header))}
+	rank := map[string]int{}
+	at := map[string]int{}
+	for i, column := range header {
+		found := Found{Column: column}
+		field, order := fieldOf(column)
+		for _, name := range extra {
+			if field == "" && squash(name) == squash(column) {
+				field, found.Confidence, found.Reason = name, ConfidenceExact, "the profile's own field"
+			}
+		}
+		if why := refusedBecause(column); why != "" {
+			found.RefusedBecause = why
+			m.Columns[i] = found
+			continue
+		}
+		found.Field = field
+		if field != "" && found.Confidence == "" {
+			found.Confidence, found.Reason = ConfidenceKnown, "a known name of "+field
+			if strings.EqualFold(column, field) {
+				found.Confidence, found.Reason = ConfidenceExact, "the canonical name"
+			}
+		}
+		if field != "" {
+			if other, taken := at[field]; taken {
+				loser := i
+				if order < rank[field] {
+					loser, at[field], rank[field] = other, i, order
+					found.Used = true
+					m.Columns[other].Used = false
+				}
+				why := "another column is taken for " + field
+				if loser == i {
+					found.RefusedBecause = why
+				} else {
+					m.Columns[other].RefusedBecause = why
+				}
+			} else {
+				at[field], rank[field], found.Used = i, order, true
+			}
+		}
+		m.Columns[i] = found
+	}
+	for field, i := range at {
+		if field == UniqueIDField {
+			m.UniqueID = header[i]
+		} else {
+			m.Fields[field] = header[i]
+		}
+	}
+	return m
+}
+
+func fieldOf(column string) (field string, order int) {
+	name := squash(column)
+	for _, k := range known {
+		if order := slices.Index(k.names, name); order >= 0 {
+			return k.field, order
+		}
+	}
+	return "", 0
+}
+
+func refusedBecause(column string) string {
+	name := squash(column)
+	if strings.HasPrefix(name, "PSEUDO") {
+		return "it names pseudonyms, not identifiers"
+	}
+	for _, prefix := range notThePatient {
+		if strings.HasPrefix(name, prefix) {
+			return "it is about somebody or something else than the patient"
+		}
+	}
+	return ""
+}
+
+// mapDocument is a column map as it lies on disk.
+type mapDocument struct {
+	Schema    string            `toml:"schema"`
+	Confirmed bool              `toml:"confirmed"`
+	UniqueID  string            `toml:"unique_id"`
+	Columns   map[string]string `toml:"columns"`
+}
+
+// LoadMap reads a column map. Unknown keys are errors of kind [fault.Usage].
+func LoadMap(path string) (*Mapping, error) {
+	doing, next := "reading the column map "+path, "write one with tokeniser profile --write-map and correct it"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, next)
+	}
+	m, err := parseMap(string(b))
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, next)
+	}
+	return m, nil
+}
+
+func parseMap(text string) (*Mapping, error) {
+	var d mapDocument
+	meta, err := toml.Decode(text, &d)
+	if err != nil {
+		var parse toml.ParseError
+		if asParseError(err, &parse) {
+			return nil, fmt.Errorf("line %d is not valid TOML", parse.Position.Line)
+		}
+		return nil, fmt.Errorf("a value is not of the expected type")
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, fmt.Errorf("the key %s is not known: schema, confirmed, unique_id and [columns] are", unknown[0])
+	}
+	if d.Schema != MapSchema {
+		return nil, fmt.Errorf("schema is not %q", MapSchema)
+	}
+	m := &Mapping{Fields: d.Columns, UniqueID: d.UniqueID, Confirmed: d.Confirmed}
+	if m.Fields == nil {
+		m.Fields = map[string]string{}
+	}
+	if m.UniqueID == "" {
+		return nil, fmt.Errorf("unique_id is missing: the name of a column, or %q", RowID)
+	}
+	if _, twice := m.Fields[UniqueIDField]; twice {
+		return nil, fmt.Errorf("unique_id stands above [columns], not in it")
+	}
+	return m, nil
+}
+
+func asParseError(err error, to *toml.ParseError) bool {
+	p, ok := err.(toml.ParseError)
+	*to = p
+	return ok
+}
+
+// Write writes the map in the form that LoadMap reads.
+func (m *Mapping) Write(w io.Writer) error {
+	if _, err := fmt.Fprintln(w, "# Which column holds which field. Set confirmed to true when somebody has looked at it."); err != nil {
+		return err
+	}
+	e := toml.NewEncoder(w)
+	e.Indent = ""
+	return e.Encode(mapDocument{Schema: MapSchema, Confirmed: m.Confirmed, UniqueID: cmp.Or(m.UniqueID, RowID), Columns: m.Fields})
+}
+
+// Digest returns the SHA-256, in hex, of the fields and their columns, sorted,
+// a line each.
+func (m *Mapping) Digest() string {
+	h := sha256.New()
+	for _, field := range m.sortedFields() {
+		fmt.Fprintf(h, "%s=%s\n", field, m.Fields[field])
+	}
+	fmt.Fprintf(h, "%s=%s\n", UniqueIDField, m.UniqueID)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (m *Mapping) sortedFields() []string {
+	fields := make([]string, 0, len(m.Fields))
+	for field := range m.Fields {
+		fields = append(fields, field)
+	}
+	slices.Sort(fields)
+	return fields
+}
+
+// Resolve returns the position of each field's column, that of the column which
+// identifies rows under UniqueIDField. A column that is not there is of kind
+// [fault.Usage].
+func (m *Mapping) Resolve(header []string) (map[string]int, error) {
+	positions := map[string]int{}
+	at := func(field, column string) error {
+		i := slices.Index(header, column)
+		if i < 0 {
+			return fault.New(fault.Usage, "mapping columns to fields", "the input has no column "+column+", which the map gives for "+field, "correct the map, or give the table it was made for")
+		}
+		positions[field] = i
+		return nil
+	}
+	for _, field := range m.sortedFields() {
+		if err := at(field, m.Fields[field]); err != nil {
+			return nil, err
+		}
+	}
+	if m.UniqueID != RowID && m.UniqueID != "" {
+		if err := at(UniqueIDField, m.UniqueID); err != nil {
+			return nil, err
+		}
+	}
+	return positions, nil
+}
+
+// WriteText writes the mapping for a person to confirm.
+func (m *Mapping) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, c := range m.Columns {
+		switch {
+		case c.Used:
+			fmt.Fprintf(&b, "  %-24s -> %-22s %s\n", c.Column, c.Field, c.Reason)
+		case c.RefusedBecause != "":
+			fmt.Fprintf(&b, "  %-24s    not used: %s\n", c.Column, c.RefusedBecause)
+		default:
+			fmt.Fprintf(&b, "  %-24s    not used\n", c.Column)
+		}
+	}
+	if m.UniqueID == "" {
+		b.WriteString("  no column identifies rows: give --unique-id COLUMN, or --unique-id row for the row's number\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// NumberDetector tells whether a column of ids holds NHS numbers, which must
+// not be used as ids: the crosswalk would then be a list of them.
+type NumberDetector struct{ seen, valid int }
+
+// Add counts one value.
+func (d *NumberDetector) Add(value string) {
+	_, state, problem := nhsnumber.Parse(value)
+	if state == nhsnumber.Absent {
+		return
+	}
+	d.seen++
+	if state != nhsnumber.Invalid || problem == nhsnumber.Repeated {
+		d.valid++
+	}
+}
+
+// minimumSeen is the number of values below which nothing is said.
+const minimumSeen = 10
+
+// LooksLikeNHSNumbers reports whether at least 30% of the values pass the
+// check digit; of random ten-digit numbers 1 in 11 does.
+func (d *NumberDetector) LooksLikeNHSNumbers() bool {
+	return d.seen >= minimumSeen && 10*d.valid >= 3*d.seen
+}

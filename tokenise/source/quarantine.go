@@ -1,0 +1,60 @@
+package source
+
+import (
+	"bufio"
+	"encoding/csv"
+	"strconv"
+
+	"github.com/google/renameio/v2"
+
+	"tarn/keys/fault"
+	"tarn/tokenise/reason"
+)
+
+// QuarantineWriter writes row,unique_id,field,code: which rows, by number and
+// minted id, and why. It never holds a value.
+type QuarantineWriter struct {
+	path    string
+	pending *renameio.PendingFile
+	buffer  *bufio.Writer
+	csv     *csv.Writer
+}
+
+// CreateQuarantine begins a quarantine file, which appears under its name when
+// it is committed.
+func CreateQuarantine(path string) (*QuarantineWriter, error) {
+	pending, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.IgnoreUmask())
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "writing "+path, err, "choose a folder that exists and can be written")
+	}
+	w := &QuarantineWriter{path: path, pending: pending, buffer: bufio.NewWriter(pending)}
+	w.csv = csv.NewWriter(w.buffer)
+	return w, w.csv.Write([]string{"row", "unique_id", "field", "code"})
+}
+
+// Append writes one reason of one row.
+func (w *QuarantineWriter) Append(row int64, uniqueID, field string, code reason.Code) error {
+	if err := w.csv.Write([]string{strconv.FormatInt(row, 10), uniqueID, field, string(code)}); err != nil {
+		return fault.Wrap(fault.Internal, "writing "+w.path, err, "free space on the disk, then run again")
+	}
+	return nil
+}
+
+// Commit puts the file under its name.
+func (w *QuarantineWriter) Commit() error {
+	w.csv.Flush()
+	err := w.csv.Error()
+	if err == nil {
+		err = w.buffer.Flush()
+	}
+	if err == nil {
+		err = w.pending.CloseAtomicallyReplace()
+	}
+	if err != nil {
+		return fault.Wrap(fault.Internal, "writing "+w.path, err, "free space on the disk, then run again")
+	}
+	return nil
+}
+
+// Abort removes what was written; after Commit it does nothing.
+func (w *QuarantineWriter) Abort() { _ = w.pending.Cleanup() }

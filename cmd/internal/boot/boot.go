@@ -38,19 +38,20 @@ func Main(command func(*Environment) *cobra.Command) int {
 // 130 or 143 when the context was cancelled by a signal. It changes nothing of
 // the process, so tests may call it.
 func Run(ctx context.Context, command func(*Environment) *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	defer func() {
-		if value := recover(); value != nil {
-			code = reportPanic(stderr, value)
-		}
-	}()
 	env, err := newEnvironment(stdin, stdout, stderr, os.LookupEnv)
 	if err != nil {
 		return report(ctx, stderr, nil, err)
 	}
+	defer func() {
+		if value := recover(); value != nil {
+			code = reportPanic(env.Stderr, value)
+		}
+	}()
 	root := command(env)
 	if args == nil {
 		args = []string{} // nil would make cobra take the process's own
 	}
 	ran, err := execute(ctx, env, root, args)
+	env.screen.close()
 	return report(ctx, stderr, ran, err)
 }

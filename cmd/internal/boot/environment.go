@@ -15,7 +15,7 @@ import (
 type Environment struct {
 	Stdin  io.Reader
 	Stdout io.Writer // results only
-	Stderr io.Writer // messages
+	Stderr io.Writer // messages; takes a progress line away before it writes
 
 	// Logger writes to Stderr, through the list of allowed keys (see
 	// NewLogger). Its level and format are set by --log-level and
@@ -35,6 +35,7 @@ type Environment struct {
 	// Rand is the operating system's random source.
 	Rand io.Reader
 
+	screen     *screen
 	logOptions *logOptions
 }
 
@@ -44,12 +45,14 @@ func newEnvironment(stdin io.Reader, stdout, stderr io.Writer, lookup func(strin
 		return nil, err
 	}
 	options := newLogOptions()
+	shared := &screen{to: stderr}
 	return &Environment{
-		Stdin: stdin, Stdout: stdout, Stderr: stderr,
-		Logger:     slog.New(newSwitchHandler(stderr, options)),
+		Stdin: stdin, Stdout: stdout, Stderr: shared,
+		Logger:     slog.New(newSwitchHandler(shared, options)),
 		Clock:      clock,
 		Wall:       wall,
 		Rand:       rand.Reader,
+		screen:     shared,
 		logOptions: options,
 	}, nil
 }

@@ -69,8 +69,10 @@ func child(behaviour string, env *boot.Environment, ctx context.Context) error {
 			time.Sleep(110 * time.Millisecond) // the bar draws at most ten times a second
 			p.Set(i*250, 1000)
 		}
+		env.Logger.Warn("halfway")
 		p.Done()
-		return nil
+		env.Progress("linking", "pairs").Set(1, 2)
+		return errors.New("left behind")
 	}
 	return errors.New("no such behaviour")
 }
@@ -164,6 +166,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 }
 
 func TestHardening(t *testing.T) {
+	raiseCoreLimit(t)
 	file := filepath.Join(t.TempDir(), "new")
 	t.Setenv("BOOT_TEST_FILE", file)
 	p := start(t, "state", "work")
@@ -174,6 +177,22 @@ func TestHardening(t *testing.T) {
 	if code := p.exit(); code != 0 || string(text) != "core 0 dumpable 0 mode 600" {
 		t.Errorf("exit %d, state %q, %s", code, text, p.stderr.String())
 	}
+}
+
+// raiseCoreLimit lets the child inherit a core-file limit that is not 0, so
+// that the test sees it lowered.
+func raiseCoreLimit(t *testing.T) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &before); err != nil {
+		t.Fatal(err)
+	}
+	raised := unix.Rlimit{Cur: max(before.Max, 4096), Max: max(before.Max, 4096)}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &raised); err != nil {
+		t.Logf("the core-file limit cannot be raised here (%v), so that its lowering is not seen", err)
+		return
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &before) })
 }
 
 func TestMainReadsSourceDateEpoch(t *testing.T) {
@@ -193,21 +212,27 @@ func TestProgressOnATerminal(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "work")
 			cmd.Env = append(os.Environ(), "BOOT_TEST_CHILD=progress", "TERM="+kind)
 			cmd.Stderr = terminal
-			if err := cmd.Run(); err != nil {
+			if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
 				t.Fatal(err)
 			}
 			terminal.Close()
 			shown, _ := io.ReadAll(control) // ends with EIO once the last holder has closed
 			text := string(shown)
 			if kind == "dumb" {
-				if text != "" {
-					t.Errorf("a dumb terminal was written to: %q", text)
+				if strings.Contains(text, "encoding") || strings.Contains(text, "linking") {
+					t.Errorf("a dumb terminal shows progress: %q", text)
 				}
 				return
 			}
-			for _, want := range []string{"encoding", "25%", "250/1000", "rows/s", ":"} {
+			for _, want := range []string{"encoding", "25%", "250/1000", "rows/s", ":", "linking"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("the terminal shows %q, which lacks %q", text, want)
+				}
+			}
+			// A message begins on a line of its own, whatever was shown there.
+			for _, message := range []string{"time=", "error: internal failure"} {
+				if before, _, found := strings.Cut(text, message); !found || !strings.HasSuffix(before, "\r") {
+					t.Errorf("%q does not begin on a clear line: %q", message, text)
 				}
 			}
 		})

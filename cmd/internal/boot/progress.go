@@ -3,7 +3,6 @@ package boot
 import (
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -15,18 +14,23 @@ import (
 // from several goroutines. Domain packages take its Set as a plain
 // func(done, total int64).
 type Progress struct {
-	mu     sync.Mutex
+	screen *screen
 	bar    *progressbar.ProgressBar // nil where silent
 	total  int64
-	closed bool
 }
 
-// Progress starts a progress line, such as ("encoding", "rows").
+// Progress starts a progress line, such as ("encoding", "rows"). It takes the
+// place of an earlier one.
 func (e *Environment) Progress(label, unit string) *Progress {
-	p := &Progress{total: -1}
-	if isTerminal(e.Stderr) {
-		p.bar = newBar(e.Stderr, label, unit)
+	p := &Progress{screen: e.screen, total: -1}
+	if !isTerminal(e.screen.to) {
+		return p
 	}
+	p.bar = newBar(e.screen.to, label, unit)
+	e.screen.mu.Lock()
+	defer e.screen.mu.Unlock()
+	e.screen.hide(e.screen.bar)
+	e.screen.bar = p.bar
 	return p
 }
 
@@ -40,16 +44,17 @@ func newBar(w io.Writer, label, unit string) *progressbar.ProgressBar {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine draws, and races with Clear
 		progressbar.OptionClearOnFinish(),
 	)
 }
 
 // Set says that done of total units are finished. A total below 1 is unknown.
 func (p *Progress) Set(done, total int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bar == nil || p.closed {
-		return
+	p.screen.mu.Lock()
+	defer p.screen.mu.Unlock()
+	if p.bar == nil || p.bar != p.screen.bar {
+		return // silent, done, or another line has taken its place
 	}
 	if total < 1 {
 		total = -1
@@ -61,16 +66,11 @@ func (p *Progress) Set(done, total int64) {
 	_ = p.bar.Set64(done) // a terminal that cannot be written to is no reason to stop
 }
 
-// Done removes the line. It may be called more than once.
+// Done takes the line away. It may be called more than once.
 func (p *Progress) Done() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bar == nil || p.closed {
-		return
-	}
-	p.closed = true
-	_ = p.bar.Clear() // see Set
-	_ = p.bar.Exit()
+	p.screen.mu.Lock()
+	defer p.screen.mu.Unlock()
+	p.screen.hide(p.bar)
 }
 
 // isTerminal reports whether w is a terminal that understands line control.

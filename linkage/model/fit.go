@@ -50,7 +50,7 @@ func Fit(scheme *compare.Scheme, counts Counts) (*Model, error) {
 	cross := patternsOf(scheme, counts.Cross)
 	m.Converged = true
 	for range outerRounds {
-		m.fitWithin(within)
+		m.twinRatio = m.fitWithin(within)
 		m.fitShares(cross)
 		if m.ExpectedMatches < minimumMatches {
 			break
@@ -102,8 +102,14 @@ func patternsOf(scheme *compare.Scheme, strata []compare.Histogram) (patterns []
 }
 
 // fitWithin fits u on pairs of one side. The third class is then duplicates,
-// which a side that is not deduplicated has.
-func (m *Model) fitWithin(patterns []pattern) {
+// which a side that is not deduplicated has. It returns the share of twins
+// among the pairs of different people.
+//
+// That share is the same across sides as within them: of T twin pairs among N
+// people, sides that hold shares a and b of the people have a*a*T twin pairs of
+// (a*N)^2/2 within, and 2*a*b*T of a*N*b*N across. Taken from within, it cannot
+// be inflated by matches whose given name differs.
+func (m *Model) fitWithin(patterns []pattern) (twinRatio float64) {
 	shares := []Shares{{Strangers: .97, Twins: .02, Matches: .01}}
 	m.expectationMaximisation(patterns, shares, func(weight [classes][][]float64) {
 		for f := range m.Scheme.Fields {
@@ -111,12 +117,13 @@ func (m *Model) fitWithin(patterns []pattern) {
 				m.U[f] = posterior(weight[strangers][f], m.Scheme.Fields[f].U, priorStrangers)
 			}
 		}
-	}, m.U)
+	}, m.U, sharesOf)
+	return shares[0].Twins / (shares[0].Twins + shares[0].Strangers)
 }
 
 // fitShares fits the class shares alone.
 func (m *Model) fitShares(patterns []pattern) {
-	m.expectationMaximisation(patterns, m.Strata, func([classes][][]float64) {}, nil)
+	m.expectationMaximisation(patterns, m.Strata, func([classes][][]float64) {}, nil, m.crossShares)
 	m.countMatches(patterns)
 }
 
@@ -126,7 +133,7 @@ func (m *Model) fitCross(patterns []pattern) {
 		for f := range m.Scheme.Fields {
 			m.M[f] = posterior(weight[matches][f], m.Scheme.Fields[f].M, priorMatches)
 		}
-	}, m.M)
+	}, m.M, m.crossShares)
 	m.countMatches(patterns)
 }
 
@@ -147,8 +154,9 @@ func posterior(counts, shipped []float64, pairs float64) []float64 {
 
 // expectationMaximisation alternates the expected class of every pattern with
 // new shares, and new level probabilities by update, until none changes.
-// watched are the tables that update replaces.
-func (m *Model) expectationMaximisation(patterns []pattern, shares []Shares, update func([classes][][]float64), watched [][]float64) {
+// watched are the tables that update replaces; shareOut makes shares of the
+// expected pairs of each class.
+func (m *Model) expectationMaximisation(patterns []pattern, shares []Shares, update func([classes][][]float64), watched [][]float64, shareOut func([classes]float64) Shares) {
 	for range maxIterations {
 		m.Iterations++
 		weight, totals := m.expect(patterns, shares)
@@ -156,7 +164,7 @@ func (m *Model) expectationMaximisation(patterns []pattern, shares []Shares, upd
 		update(weight)
 		change := difference(before, watched)
 		for s := range shares {
-			next := sharesOf(totals[s])
+			next := shareOut(totals[s])
 			for c := strangers; c < classes; c++ {
 				change = math.Max(change, math.Abs(next.of(c)-shares[s].of(c)))
 			}
@@ -231,6 +239,14 @@ func sharesOf(totals [classes]float64) Shares {
 		sum += v + half
 	}
 	return Shares{(totals[strangers] + half) / sum, (totals[twins] + half) / sum, (totals[matches] + half) / sum}
+}
+
+// crossShares are the shares across sides: matches as expected, the rest
+// divided into strangers and twins as within sides.
+func (m *Model) crossShares(totals [classes]float64) Shares {
+	s := sharesOf(totals)
+	others := 1 - s.Matches
+	return Shares{Strangers: others * (1 - m.twinRatio), Twins: others * m.twinRatio, Matches: s.Matches}
 }
 
 func (m *Model) countMatches(patterns []pattern) {

@@ -40,6 +40,8 @@ type Model struct {
 	// ExpectedMatches is the expected number of matches among the compared
 	// pairs of all strata.
 	ExpectedMatches float64
+
+	twinRatio float64 // twins among pairs of different people
 }
 
 // Shares are the proportions of the classes among the compared pairs.

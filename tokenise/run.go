@@ -192,30 +192,16 @@ func (s *setting) findGroups() error {
 	return nil
 }
 
-// macs are a worker's keyed hashes, reset for each message.
-type macs struct{ token, row hash.Hash }
-
-func (s *setting) newMACs() (m macs) {
-	s.tokenKey.Use(func(b *[secret.Size]byte) { m.token = hmac.New(sha256.New, b[:]) })
-	s.rowKey.Use(func(b *[secret.Size]byte) { m.row = hmac.New(sha256.New, b[:]) })
-	return m
+// newTokenMAC returns the keyed hash of tokens, reset for each number.
+func (s *setting) newTokenMAC() (mac hash.Hash) {
+	s.tokenKey.Use(func(b *[secret.Size]byte) { mac = hmac.New(sha256.New, b[:]) })
+	return mac
 }
 
 // tokenOf returns HMAC(K_tok, digits), specification (g).
-func (m macs) tokenOf(n nhsnumber.Number) (token [cohort.TokenBytes]byte) {
-	m.token.Reset()
-	m.token.Write(n[:])
-	m.token.Sum(token[:0])
+func (w *worker) tokenOf(n nhsnumber.Number) (token [cohort.TokenBytes]byte) {
+	w.tokenMAC.Reset()
+	w.tokenMAC.Write(n[:])
+	w.tokenMAC.Sum(token[:0])
 	return token
-}
-
-// idOf returns HMAC(K_row, LP("tarn/row/v1", source_dataset,
-// source_id))[0:16], specification (k).
-func (m macs) idOf(message []byte) (id [16]byte) {
-	var sum [sha256.Size]byte
-	m.row.Reset()
-	m.row.Write(message)
-	m.row.Sum(sum[:0])
-	copy(id[:], sum[:])
-	return id
 }

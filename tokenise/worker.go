@@ -3,12 +3,12 @@ package tokenise
 import (
 	"context"
 	"errors"
+	"hash"
 	"io"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/linkage/cohort"
@@ -112,19 +112,19 @@ func (s *setting) read(ctx context.Context, work, order chan<- *job, free <-chan
 // worker judges rows; it has scratch memory of its own.
 type worker struct {
 	*setting
-	macs
+	tokenMAC   hash.Hash
+	minter     *Minter
 	packer     packer
 	normaliser *encode.Normaliser
 	encoder    *encode.Worker
 	record     encode.Record
 	encoded    encode.Encoded
 	row        cohort.Row
-	message    []byte
 	values     []string
 }
 
 func (s *setting) judgeAll(ctx context.Context, work <-chan *job) error {
-	w := &worker{setting: s, macs: s.newMACs(), packer: newPacker(s.layout), normaliser: s.Profile.NewNormaliser(s.today), encoder: s.encoder.NewWorker()}
+	w := &worker{setting: s, tokenMAC: s.newTokenMAC(), minter: NewMinter(s.rowKey, s.SourceDataset), packer: newPacker(s.layout), normaliser: s.Profile.NewNormaliser(s.today), encoder: s.encoder.NewWorker()}
 	for j := range work {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -170,8 +170,7 @@ func (w *worker) judge(row *source.Row) (j judged, err error) {
 		j.sourceID, j.refusal = "", reason.RowMalformed
 		return j, nil
 	}
-	w.message = keys.AppendLP(w.message[:0], []byte("tarn/row/v1"), []byte(w.SourceDataset), []byte(j.sourceID))
-	j.id = w.idOf(w.message)
+	j.id = w.minter.Mint(j.sourceID)
 	return w.encode(j)
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,13 +30,17 @@ const (
 
 // Config says what to make.
 type Config struct {
-	People   int // records of each party, 1 to 10 million
-	Parties  int // 1 to 20
+	People   int // records of each party, 1 to MaxPeople
+	Parties  int // 1 to MaxParties
 	Seed     uint64
 	Errors   string
 	Overlap  float64 // share of each party's people that all parties have
 	NamesDir string  // larger frequency tables; empty uses the built-in ones
 	Threads  int
+
+	// Mint, if not nil, returns for a party what makes ids of source ids, so that
+	// truth.csv and groups.csv speak of minted ids. It is called once a worker.
+	Mint func(party string) func(sourceID string) (id string)
 }
 
 // Limits of a configuration.
@@ -43,6 +48,18 @@ const (
 	MaxPeople  = 10_000_000
 	MaxParties = 8
 )
+
+// Names of the files beside the parties' tables.
+const (
+	TruthFile  = "truth.csv"
+	GroupsFile = "groups.csv"
+)
+
+// Check reports the first mistake in c, of kind [fault.Usage].
+func (c *Config) Check() error {
+	_, err := c.check()
+	return err
+}
 
 // Summary says what was made.
 type Summary struct {
@@ -87,8 +104,8 @@ func (c *Config) check() (*Rates, error) {
 	return nil, wrong("the error model is not known", "give --errors nhs, hard or none")
 }
 
-// Generate writes NAME.csv for each party, groups.csv and truth.csv (source
-// ids) into an existing folder.
+// Generate writes NAME.csv for each party, groups.csv, truth.csv and
+// synth.json, which says how they were made, into an existing folder.
 func Generate(ctx context.Context, c Config, folder string, progress func(done, total int64)) (*Summary, error) {
 	rates, err := c.check()
 	if err != nil {
@@ -102,12 +119,12 @@ func Generate(ctx context.Context, c Config, folder string, progress func(done, 
 	everyone := g.shared + c.Parties*(c.People-g.shared)
 	g.population = newPopulation(c.Seed, uint64(everyone), names)
 	s := &Summary{Rows: c.People, Shared: g.shared}
-	truth, err := create(folder, "truth.csv", "source_dataset,unique_id,cluster\n")
+	truth, err := create(folder, TruthFile, "source_dataset,unique_id,cluster\n")
 	if err != nil {
 		return nil, err
 	}
 	defer truth.abandon()
-	groups, err := create(folder, "groups.csv", "source_dataset,unique_id,sex,ethnicity,deprivation_decile,age_band\n")
+	groups, err := create(folder, GroupsFile, "source_dataset,unique_id,sex,ethnicity,deprivation_decile,age_band\n")
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +139,10 @@ func Generate(ctx context.Context, c Config, folder string, progress func(done, 
 	if err := truth.close(); err != nil {
 		return nil, err
 	}
-	return s, groups.close()
+	if err := groups.close(); err != nil {
+		return nil, err
+	}
+	return s, writeDescription(folder, &c, s)
 }
 
 type generator struct {
@@ -173,14 +193,7 @@ type chunk struct {
 }
 
 func (p *party) write(ctx context.Context, folder string, truth, groups *output, progress func(done, total int64)) error {
-	header := ""
-	for i, name := range columns {
-		if i > 0 {
-			header += ","
-		}
-		header += name
-	}
-	out, err := create(folder, p.name+".csv", header+"\n")
+	out, err := create(folder, p.name+".csv", strings.Join(columns, ",")+"\n")
 	if err != nil {
 		return err
 	}
@@ -208,9 +221,13 @@ func (p *party) write(ctx context.Context, folder string, truth, groups *output,
 	})
 	for range threads {
 		group.Go(func() error {
+			id := func(sourceID string) string { return sourceID }
+			if p.Mint != nil {
+				id = p.Mint(p.name)
+			}
 			for t := range work {
 				for row := t.from; row < t.from+t.n; row++ {
-					p.row(row, t.chunk)
+					p.row(row, t.chunk, id)
 				}
 				close(t.done)
 			}
@@ -239,7 +256,7 @@ func (p *party) write(ctx context.Context, folder string, truth, groups *output,
 	return out.close()
 }
 
-func (p *party) row(row int, c *chunk) {
+func (p *party) row(row int, c *chunk, minted func(sourceID string) string) {
 	index := p.personOf(row)
 	x := p.person(index)
 	r := p.record(x, uint64(p.index), p.rates)
@@ -254,12 +271,13 @@ func (p *party) row(row int, c *chunk) {
 		c.rows = append(c.rows, value...) // no value holds a comma or a quote
 	}
 	c.rows = append(c.rows, '\n')
-	c.truth = fmt.Appendf(c.truth, "%s,%s,%d\n", p.name, id, index)
+	known := minted(id)
+	c.truth = fmt.Appendf(c.truth, "%s,%s,%d\n", p.name, known, index)
 	sex := "M"
 	if x.female {
 		sex = "F"
 	}
-	c.groups = fmt.Appendf(c.groups, "%s,%s,%s,%s,%s,%s\n", p.name, id, sex, ethnicity, decile, age)
+	c.groups = fmt.Appendf(c.groups, "%s,%s,%s,%s,%s,%s\n", p.name, known, sex, ethnicity, decile, age)
 }
 
 // output is a file being written.

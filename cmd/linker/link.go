@@ -89,9 +89,12 @@ func (f *linkFlags) options() (o linkage.Options, err error) {
 		}
 		o.Threshold = &t
 	}
-	for flag, v := range map[string]float64{"min-precision": f.minPrecision, "keep": f.keep} {
-		if !(v >= 0 && v <= 1) {
-			return o, wrong(flag, "is not a probability", "give a number from 0 to 1")
+	for _, flag := range []struct {
+		name  string
+		value float64
+	}{{"min-precision", f.minPrecision}, {"keep", f.keep}} {
+		if !(flag.value >= 0 && flag.value <= 1) {
+			return o, wrong(flag.name, "is not a probability", "give a number from 0 to 1")
 		}
 	}
 	switch o.OneToOne {

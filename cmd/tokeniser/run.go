@@ -92,9 +92,9 @@ a warning and the row goes on without it. When more rows are refused than
 			if o.Source, err = table.options(env.Stdin); err != nil {
 				return err
 			}
-			for flag, value := range map[string]string{"--project": o.Project, "--key-file": o.KeyFile, "--out": o.Out} {
-				if value == "" {
-					return fault.New(fault.Usage, "encoding a table", flag+" is missing", "see: tokeniser run --help")
+			for _, flag := range []struct{ name, value string }{{"--project", o.Project}, {"--key-file", o.KeyFile}, {"--out", o.Out}} {
+				if flag.value == "" {
+					return fault.New(fault.Usage, "encoding a table", flag.name+" is missing", "see: tokeniser run --help")
 				}
 			}
 			if filepath.Ext(o.Out) != ".parquet" {

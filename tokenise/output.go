@@ -235,36 +235,66 @@ func (o *output) sortFailure() error {
 	return nil
 }
 
-// finish ends the sort and writes the files, the manifest last.
+// finish ends the sort and writes the files. None gets its name before all are
+// on the disk; the manifest, without which no cohort is read, gets its last.
 func (o *output) finish(ctx context.Context) (*Result, error) {
 	close(o.rows)
 	o.rows = nil
-	for _, q := range []*source.QuarantineWriter{o.quarantine, o.warnings} {
-		if q != nil {
-			if err := q.Commit(); err != nil {
-				return nil, err
-			}
-		}
-	}
 	if refused := o.result.RefusedRows(); float64(refused) > o.MaxRefused*float64(o.result.Rows) {
+		if err := o.commitQuarantines(); err != nil {
+			return nil, err
+		}
 		return o.result, o.tooManyRefused(refused)
 	}
 	identity := o.identity()
-	file, err := o.writeCohort(ctx, identity)
+	encoded, err := o.writeCohort(ctx, identity)
 	if err != nil {
+		return nil, err
+	}
+	defer encoded.Abort()
+	file, err := encoded.Finish()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.crosswalk.Finish(); err != nil {
+		return nil, err
+	}
+	groups, err := o.writeGroups()
+	if err != nil {
+		return nil, err
+	}
+	if groups != nil {
+		defer groups.Abort()
+	}
+	if o.result.Manifest, err = o.manifest(identity, file); err != nil {
+		return nil, err
+	}
+	if err := o.commitQuarantines(); err != nil {
 		return nil, err
 	}
 	if _, err := o.crosswalk.Commit(); err != nil {
 		return nil, err
 	}
-	if err := o.writeGroups(); err != nil {
-		return nil, err
+	if groups != nil {
+		if _, err := groups.Commit(); err != nil {
+			return nil, err
+		}
 	}
-	o.result.Manifest, err = o.manifest(identity, file)
-	if err != nil {
+	if _, err := encoded.Commit(); err != nil {
 		return nil, err
 	}
 	return o.result, cohort.WriteManifest(cohort.ManifestPath(o.Out), o.result.Manifest)
+}
+
+func (o *output) commitQuarantines() error {
+	for _, q := range []*source.QuarantineWriter{o.quarantine, o.warnings} {
+		if q != nil {
+			if err := q.Commit(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (o *output) tooManyRefused(refused int64) error {
@@ -301,44 +331,48 @@ func (o *output) identity() cohort.Identity {
 	}
 }
 
-func (o *output) writeCohort(ctx context.Context, identity cohort.Identity) (table.File, error) {
-	w, err := cohort.Create(o.Out, o.layout, identity, o.Software)
+func (o *output) writeCohort(ctx context.Context, identity cohort.Identity) (w *cohort.Writer, err error) {
+	w, err = cohort.Create(o.Out, o.layout, identity, o.Software)
 	if err != nil {
-		return table.File{}, err
+		return nil, err
 	}
-	defer w.Abort()
+	defer func() {
+		if err != nil {
+			w.Abort()
+		}
+	}()
 	<-o.sortDone
 	var row cohort.Row
 	for packed := range o.sorted {
 		o.packer.unpack(packed, &row)
 		if err := w.Append(&row); err != nil {
-			return table.File{}, err
+			return nil, err
 		}
 	}
 	if err := o.sortFailure(); err != nil {
-		return table.File{}, err
+		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return table.File{}, err
-	}
-	return w.Commit()
+	return w, ctx.Err()
 }
 
 // writeGroups writes groups.parquet, by unique_id, so that its order tells
-// nothing of the input's.
-func (o *output) writeGroups() error {
+// nothing of the input's, and finishes it; nil where it is not wanted.
+func (o *output) writeGroups() (w *table.Writer, err error) {
 	if len(o.groups) == 0 {
-		return nil
+		return nil, nil
 	}
 	columns := []arrow.Field{table.String("unique_id", false, false)}
 	for _, g := range o.groups {
 		columns = append(columns, table.String(g.name, true, true))
 	}
-	w, err := table.Create(o.Groups, arrow.NewSchema(columns, nil), o.Software)
-	if err != nil {
-		return err
+	if w, err = table.Create(o.Groups, arrow.NewSchema(columns, nil), o.Software); err != nil {
+		return nil, err
 	}
-	defer w.Abort()
+	defer func() {
+		if err != nil {
+			w.Abort()
+		}
+	}()
 	slices.SortFunc(o.groupRows, func(a, b groupRow) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for _, row := range o.groupRows {
 		w.Builder().Field(0).(*array.StringBuilder).Append(hex.EncodeToString(row.id[:]))
@@ -350,11 +384,11 @@ func (o *output) writeGroups() error {
 			}
 		}
 		if err := w.EndRow(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	_, err = w.Commit()
-	return err
+	_, err = w.Finish()
+	return w, err
 }
 
 func (o *output) manifest(identity cohort.Identity, file table.File) (*cohort.Manifest, error) {

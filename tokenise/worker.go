@@ -40,6 +40,8 @@ type job struct {
 	batch  source.Batch
 	result []judged
 	done   chan struct{}
+
+	position, total int64 // of the reader after the batch
 }
 
 // process reads, judges and encodes all rows, and gives them to out in input
@@ -68,12 +70,12 @@ func (s *setting) process(ctx context.Context, out *output) error {
 			if err := out.take(ctx, j.result); err != nil {
 				return err
 			}
+			if s.Progress != nil {
+				s.Progress(j.position, j.total)
+			}
 			select {
 			case free <- j:
 			default:
-			}
-			if s.Progress != nil {
-				s.Progress(s.Rows.Position())
 			}
 		}
 		return ctx.Err()
@@ -96,6 +98,7 @@ func (s *setting) read(ctx context.Context, work, order chan<- *job, free <-chan
 		} else if err != nil {
 			return err
 		}
+		j.position, j.total = s.Rows.Position()
 		select {
 		case order <- j:
 		case <-ctx.Done():

@@ -119,16 +119,13 @@ func (p *population) record(x person, side uint64, rates *Rates) (r record) {
 	case chance(PostcodePseudo, rates.PostcodePseudo):
 		r.postcode = "ZZ99 3VZ"
 	case chance(PostcodeChanged, rates.PostcodeChanged):
-		for r.postcode == x.postcode {
-			r.postcode = p.postcodeOf(&d, x.decile)
-		}
+		r.postcode = another(x.postcode, func() string { return p.postcodeOf(&d, x.decile) })
 	}
 	return r
 }
 
-// wrongNumber returns another valid number: two digits that change places, or
-// one that is mistyped, with a check digit that fits, as when a neighbouring
-// line is copied.
+// wrongNumber returns another valid number near this one, as when a
+// neighbouring line is copied.
 func wrongNumber(number string, d *draw) string {
 	for {
 		b := []byte(number)
@@ -143,18 +140,16 @@ func wrongNumber(number string, d *draw) string {
 // changeFamily gives women four times in five, and men one time in two,
 // another name altogether, as marriage does; the rest are misspelt.
 func (p *population) changeFamily(r *record, d *draw) {
-	another := .5
+	replaced := .5
 	if r.female {
-		another = .8
+		replaced = .8
 	}
-	if !d.chance(another) {
+	if !d.chance(replaced) {
 		r.family = misspell(r.family, d)
 		return
 	}
 	before := r.family
-	for r.family == before {
-		r.family = p.names.family[originFor(r.ethnic, d)].pick(d)
-	}
+	r.family = another(before, func() string { return p.names.family[originFor(r.ethnic, d)].pick(d) })
 	if d.chance(.5) {
 		r.previous = before
 	}
@@ -164,17 +159,24 @@ func (p *population) changeGiven(r *record, d *draw, chance func(Mistake, float6
 	switch {
 	case chance(GivenWrong, rates.GivenWrong*factor):
 		list := p.names.given[originFor(r.ethnic, d)][sexIndex(r.female)][cohortOf(r.birth.Year())]
-		for {
-			if name := list.pick(d); name != r.given {
-				return name
-			}
-		}
+		return another(r.given, func() string { return list.pick(d) })
 	case chance(GivenPhonetic, rates.GivenPhonetic*factor):
 		return respell(r.given, d)
 	case chance(GivenTruncated, rates.GivenTruncated*factor):
 		return r.given[:min(2, len(r.given))]
 	}
 	return r.given
+}
+
+// another draws until it gets something else than before. Tables that hold
+// little else give before back after a while.
+func another(before string, draw func() string) string {
+	for range 1000 {
+		if drawn := draw(); drawn != before {
+			return drawn
+		}
+	}
+	return before
 }
 
 // misspell makes one typing mistake: a letter replaced, left out, doubled, or

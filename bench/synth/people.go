@@ -74,8 +74,11 @@ type population struct {
 const numberPrefixes = 99_000_000
 
 func newPopulation(seed, people uint64, names *nameTables) *population {
-	const peopleAPostcode = 36 // 15 addresses of 2.4 people
-	return &population{seed: seed, names: names, postcodes: max(people/peopleAPostcode, 10),
+	const (
+		peopleAPostcode = 36  // 15 addresses of 2.4 people
+		fewestPostcodes = 100 // ten for each deprivation decile, so that people can move
+	)
+	return &population{seed: seed, names: names, postcodes: max(people/peopleAPostcode, fewestPostcodes),
 		numbers: newPermutation(numberPrefixes, seed, streamNumber, 0)}
 }
 
@@ -229,8 +232,8 @@ func (p *population) person(index uint64) person {
 	x.given, x.middle = list.pick(&d), list.pick(&d)
 	if q.younger {
 		older := p.person(group*groupSize + uint64(q.twin))
-		for older.given == x.given {
-			x.given = list.pick(&d)
+		if older.given == x.given {
+			x.given = another(older.given, func() string { return list.pick(&d) })
 		}
 	}
 	if d.chance(.25) {

@@ -33,10 +33,11 @@ and what to fix first. Counts under 10 are not shown, and no value ever is.`,
 			if err != nil {
 				return err
 			}
-			rows, err := source.Open(table.in, options)
+			opened, err := source.Open(table.in, options)
 			if err != nil {
 				return err
 			}
+			rows := source.WithContext(c.Context(), opened)
 			defer func() { _ = rows.Close() }() // opened for reading
 			mapping := source.FindMapping(rows.Header(), nil)
 			if table.mapPath != "" {

@@ -86,9 +86,14 @@ func appendTags(b *array.RecordBuilder, at int, tags []Tag) int {
 	return at
 }
 
-// Commit ends the file and puts it under its name.
-func (w *Writer) Commit() (table.File, error) {
-	return w.table.Commit(append(w.identity.metadata(), table.KeyValue{Key: "tarn.software", Value: w.software})...)
+// Finish ends the file, not yet under its name: see [table.Writer.Finish].
+func (w *Writer) Finish() (table.File, error) { return w.table.Finish(w.metadata()...) }
+
+// Commit ends the file, where Finish has not, and puts it under its name.
+func (w *Writer) Commit() (table.File, error) { return w.table.Commit(w.metadata()...) }
+
+func (w *Writer) metadata() []table.KeyValue {
+	return append(w.identity.metadata(), table.KeyValue{Key: "tarn.software", Value: w.software})
 }
 
 // Abort removes what was written; after Commit it does nothing.

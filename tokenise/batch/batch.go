@@ -76,10 +76,13 @@ func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := source.Open(o.In, o.Source)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	opened, err := source.Open(o.In, o.Source)
 	if err != nil {
 		return nil, err
 	}
+	rows := source.WithContext(ctx, opened)
 	defer func() { _ = rows.Close() }() // opened for reading
 	mapping, err := o.mapping(rows, profile)
 	if err != nil {

@@ -40,16 +40,28 @@ func (w *QuarantineWriter) Append(row int64, uniqueID, field string, code reason
 	return nil
 }
 
-// Commit puts the file under its name.
-func (w *QuarantineWriter) Commit() error {
+// Finish makes sure that the file is on the disk, not yet under its name.
+func (w *QuarantineWriter) Finish() error {
 	w.csv.Flush()
 	err := w.csv.Error()
 	if err == nil {
 		err = w.buffer.Flush()
 	}
 	if err == nil {
-		err = w.pending.CloseAtomicallyReplace()
+		err = w.pending.Sync()
 	}
+	return w.written(err)
+}
+
+// Commit finishes the file and puts it under its name.
+func (w *QuarantineWriter) Commit() error {
+	if err := w.Finish(); err != nil {
+		return err
+	}
+	return w.written(w.pending.CloseAtomicallyReplace())
+}
+
+func (w *QuarantineWriter) written(err error) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing "+w.path, err, "free space on the disk, then run again")
 	}

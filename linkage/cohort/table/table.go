@@ -52,6 +52,8 @@ type Writer struct {
 	builder *array.RecordBuilder
 	rows    int64
 	batch   int64
+
+	finished *File // after Finish
 }
 
 type countingWriter int64
@@ -132,10 +134,16 @@ func (w *Writer) flush() (err error) {
 	return nil
 }
 
-// Commit adds metadata, ends the file and puts it under its name.
-func (w *Writer) Commit(metadata ...KeyValue) (f File, err error) {
+// Finish adds metadata, ends the file and makes sure that it is on the disk,
+// not yet under its name. What can fail for want of space fails here, so that
+// several files can be finished before any of them gets its name.
+func (w *Writer) Finish(metadata ...KeyValue) (f File, err error) {
 	doing, next := "writing "+w.path, "free space on the disk, then run again"
-	defer w.Abort()
+	defer func() {
+		if err != nil {
+			w.Abort()
+		}
+	}()
 	if err := w.flush(); err != nil {
 		return File{}, err
 	}
@@ -150,10 +158,26 @@ func (w *Writer) Commit(metadata ...KeyValue) (f File, err error) {
 	if err := w.buffer.Flush(); err != nil {
 		return File{}, fault.Wrap(fault.Internal, doing, err, next)
 	}
-	if err := w.pending.CloseAtomicallyReplace(); err != nil {
+	if err := w.pending.Sync(); err != nil {
 		return File{}, fault.Wrap(fault.Internal, doing, err, next)
 	}
-	return File{Path: w.path, SHA256: hex.EncodeToString(w.digest.Sum(nil)), Rows: w.rows, Bytes: int64(w.bytes)}, nil
+	w.finished = &File{Path: w.path, SHA256: hex.EncodeToString(w.digest.Sum(nil)), Rows: w.rows, Bytes: int64(w.bytes)}
+	return *w.finished, nil
+}
+
+// Commit puts the file under its name, after Finish with this metadata where
+// that has not been called.
+func (w *Writer) Commit(metadata ...KeyValue) (f File, err error) {
+	defer w.Abort()
+	if w.finished == nil {
+		if _, err := w.Finish(metadata...); err != nil {
+			return File{}, err
+		}
+	}
+	if err := w.pending.CloseAtomicallyReplace(); err != nil {
+		return File{}, fault.Wrap(fault.Internal, "writing "+w.path, err, "free space on the disk, then run again")
+	}
+	return *w.finished, nil
 }
 
 // Abort removes what was written. After Commit it does nothing.

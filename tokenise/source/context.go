@@ -1,0 +1,61 @@
+package source
+
+import "context"
+
+// interruptible is a Reader that gives up when its context ends.
+type interruptible struct {
+	Reader
+	ctx     context.Context
+	batches chan *Batch
+	results chan error
+	// abandoned says that the reader below may still be at work.
+	abandoned bool
+}
+
+// WithContext returns a Reader whose Read ends with the context's error when
+// the context ends, even while the reader below waits for a pipe or a slow
+// disk. The batch of such a Read must not be used again, since the reader below
+// may still be filling it.
+func WithContext(ctx context.Context, r Reader) Reader {
+	i := &interruptible{Reader: r, ctx: ctx, batches: make(chan *Batch), results: make(chan error, 1)}
+	go i.serve()
+	return i
+}
+
+// serve reads one batch after another until the context ends. A read that never
+// returns keeps its goroutine; the process is about to end then.
+func (i *interruptible) serve() {
+	for {
+		select {
+		case b := <-i.batches:
+			i.results <- i.Reader.Read(b)
+		case <-i.ctx.Done():
+			return
+		}
+	}
+}
+
+// Read implements Reader.
+func (i *interruptible) Read(b *Batch) error {
+	select {
+	case i.batches <- b:
+	case <-i.ctx.Done():
+		return i.ctx.Err()
+	}
+	select {
+	case err := <-i.results:
+		return err
+	case <-i.ctx.Done():
+		i.abandoned = true
+		return i.ctx.Err()
+	}
+}
+
+// Close implements Reader. A reader that was left in the middle of a read is
+// not closed under it.
+func (i *interruptible) Close() error {
+	if i.abandoned {
+		return nil
+	}
+	return i.Reader.Close()
+}

@@ -118,6 +118,9 @@ type setting struct {
 type groupColumn struct {
 	name string
 	at   int
+	// sex says that the column holds sex codes, which sources write in different
+	// ways: groups.parquet has M, F and I.
+	sex bool
 }
 
 func newSetting(o *Options) (*setting, error) {
@@ -181,7 +184,8 @@ func (s *setting) findGroups() error {
 	for _, name := range s.Project.Groups {
 		for i, column := range header {
 			if column == name {
-				s.groups = append(s.groups, groupColumn{name, i})
+				at, mapped := s.Columns.Fields[encode.FieldSex]
+				s.groups = append(s.groups, groupColumn{name: name, at: i, sex: mapped && at == i})
 			}
 		}
 	}

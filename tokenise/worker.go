@@ -12,6 +12,7 @@ import (
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/linkage/cohort"
+	"tarn/tokenise/demographics"
 	"tarn/tokenise/encode"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -204,10 +205,22 @@ func (w *worker) encode(j judged) (judged, error) {
 		if g.at < len(w.values) {
 			value = string([]byte(w.values[g.at]))
 		}
+		if g.sex {
+			value = sexGroup(value)
+		}
 		j.groups = append(j.groups, value)
 	}
 	j.packed = w.packer.pack(&w.row, state)
 	return j, nil
+}
+
+// sexGroup returns the letter of a sex code, empty where it is not known.
+func sexGroup(code string) string {
+	letter, _ := demographics.Sex(code)
+	if letter == 0 {
+		return ""
+	}
+	return string(letter)
 }
 
 // comparable reports whether an encoded record has anything by which a person

@@ -70,8 +70,14 @@ type population struct {
 	numbers   permutation
 }
 
-// numberPrefixes are the nine-digit beginnings 900 000 000 to 998 999 999.
-const numberPrefixes = 99_000_000
+// NHS numbers are drawn from 900 000 0000 to 998 999 9999, which are not issued.
+// Of the ten numbers that share their first eight digits at least nine have a
+// check digit, so that nine to each eight can be numbered without gaps.
+const (
+	firstEight = 900_000_00
+	eights     = 99_000_00
+	toAnEight  = 9
+)
 
 func newPopulation(seed, people uint64, names *nameTables) *population {
 	const (
@@ -79,7 +85,7 @@ func newPopulation(seed, people uint64, names *nameTables) *population {
 		fewestPostcodes = 100 // ten for each deprivation decile, so that people can move
 	)
 	return &population{seed: seed, names: names, postcodes: max(people/peopleAPostcode, fewestPostcodes),
-		numbers: newPermutation(numberPrefixes, seed, streamNumber, 0)}
+		numbers: newPermutation(eights*toAnEight, seed, streamNumber, 0)}
 }
 
 // person is one person, as they truly are.
@@ -285,16 +291,21 @@ func (p *population) birth(index uint64, q place) time.Time {
 	return today.AddDate(0, 0, -1-days-days/1461)
 }
 
+// nhsNumber returns the number of a person; no two people have the same.
 func (p *population) nhsNumber(index uint64) string {
-	i := index
-	for {
-		i = p.numbers.at(i)
-		prefix := strconv.FormatUint(900_000_000+i, 10)
-		// A prefix without a check digit is walked past, so that every person
-		// still has a number of their own.
-		if digit, ok := nhsnumber.CheckDigit([9]byte([]byte(prefix))); ok {
-			return prefix + string(digit)
+	i := p.numbers.at(index)
+	digits := []byte(strconv.FormatUint(firstEight+i/toAnEight, 10) + "00")
+	for left, ninth := i%toAnEight, byte('0'); ; ninth++ {
+		digits[8] = ninth
+		check, ok := nhsnumber.CheckDigit([9]byte(digits[:9]))
+		if !ok {
+			continue
 		}
+		if left == 0 {
+			digits[9] = check
+			return string(digits)
+		}
+		left--
 	}
 }
 

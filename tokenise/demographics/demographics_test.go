@@ -100,8 +100,16 @@ func FuzzEverything(f *testing.F) {
 				t.Fatal("a part of a name holds more than letters a to z")
 			}
 		}
-		demographics.Sex(raw)
-		demographics.Code(raw)
-		demographics.Text(raw)
+		if letter, _ := demographics.Sex(raw); letter != 0 && !strings.ContainsRune("MFI", rune(letter)) {
+			t.Fatalf("a sex of %q", letter)
+		}
+		if code := demographics.Code(raw); demographics.Code(code) != code {
+			t.Fatal("a code does not normalise to itself")
+		}
+		for _, part := range demographics.Text(raw) {
+			if part == "" {
+				t.Fatal("a text has an empty part")
+			}
+		}
 	})
 }

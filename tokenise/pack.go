@@ -7,16 +7,18 @@ import (
 	"tarn/linkage/cohort"
 )
 
-// packer turns encoded rows into byte strings of one width whose first bytes
-// sort as a cohort is sorted: a missing blk_dob after all others, blk_dob as a
-// signed integer, unique_id.
+// packer turns encoded rows into byte strings of one width whose order is that
+// of a cohort: a missing blk_dob after all others, blk_dob as a signed integer,
+// unique_id; then the row's number, so that no two are equal.
 //
 //	0      1 if blk_dob is missing
 //	1..8   blk_dob with its sign bit turned, big-endian
 //	9..24  unique_id
-//	25     state of the NHS number
-//	26     1 if there is a token, then 32 bytes of it
-//	59     each block, filter and tag: 1 if there, then its bytes
+//	25..32 number of the input row
+//	33     state of the NHS number
+//	34     1 if the row has something that can be compared
+//	35     1 if there is a token, then 32 bytes of it
+//	68     each block, filter and tag: 1 if there, then its bytes
 type packer struct {
 	layout cohort.Layout
 	sortBy int // index of blk_dob among the blocks, or -1
@@ -24,10 +26,14 @@ type packer struct {
 }
 
 const (
-	packedID    = 9
-	packedState = packedID + 16
-	packedToken = packedState + 1
-	packedRest  = packedToken + 1 + cohort.TokenBytes
+	packedBlock   = 0
+	packedID      = packedBlock + 9
+	packedNumber  = packedID + 16
+	packedPlace   = packedNumber + 8 // width of what says where a row belongs
+	packedState   = packedPlace
+	packedEncoded = packedState + 1
+	packedToken   = packedEncoded + 1
+	packedRest    = packedToken + 1 + cohort.TokenBytes
 )
 
 func newPacker(l cohort.Layout) packer {
@@ -45,15 +51,16 @@ func newPacker(l cohort.Layout) packer {
 
 const signBit = 1 << 63
 
-func (p packer) pack(row *cohort.Row, state nhsnumber.State) []byte {
-	b := make([]byte, p.width)
-	b[0] = 1
-	if p.sortBy >= 0 && row.Blocks[p.sortBy].Present {
-		b[0] = 0
-		binary.BigEndian.PutUint64(b[1:], uint64(row.Blocks[p.sortBy].Value)^signBit)
-	}
-	copy(b[packedID:], row.UniqueID[:])
+// pack appends one encoded row to dst.
+func (p packer) pack(dst []byte, row *cohort.Row, number int64, state nhsnumber.State, encoded bool) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, p.width)...)
+	b := dst[start:]
+	p.place(b, row, number)
 	b[packedState] = byte(state)
+	if encoded {
+		b[packedEncoded] = 1
+	}
 	if row.HasToken {
 		b[packedToken] = 1
 		copy(b[packedToken+1:], row.Token[:])
@@ -67,7 +74,18 @@ func (p packer) pack(row *cohort.Row, state nhsnumber.State) []byte {
 		rest = rest[1+p.layout.Filters[i].Bytes:]
 	}
 	putTags(rest, row.Tags)
-	return b
+	return dst
+}
+
+// place writes where a row belongs in its cohort, packedPlace bytes.
+func (p packer) place(b []byte, row *cohort.Row, number int64) {
+	b[packedBlock] = 1
+	if p.sortBy >= 0 && row.Blocks[p.sortBy].Present {
+		b[packedBlock] = 0
+		binary.BigEndian.PutUint64(b[packedBlock+1:], uint64(row.Blocks[p.sortBy].Value)^signBit)
+	}
+	copy(b[packedID:], row.UniqueID[:])
+	binary.BigEndian.PutUint64(b[packedNumber:], uint64(number))
 }
 
 func putTags(b []byte, tags []cohort.Tag) []byte {

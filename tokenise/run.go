@@ -3,20 +3,18 @@
 // writes the cohort with its manifest, its quarantine and its crosswalk.
 //
 // Identifiers are in memory only, for as long as their batch is worked on.
-// What reaches a disk is encoded, but for the crosswalk, whose source ids the
-// region already holds.
+// What reaches a disk is encoded, but for the crosswalk and the groups, which
+// the region already holds. Memory does not grow with the table; a run that is
+// interrupted can be gone on with.
 package tokenise
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"hash"
+	"errors"
 	"time"
 
 	"tarn/keys"
 	"tarn/keys/fault"
-	"tarn/keys/nhsnumber"
 	"tarn/keys/secret"
 	"tarn/linkage/cohort"
 	"tarn/tokenise/demographics"
@@ -45,7 +43,8 @@ type Options struct {
 	Columns       Columns
 	MapDigest     string
 
-	Out        string // the cohort's Parquet file
+	Out        string // the cohort's Parquet file, or its folder of parts
+	PartRows   int64  // rows of each part; 0 is one file
 	Quarantine string // refused rows; empty writes none
 	Warnings   string // fields that were not used, of rows that go on; empty writes none
 	Crosswalk  string // minted ids and source ids
@@ -54,11 +53,36 @@ type Options struct {
 	// cohort is written.
 	MaxRefused float64
 	Threads    int
+	// Resume goes on with an earlier run of the same settings and input that was
+	// interrupted. Without one it starts from the beginning; after one that was
+	// completed it changes nothing.
+	Resume bool
+	// ChunkRows is the number of rows after which what was done is kept on the
+	// disk; 0 is DefaultChunkRows. The output does not depend on it.
+	ChunkRows int64
 
 	Software string
 	Clock    func() time.Time        // the time that documents carry
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
+	Stage    func(name string)       // what is being done; may be nil
+}
+
+// DefaultChunkRows is the number of rows of a chunk: with the default profile
+// some 40 MB, of which three are in memory.
+const DefaultChunkRows = 128 << 10
+
+func (o *Options) chunkRows() int64 {
+	if o.ChunkRows > 0 {
+		return o.ChunkRows
+	}
+	return DefaultChunkRows
+}
+
+func (o *Options) stage(name string) {
+	if o.Stage != nil {
+		o.Stage(name)
+	}
 }
 
 // Result is what a run did.
@@ -71,6 +95,17 @@ type Result struct {
 	Warned   map[reason.Code]int64
 	// WarnedFields counts, for each field, the rows that go on without it.
 	WarnedFields map[string]int64
+	// WarnedProblems counts the same by field and reason.
+	WarnedProblems map[reason.Problem]int64
+	// ResumedRows is the number of rows that an earlier, interrupted run had
+	// encoded.
+	ResumedRows int64
+	// Restarted says that there was a checkpoint, of another run, and it was not
+	// used.
+	Restarted bool
+	// Complete says that an earlier run had done all this already, and nothing
+	// was changed. Only Manifest and Rows are set then.
+	Complete bool
 }
 
 // RefusedRows returns the number of rows refused for any reason.
@@ -81,37 +116,123 @@ func (r *Result) RefusedRows() (n int64) {
 	return n
 }
 
+// ErrInterrupted is wrapped by the error of a run that --resume can go on with.
+var ErrInterrupted = errors.New("tokenise: what was encoded so far is kept")
+
+// interrupted is an error after which the run can be gone on with.
+type interrupted struct{ error }
+
+// Unwrap gives the cause, whose text this is, and ErrInterrupted.
+func (i interrupted) Unwrap() []error { return []error{i.error, ErrInterrupted} }
+
+// ErrInputChanged is wrapped by the error of a resumed run whose input is not
+// the one it began with. The checkpoint is gone; start from the beginning.
+var ErrInputChanged = errors.New("tokenise: the input is not the one that was interrupted")
+
 // Run encodes a table. The Result is also returned with an error of kind
 // [fault.RowsRefused], which comes after the quarantine is written and instead
-// of the cohort.
+// of the cohort. An error that wraps ErrInterrupted leaves a checkpoint.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	s, err := newSetting(&o)
 	if err != nil {
 		return nil, err
 	}
-	out, err := newOutput(ctx, s)
+	if err := s.checkOutputs(); err != nil {
+		return nil, err
+	}
+	c, restarted, err := openCheckpoint(o.Out, o.Resume, s.newChain().sum(), s.today)
 	if err != nil {
 		return nil, err
 	}
-	defer out.abort()
-	if err := s.process(ctx, out); err != nil {
+	s.today = c.today
+	resumed := c.rows()
+	result, err := s.run(ctx, c)
+	if result != nil {
+		result.ResumedRows, result.Restarted = resumed, restarted
+	}
+	if c.close(err != nil && canGoOn(err)) {
+		return result, interrupted{err}
+	}
+	if errors.Is(err, errStale) {
+		return nil, ErrInputChanged
+	}
+	return result, err
+}
+
+func (s *setting) run(ctx context.Context, c *checkpoint) (*Result, error) {
+	if s.Resume && len(c.chunks) == 0 {
+		if m, end := s.completed(); m != nil {
+			return s.verifyComplete(ctx, m, end)
+		}
+	}
+	return s.encodeAll(ctx, c)
+}
+
+func (s *setting) encodeAll(ctx context.Context, c *checkpoint) (*Result, error) {
+	s.stage("encoding")
+	chain, err := s.process(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	return out.finish(ctx)
+	return s.finish(ctx, c, chain)
+}
+
+// canGoOn reports whether a run that ended with err would end otherwise if it
+// went on: not after a refusal or wrong use.
+func canGoOn(err error) bool {
+	if errors.Is(err, errStale) {
+		return false
+	}
+	switch fault.KindOf(err) {
+	case fault.Usage, fault.RowsRefused, fault.Policy, fault.Disagreement:
+		return false
+	}
+	return true
 }
 
 // setting is what all workers of a run share.
 type setting struct {
 	*Options
 	encoder     *encode.Encoder
-	tokenKey    secret.Key // K_tok
+	tokenKeys   *TokenKeys
 	rowKey      secret.Key // K_row
-	tokenKCV    string
 	encodingKCV string
 	layout      cohort.Layout
+	packer      packer
 	today       demographics.Date
 	groups      []groupColumn
 	expires     time.Time
+}
+
+func newSetting(o *Options) (*setting, error) {
+	p := o.Project
+	if err := p.CheckCurrent(o.Wall()); err != nil {
+		return nil, err
+	}
+	s := &setting{Options: o, layout: o.Profile.Layout(), today: demographics.DateOf(o.Wall().UTC())}
+	s.packer = newPacker(s.layout)
+	var err error
+	if s.tokenKeys, err = NewTokenKeys(p, o.Keys); err != nil {
+		return nil, err
+	}
+	rowKey, ok := o.Keys.RowKeys[o.SourceDataset]
+	if _, party := p.Party(o.SourceDataset); !party || !ok {
+		return nil, fault.New(fault.Usage, "checking the source data set", o.SourceDataset+" is not a party of the project with a row key in the key file", "name one of the project's parties with --source")
+	}
+	s.rowKey = rowKey
+	if s.encoder, err = encode.NewEncoder(o.Profile, o.Keys.EncodingKey, p.Name, p.Keys.EncodingEpoch); err != nil {
+		return nil, fault.Wrap(fault.Internal, "setting up the encoder", err, "")
+	}
+	if s.encodingKCV, err = s.encoder.KeyCheckValue(); err != nil {
+		return nil, fault.Wrap(fault.Internal, "computing the key check value", err, "")
+	}
+	if err := checkPinned("encoding", p.Keys.EncodingKCV, s.encodingKCV); err != nil {
+		return nil, err
+	}
+	if s.expires, err = p.End(); err != nil {
+		return nil, err
+	}
+	return s, s.findGroups()
 }
 
 // groupColumn is a column that the project allows in groups.parquet.
@@ -123,70 +244,27 @@ type groupColumn struct {
 	sex bool
 }
 
-func newSetting(o *Options) (*setting, error) {
-	p := o.Project
-	if err := p.CheckCurrent(o.Wall()); err != nil {
-		return nil, err
-	}
-	if p.Reidentify.Mode == "none" {
-		return nil, fault.New(fault.Policy, "checking project "+p.Name,
-			"it says reidentify mode none, which needs release tokens, and this version does not make them: raw tokens must not leave a region under such a project",
-			"use a project whose controllers accept mode direct")
-	}
-	if err := o.Keys.CheckProject(p); err != nil {
-		return nil, err
-	}
-	s := &setting{Options: o, layout: o.Profile.Layout(), today: demographics.DateOf(o.Wall().UTC())}
-	rowKey, ok := o.Keys.RowKeys[o.SourceDataset]
-	if _, party := p.Party(o.SourceDataset); !party || !ok {
-		return nil, fault.New(fault.Usage, "checking the source data set", o.SourceDataset+" is not a party of the project with a row key in the key file", "name one of the project's parties with --source")
-	}
-	s.rowKey, s.tokenKey = rowKey, o.Keys.TokenDeriver(p.Keys.TokenEpoch)
-	var err error
-	if s.encoder, err = encode.NewEncoder(o.Profile, o.Keys.EncodingKey, p.Name, p.Keys.EncodingEpoch); err != nil {
-		return nil, fault.Wrap(fault.Internal, "setting up the encoder", err, "")
-	}
-	if s.encodingKCV, err = s.encoder.KeyCheckValue(); err != nil {
-		return nil, fault.Wrap(fault.Internal, "computing the key check value", err, "")
-	}
-	s.tokenKCV = keys.TokenKCV(s.tokenKey)
-	if err := s.checkKeys(); err != nil {
-		return nil, err
-	}
-	if s.expires, err = p.End(); err != nil {
-		return nil, err
-	}
-	return s, s.findGroups()
-}
-
-// checkKeys refuses, with kind [fault.Disagreement], keys that are not those
-// the project file pins.
-func (s *setting) checkKeys() error {
-	for _, c := range []struct {
-		what   string
-		pinned *string
-		here   string
-	}{{"token", s.Project.Keys.TokenKCV, s.tokenKCV}, {"encoding", s.Project.Keys.EncodingKCV, s.encodingKCV}} {
-		if c.pinned != nil && *c.pinned != c.here {
-			return fault.New(fault.Disagreement, "comparing the key file with the project file",
-				"the key check value of the "+c.what+" key is "+c.here+" here and "+*c.pinned+" in the project",
-				"use the key file and the profile that the project was made with, or a project file of the current epoch")
-		}
-	}
-	return nil
-}
-
+// findGroups finds the columns that go into groups.parquet. A column that
+// identifies a person is refused with kind [fault.Policy], whatever the project
+// says: groups leave the region.
 func (s *setting) findGroups() error {
 	if s.Groups == "" {
 		return nil
 	}
-	header := s.Rows.Header()
-	for _, name := range s.Project.Groups {
-		for i, column := range header {
-			if column == name {
-				at, mapped := s.Columns.Fields[encode.FieldSex]
-				s.groups = append(s.groups, groupColumn{name: name, at: i, sex: mapped && at == i})
+	fields := map[int]string{}
+	for field, at := range s.Columns.Fields {
+		fields[at] = field
+	}
+	for at, column := range s.Rows.Header() {
+		for _, name := range s.Project.Groups {
+			if column != name {
+				continue
 			}
+			if field, mapped := fields[at]; mapped && field != encode.FieldSex {
+				return fault.New(fault.Policy, "finding group columns", "the column "+column+" holds "+field+", which identifies people and may not lie beside minted ids",
+					"take it out of the project's groups")
+			}
+			s.groups = append(s.groups, groupColumn{name: name, at: at, sex: fields[at] == encode.FieldSex})
 		}
 	}
 	if len(s.groups) == 0 {
@@ -194,18 +272,4 @@ func (s *setting) findGroups() error {
 			"name the columns in the project's groups as the input does, or leave --groups out")
 	}
 	return nil
-}
-
-// newTokenMAC returns the keyed hash of tokens, reset for each number.
-func (s *setting) newTokenMAC() (mac hash.Hash) {
-	s.tokenKey.Use(func(b *[secret.Size]byte) { mac = hmac.New(sha256.New, b[:]) })
-	return mac
-}
-
-// tokenOf returns HMAC(K_tok, digits), specification (g).
-func (w *worker) tokenOf(n nhsnumber.Number) (token [cohort.TokenBytes]byte) {
-	w.tokenMAC.Reset()
-	w.tokenMAC.Write(n[:])
-	w.tokenMAC.Sum(token[:0])
-	return token
 }

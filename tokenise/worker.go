@@ -1,15 +1,8 @@
 package tokenise
 
 import (
-	"context"
-	"errors"
-	"hash"
-	"io"
 	"strconv"
 
-	"golang.org/x/sync/errgroup"
-
-	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/linkage/cohort"
 	"tarn/tokenise/demographics"
@@ -22,127 +15,71 @@ import (
 // one is a column that was split wrongly.
 const maxSourceID = 1024
 
-// judged is one input row after judgement.
+// judged is what a batch of rows became, in input order. Nothing of it is an
+// identifier but the source ids in its entries.
 type judged struct {
-	number   int64
-	id       [16]byte
-	sourceID string // for the crosswalk; empty for rows without an id
-	refusal  reason.Code
-	warnings []reason.Problem
-	groups   []string
-	packed   []byte // the encoded row, as packer.pack makes it
-	hasToken bool
-	encoded  bool
+	rows    []byte // packed rows, of one width each
+	entries records
+	events  records
 }
 
-// job is a batch on its way: read in order, judged by any worker, taken in
-// order.
-type job struct {
-	batch  source.Batch
-	result []judged
-	done   chan struct{}
-
-	position, total int64 // of the reader after the batch
+func (j *judged) reset() {
+	j.rows = j.rows[:0]
+	j.entries.reset()
+	j.events.reset()
 }
 
-// process reads, judges and encodes all rows, and gives them to out in input
-// order.
-func (s *setting) process(ctx context.Context, out *output) error {
-	group, ctx := errgroup.WithContext(ctx)
-	threads := max(s.Threads, 1)
-	work := make(chan *job, threads)
-	order := make(chan *job, 2*threads) // bounds the batches in memory
-	free := make(chan *job, 3*threads)
-	group.Go(func() error {
-		defer close(work)
-		defer close(order)
-		return s.read(ctx, work, order, free)
-	})
-	for range threads {
-		group.Go(func() error { return s.judgeAll(ctx, work) })
+// records is byte strings of different lengths, one after another.
+type records struct {
+	bytes []byte
+	ends  []int
+}
+
+func (r *records) reset()   { r.bytes, r.ends = r.bytes[:0], r.ends[:0] }
+func (r *records) len() int { return len(r.ends) }
+func (r *records) end()     { r.ends = append(r.ends, len(r.bytes)) }
+func (r *records) at(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = r.ends[i-1]
 	}
-	group.Go(func() error {
-		for j := range order {
-			select {
-			case <-j.done:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := out.take(ctx, j.result); err != nil {
-				return err
-			}
-			if s.Progress != nil {
-				s.Progress(j.position, j.total)
-			}
-			select {
-			case free <- j:
-			default:
-			}
-		}
-		return ctx.Err()
-	})
-	return group.Wait()
+	return r.bytes[start:r.ends[i]]
 }
 
-func (s *setting) read(ctx context.Context, work, order chan<- *job, free <-chan *job) error {
-	for {
-		var j *job
-		select {
-		case j = <-free:
-		default:
-			j = &job{}
-		}
-		j.done = make(chan struct{})
-		j.result = j.result[:0]
-		if err := s.Rows.Read(&j.batch); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		j.position, j.total = s.Rows.Position()
-		select {
-		case order <- j:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case work <- j:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// add appends all records of o.
+func (r *records) add(o *records) {
+	base := len(r.bytes)
+	r.bytes = append(r.bytes, o.bytes...)
+	for _, end := range o.ends {
+		r.ends = append(r.ends, base+end)
 	}
 }
 
-// worker judges rows; it has scratch memory of its own.
+// worker judges and encodes rows; it has scratch memory of its own.
 type worker struct {
 	*setting
-	tokenMAC   hash.Hash
+	tokens     *Tokens
 	minter     *Minter
-	packer     packer
 	normaliser *encode.Normaliser
 	encoder    *encode.Worker
 	record     encode.Record
 	encoded    encode.Encoded
 	row        cohort.Row
 	values     []string
+	groups     []string
+	warnings   []reason.Problem
+	place      [packedPlace]byte
+	raw        func(field string) string
+	report     func(field string, code reason.Code)
 }
 
-func (s *setting) judgeAll(ctx context.Context, work <-chan *job) error {
-	w := &worker{setting: s, tokenMAC: s.newTokenMAC(), minter: NewMinter(s.rowKey, s.SourceDataset), packer: newPacker(s.layout), normaliser: s.Profile.NewNormaliser(s.today), encoder: s.encoder.NewWorker()}
-	for j := range work {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		for i := range j.batch.Rows {
-			judgement, err := w.judge(&j.batch.Rows[i])
-			if err != nil {
-				return fault.Wrap(fault.Internal, "encoding a row", err, "")
-			}
-			j.result = append(j.result, judgement)
-		}
-		close(j.done)
+func (s *setting) newWorker() *worker {
+	w := &worker{setting: s, tokens: s.tokenKeys.NewTokens(), minter: NewMinter(s.rowKey, s.SourceDataset), normaliser: s.Profile.NewNormaliser(s.today), encoder: s.encoder.NewWorker()}
+	w.raw = w.field
+	w.report = func(field string, code reason.Code) {
+		w.warnings = append(w.warnings, reason.Problem{Field: field, Code: code})
 	}
-	return nil
+	return w
 }
 
 // field returns the text of an input field of the current row.
@@ -153,65 +90,80 @@ func (w *worker) field(name string) string {
 	return ""
 }
 
-func (w *worker) judge(row *source.Row) (j judged, err error) {
-	j.number = row.Number
+// judge adds one row to j.
+func (w *worker) judge(row *source.Row, j *judged) error {
 	if row.Problem != "" {
-		j.refusal = row.Problem
-		return j, nil
+		j.refuse(&event{number: row.Number, problem: reason.Problem{Code: row.Problem}})
+		return nil
 	}
 	w.values = row.Values
+	sourceID := w.field(encode.FieldUniqueID)
 	if w.Columns.RowNumbers {
-		j.sourceID = strconv.FormatInt(row.Number, 10)
-	} else {
-		// The batch is reused, the crosswalk is written later.
-		j.sourceID = string([]byte(w.field(encode.FieldUniqueID)))
+		sourceID = strconv.FormatInt(row.Number, 10)
 	}
 	switch {
-	case j.sourceID == "":
-		j.refusal = reason.UniqueIDEmpty
-		return j, nil
-	case len(j.sourceID) > maxSourceID:
-		j.sourceID, j.refusal = "", reason.RowMalformed
-		return j, nil
+	case sourceID == "":
+		j.refuse(&event{number: row.Number, problem: reason.Problem{Field: encode.FieldUniqueID, Code: reason.UniqueIDEmpty}})
+		return nil
+	case len(sourceID) > maxSourceID:
+		j.refuse(&event{number: row.Number, problem: reason.Problem{Code: reason.RowMalformed}})
+		return nil
 	}
-	j.id = w.minter.Mint(j.sourceID)
-	return w.encode(j)
+	w.row.UniqueID = w.minter.Mint(sourceID)
+	return w.encode(row.Number, sourceID, j)
+}
+
+func (j *judged) refuse(e *event) {
+	e.refused = true
+	j.events.bytes = appendEvent(j.events.bytes, e)
+	j.events.end()
 }
 
 // encode makes the token and the encodings of a row that has an id.
-func (w *worker) encode(j judged) (judged, error) {
-	report := func(field string, code reason.Code) {
-		j.warnings = append(j.warnings, reason.Problem{Field: field, Code: code})
-	}
-	number, state, problem := nhsnumber.Parse(w.field(encode.FieldNHSNumber))
+func (w *worker) encode(number int64, sourceID string, j *judged) error {
+	w.warnings = w.warnings[:0]
+	digits, state, problem := nhsnumber.Parse(w.field(encode.FieldNHSNumber))
 	if problem != nhsnumber.None {
-		report(encode.FieldNHSNumber, reason.Code(problem.String()))
+		w.report(encode.FieldNHSNumber, reason.Code(problem.String()))
 	}
-	w.normaliser.Normalise(w.field, &w.record, report)
+	w.normaliser.Normalise(w.raw, &w.record, w.report)
 	if err := w.encoder.Encode(&w.record, &w.encoded); err != nil {
-		return j, err
+		return err
 	}
-	w.row = cohort.Row{UniqueID: j.id, NHSNumberState: state.String(), Blocks: w.encoded.Blocks, Filters: w.encoded.Filters, Tags: w.encoded.Tags}
-	if state.Identifies(w.Keys.Test) {
-		w.row.Token, w.row.HasToken = w.tokenOf(number), true
+	w.row.Blocks, w.row.Filters, w.row.Tags = w.encoded.Blocks, w.encoded.Filters, w.encoded.Tags
+	if w.row.HasToken = state.Identifies(w.Keys.Test); w.row.HasToken {
+		w.row.Token = w.tokens.Of(digits)
 	}
-	j.hasToken, j.encoded = w.row.HasToken, comparable(&w.encoded)
-	if !j.hasToken && !j.encoded {
-		j.refusal = reason.RowNothingLinkable
-		return j, nil
+	encoded := comparable(&w.encoded)
+	linkable := w.row.HasToken || encoded
+	w.packer.place(w.place[:], &w.row, number)
+	w.groups = w.groups[:0]
+	if linkable {
+		j.rows = w.packer.pack(j.rows, &w.row, number, state, encoded)
+		w.readGroups()
+		for _, warning := range w.warnings {
+			j.events.bytes = appendEvent(j.events.bytes, &event{number: number, hasID: true, id: w.row.UniqueID, problem: warning})
+			j.events.end()
+		}
+	} else {
+		j.refuse(&event{number: number, hasID: true, id: w.row.UniqueID, problem: reason.Problem{Code: reason.RowNothingLinkable}})
 	}
-	for _, g := range w.groups {
+	j.entries.bytes = appendEntry(j.entries.bytes, w.place[:], !linkable, sourceID, w.groups)
+	j.entries.end()
+	return nil
+}
+
+func (w *worker) readGroups() {
+	for _, g := range w.setting.groups {
 		value := ""
 		if g.at < len(w.values) {
-			value = string([]byte(w.values[g.at]))
+			value = w.values[g.at]
 		}
 		if g.sex {
 			value = sexGroup(value)
 		}
-		j.groups = append(j.groups, value)
+		w.groups = append(w.groups, value)
 	}
-	j.packed = w.packer.pack(&w.row, state)
-	return j, nil
 }
 
 // sexGroup returns the letter of a sex code, empty where it is not known.

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/cmd/internal/outdir"
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage"
+	"tarn/linkage/cohort/outdir"
 	"tarn/linkage/resolve"
 	"tarn/linkage/result"
 )

@@ -16,8 +16,8 @@ import (
 
 	"tarn/bench/demo"
 	"tarn/cmd/internal/boot"
-	"tarn/cmd/internal/outdir"
 	"tarn/keys/fault"
+	"tarn/linkage/cohort/outdir"
 )
 
 func demoCommand(env *boot.Environment) *cobra.Command {

@@ -11,8 +11,8 @@ import (
 
 	"tarn/bench/synth"
 	"tarn/cmd/internal/boot"
-	"tarn/cmd/internal/outdir"
 	"tarn/keys/fault"
+	"tarn/linkage/cohort/outdir"
 	"tarn/tokenise/encode"
 )
 

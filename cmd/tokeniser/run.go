@@ -1,20 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/tokenise"
 	"tarn/tokenise/batch"
@@ -78,13 +76,18 @@ func runCommand(env *boot.Environment) *cobra.Command {
 		Short: "Encode a table into a cohort that can be linked",
 		Long: `Encode a table into a cohort: NAME.parquet and NAME.manifest.json, which may go to
 the linker, and NAME.crosswalk.parquet (your ids and the minted ones), which never
-leaves the region.
+leaves the region. With --part-rows the cohort is a folder of parts and its manifest.
 
 The columns are found by their names and shown; nothing is encoded until they are
 confirmed, by --confirm-map or by a map with confirmed = true. A row is refused only
 when it is malformed or nothing in it can be linked; a field that cannot be used is
 a warning and the row goes on without it. When more rows are refused than
---max-refused allows, no cohort is written and the exit code is 3.`,
+--max-refused allows, no cohort is written and the exit code is 3.
+
+Memory does not grow with the table; while it runs, encoded rows wait on the disk
+beside --out (about 300 bytes a row). A run that was interrupted, or killed, goes on
+with --resume and the same flags, and writes the same bytes. The output is the same
+whatever --threads says.`,
 		Example: `  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet \
     --quarantine north.refused.csv --confirm-map`,
 		Args: cobra.NoArgs,
@@ -97,8 +100,8 @@ a warning and the row goes on without it. When more rows are refused than
 					return fault.New(fault.Usage, "encoding a table", flag.name+" is missing", "see: tokeniser run --help")
 				}
 			}
-			if filepath.Ext(o.Out) != ".parquet" {
-				return fault.New(fault.Usage, "encoding a table", "the name given with --out does not end in .parquet", "name a file such as north.parquet with --out")
+			if err := checkOut(&o); err != nil {
+				return err
 			}
 			o.In, o.Map, o.MaxRefused = table.in, table.mapPath, float64(maxRefused)
 			o.Software, o.Clock, o.Wall, o.Messages = boot.Software(), env.Clock, env.Wall, env.Stderr
@@ -106,11 +109,14 @@ a warning and the row goes on without it. When more rows are refused than
 			o.Progress = progress.Set
 			result, err := batch.Run(c.Context(), o)
 			progress.Done()
+			if errors.Is(err, tokenise.ErrInterrupted) {
+				fmt.Fprintln(env.Stderr, "what was encoded so far is kept; run again with --resume to go on from there")
+			}
+			if asJSON && result != nil {
+				return errors.Join(err, writeRunJSON(env, &o, result))
+			}
 			if err != nil {
 				return err
-			}
-			if asJSON {
-				return writeRunJSON(env.Stdout, &o, result)
 			}
 			return writeRunText(env.Stdout, &o, result)
 		},
@@ -122,7 +128,9 @@ a warning and the row goes on without it. When more rows are refused than
 	flags.BoolVar(&o.ConfirmMap, "confirm-map", false, "accept the column map that is found")
 	flags.StringVar(&o.UniqueID, "unique-id", "", `the column that identifies rows, or "row" for the row's number`)
 	flags.StringVar(&o.SourceDataset, "source", "", "the party of the project this table is from (else from the file's name)")
-	flags.StringVar(&o.Out, "out", "", "the cohort to write, NAME.parquet")
+	flags.StringVar(&o.Out, "out", "", "the cohort to write: NAME.parquet, or with --part-rows a folder")
+	flags.Int64Var(&o.PartRows, "part-rows", 0, "write a folder of parts of so many rows each (0: one file)")
+	flags.BoolVar(&o.Resume, "resume", false, "go on with a run that was interrupted; does nothing if it was completed")
 	flags.StringVar(&o.Quarantine, "quarantine", "", "write refused rows here as row,unique_id,field,code")
 	flags.StringVar(&o.Warnings, "warnings", "", "write fields that were not used here, in the same form")
 	flags.StringVar(&o.Groups, "groups", "", "write the project's group columns here, for linker equity")
@@ -132,79 +140,17 @@ a warning and the row goes on without it. When more rows are refused than
 	return c
 }
 
-// runSummary is what run prints with --json.
-type runSummary struct {
-	Schema    string           `json:"schema"`
-	Software  string           `json:"software"`
-	Created   string           `json:"created"`
-	CohortID  string           `json:"cohort_id"`
-	Rows      int64            `json:"rows"`
-	OK        int64            `json:"ok"`
-	Refused   int64            `json:"refused"`
-	Tokens    int64            `json:"tokens"`
-	Encoded   int64            `json:"encoded"`
-	RefusedBy map[string]int64 `json:"refused_by_code"`
-	Warnings  map[string]int64 `json:"warnings"`
-	Outputs   []string         `json:"outputs"`
-}
-
-func writeRunJSON(w io.Writer, o *batch.Options, r *tokenise.Result) error {
-	m := r.Manifest
-	b, err := keys.Encode(runSummary{Schema: "tarn.tokenise-summary/1", Software: m.Software, Created: m.Created, CohortID: m.CohortID,
-		Rows: r.Rows, OK: m.Rows, Refused: r.RefusedRows(), Tokens: r.Tokens, Encoded: r.Encoded, RefusedBy: m.Refused, Warnings: m.Warnings, Outputs: outputs(o)})
-	if err != nil {
-		return err
+// checkOut refuses a name that does not say what is written.
+func checkOut(o *batch.Options) error {
+	parquet := filepath.Ext(o.Out) == ".parquet"
+	switch {
+	case o.PartRows < 0:
+		return fault.New(fault.Usage, "encoding a table", "--part-rows is negative", "give the number of rows of each part")
+	case o.PartRows > 0 && parquet:
+		return fault.New(fault.Usage, "encoding a table", "the name given with --out is that of a file, and --part-rows writes a folder", "name a folder such as north with --out")
+	case o.PartRows == 0 && !parquet:
+		return fault.New(fault.Usage, "encoding a table", "the name given with --out does not end in .parquet", "name a file such as north.parquet with --out, or give --part-rows to write a folder of parts")
 	}
-	_, err = w.Write(b)
-	return err
-}
-
-func outputs(o *batch.Options) []string {
-	list := []string{o.Out, strings.TrimSuffix(o.Out, ".parquet") + ".manifest.json", batch.CrosswalkPath(o.Out)}
-	for _, path := range []string{o.Groups, o.Quarantine, o.Warnings} {
-		if path != "" {
-			list = append(list, path)
-		}
-	}
-	return list
-}
-
-func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s rows read, %s encoded, %s refused\n", humanize.Comma(r.Rows), humanize.Comma(r.Manifest.Rows), humanize.Comma(r.RefusedRows()))
-	fmt.Fprintf(&b, "%s have a token, %s have encodings that can be compared\n", humanize.Comma(r.Tokens), humanize.Comma(r.Encoded))
-	writeCounts(&b, "refused", r.Manifest.Refused)
-	writeCounts(&b, "warning", r.Manifest.Warnings)
-	if r.Rows == 0 {
-		b.WriteString("warning: the table has a header and no rows; the cohort is empty\n")
-	}
-	if field, n := mostWarned(r.WarnedFields); n > 0 {
-		fmt.Fprintf(&b, "to fix first: %s, not usable in %s rows\n", field, humanize.Comma(n))
-	}
-	if r.Refused["row_encoding"] > 0 && o.Source.Encoding == source.EncodingAuto {
-		b.WriteString("rows were refused because they are not UTF-8; if the file is Windows-1252, run again with --encoding windows-1252\n")
-	}
-	fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o), ", "))
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func writeCounts(b *strings.Builder, label string, counts map[string]int64) {
-	codes := make([]string, 0, len(counts))
-	for code := range counts {
-		codes = append(codes, code)
-	}
-	slices.Sort(codes)
-	for _, code := range codes {
-		fmt.Fprintf(b, "  %s %-32s %s\n", label, code, humanize.Comma(counts[code]))
-	}
-}
-
-func mostWarned(fields map[string]int64) (worst string, most int64) {
-	for field, n := range fields {
-		if n > most || n == most && field < worst {
-			worst, most = field, n
-		}
-	}
-	return worst, most
+	o.Out = filepath.Clean(o.Out)
+	return nil
 }

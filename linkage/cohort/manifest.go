@@ -1,7 +1,10 @@
 package cohort
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,6 +141,35 @@ func ReadManifest(path string) (*Manifest, error) {
 		return nil, fault.Wrap(fault.Usage, doing, err, "correct the comparison part of the profile and encode again")
 	}
 	return m, nil
+}
+
+// CheckFiles reports whether the files of the cohort at path, beside which m
+// lies, are those that m describes, byte for byte.
+func (m *Manifest) CheckFiles(path string) error {
+	for _, f := range m.Files {
+		name := filepath.Join(filepath.Dir(path), filepath.FromSlash(f.Path))
+		digest, err := digestOf(name)
+		if err != nil {
+			return fault.Wrap(fault.Usage, "reading "+name, err, "give all files of the cohort")
+		}
+		if digest != f.SHA256 {
+			return fault.New(fault.Usage, "comparing "+name+" with its manifest", "it is not the file that the manifest describes", "encode again, or copy the file again")
+		}
+	}
+	return nil
+}
+
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // opened for reading
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // WriteManifest writes the manifest, complete or not at all.

@@ -4,6 +4,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -34,18 +35,22 @@ type Options struct {
 	// the project where it has one party.
 	SourceDataset string
 
-	Out        string
+	Out        string // NAME.parquet, or with PartRows a folder
+	PartRows   int64  // rows of each part of a folder; 0 is one file
 	Quarantine string
 	Warnings   string
 	Groups     string
 	MaxRefused float64
 	Threads    int
+	Resume     bool // see tokenise.Options
 
 	Software string
 	Clock    func() time.Time
 	Wall     func() time.Time
 	Progress func(done, total int64)
-	// Messages takes the column map that wants to be confirmed.
+	Stage    func(name string)
+	// Messages takes the column map that wants to be confirmed, how the input was
+	// read, and what became of a checkpoint.
 	Messages io.Writer
 }
 
@@ -57,6 +62,30 @@ func CrosswalkPath(out string) string {
 
 // Run encodes a file. See tokenise.Run for what is returned with an error.
 func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
+	result, err := run(ctx, o)
+	if !errors.Is(err, tokenise.ErrInputChanged) {
+		return result, err
+	}
+	if o.In == "-" {
+		return nil, fault.New(fault.Usage, "going on with the interrupted run", "standard input does not hold the table that it began with",
+			"give the same table again to start from the beginning")
+	}
+	if err := o.say("the input is not the one that was encoded before: starting from the beginning"); err != nil {
+		return nil, err
+	}
+	o.Resume = false
+	return run(ctx, o)
+}
+
+func (o *Options) say(text string) error {
+	if o.Messages == nil {
+		return nil
+	}
+	_, err := fmt.Fprintln(o.Messages, text)
+	return err
+}
+
+func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	project, err := keys.ReadProject(o.Project)
 	if err != nil {
 		return nil, err
@@ -96,15 +125,20 @@ func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		return nil, err
 	}
 	guarded := &idGuard{Reader: rows, at: -1}
-	if at, ok := positions[source.UniqueIDField]; ok && o.UniqueID == "" {
+	if at, ok := positions[source.UniqueIDField]; ok {
 		guarded.at, guarded.column = at, mapping.UniqueID
 	}
-	return tokenise.Run(ctx, tokenise.Options{
+	result, err := tokenise.Run(ctx, tokenise.Options{
 		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,
 		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
-		Out: o.Out, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
-		MaxRefused: o.MaxRefused, Threads: o.Threads, Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress,
+		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
+		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume,
+		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage,
 	})
+	if result != nil && result.Restarted {
+		return result, errors.Join(err, o.say("the checkpoint that was there is of another run (other keys, project, columns or version): started from the beginning"))
+	}
+	return result, err
 }
 
 func sourceDataset(p *keys.Project, o Options) (string, error) {

@@ -2,6 +2,8 @@
 // are stable: pipelines, dashboards and the quarantine file rely on them.
 package reason
 
+import "cmp"
+
 // Code is a stable reason code; the empty Code means nothing is wrong.
 type Code string
 
@@ -38,4 +40,40 @@ const (
 type Problem struct {
 	Field string // canonical field name
 	Code  Code
+}
+
+// Compare orders problems by field, then by code.
+func Compare(a, b Problem) int {
+	return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Code, b.Code))
+}
+
+// Advice says what to do about a field that could not be used for this reason.
+func (c Code) Advice() string {
+	switch c {
+	case NHSNumberLength:
+		return "check that the column holds ten-digit numbers and that no spreadsheet has dropped leading zeros or rounded them"
+	case NHSNumberCheckDigit:
+		return "these numbers were mistyped or are not NHS numbers: check which column they come from, and trace them"
+	case NHSNumberRepeated, NHSNumberTestRange:
+		return "placeholders and test patients: remove them at the source"
+	case NHSNumberCHI, NHSNumberHSCNI:
+		return "Scottish or Northern Irish numbers, used as they are: nothing to do unless the source should hold English numbers only"
+	case DateOfBirthInvalid:
+		return "write dates as yyyy-MM-dd with a year of four digits"
+	case DateOfBirthDefault:
+		return "a default stands for unknown dates: leave them empty at the source"
+	case DateOfBirthFuture:
+		return "check the century of two-digit years and the order of day and month"
+	case PostcodeInvalid:
+		return "write whole postcodes; truncated ones and districts cannot be compared"
+	case PostcodePseudo:
+		return "these postcodes stand for no fixed abode or abroad: nothing to do"
+	case NameJunk:
+		return "placeholders stand where names should: leave them empty at the source"
+	case NameEmpty:
+		return "these names have no letter that can be written in a to z: send the transliteration the source holds"
+	case SexUnknown:
+		return "these codes say unknown, or are of another code list: map them to 1, 2, 9 or M, F, I"
+	}
+	return ""
 }

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tarn/cmd/internal/outdir"
+	"tarn/linkage/cohort/outdir"
 	"tarn/keys/fault"
 )
 

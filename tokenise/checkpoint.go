@@ -1,0 +1,264 @@
+package tokenise
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"golang.org/x/sys/unix"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/tokenise/demographics"
+	"tarn/tokenise/spill"
+)
+
+// checkpointSchema is the schema member of a checkpoint's run.json.
+const checkpointSchema = "tarn.tokenise-checkpoint/1"
+
+// checkpoint is the folder beside the cohort in which a run keeps what it has
+// encoded, chunk by chunk, until the cohort is written: packed rows, entries
+// and events. Its memory is bounded by it, and --resume goes on from it. It
+// holds encodings, minted and source ids and group values, never an identifier
+// that the crosswalk and the groups would not hold.
+type checkpoint struct {
+	folder string
+	lock   *os.File
+	chunks []*spill.Chunk
+	notes  []chunkNote
+	today  demographics.Date // on which dates are judged, by every part of a run
+}
+
+// runDocument is run.json.
+type runDocument struct {
+	Schema string `json:"schema"`
+	Run    string `json:"run"` // chain of the run before the first row
+	Today  string `json:"today"`
+}
+
+// chunkNote says which rows a chunk holds: those up to row To that come after
+// the chunk before it.
+type chunkNote struct {
+	To    int64  `json:"to"`
+	Chain []byte `json:"chain"` // of the run and all rows up to To
+}
+
+// Sections of a chunk.
+const (
+	sectionRows    = iota // packed rows, sorted
+	sectionEntries        // entries, sorted
+	sectionEvents         // events in input order
+)
+
+func checkpointFolder(out string) string {
+	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".checkpoint")
+}
+
+// openCheckpoint begins a checkpoint, or goes on with one of the same run.
+// restarted says that one was there and is of another run.
+func openCheckpoint(out string, resume bool, run []byte, today demographics.Date) (c *checkpoint, restarted bool, err error) {
+	c = &checkpoint{folder: checkpointFolder(out), today: today}
+	doing := "writing the checkpoint " + c.folder
+	if err := os.Mkdir(c.folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, false, fault.Wrap(fault.Internal, "writing "+out, plain(err), "choose a folder that exists and can be written")
+	}
+	if c.lock, err = os.OpenFile(filepath.Join(c.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, false, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	if err := unix.Flock(int(c.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = c.lock.Close() // holds nothing
+		return nil, false, fault.New(fault.Usage, doing, "another run is writing the same output", "wait until it ends, or name another file with --out")
+	}
+	if resume {
+		found, same := c.load(run)
+		if same {
+			return c, false, nil
+		}
+		restarted = found
+	}
+	return c, restarted, c.clear(run)
+}
+
+// plain takes the name of the checkpoint, which means nothing to the user, out
+// of an error.
+func plain(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// load reads the chunks of an earlier part of the run. same says that it was
+// this run: same keys, project, profile, columns and software.
+func (c *checkpoint) load(run []byte) (found, same bool) {
+	b, err := os.ReadFile(filepath.Join(c.folder, "run.json"))
+	if err != nil {
+		return false, false
+	}
+	var d runDocument
+	if json.Unmarshal(b, &d) != nil || d.Schema != checkpointSchema || !hmac.Equal([]byte(d.Run), []byte(hex.EncodeToString(run))) {
+		return true, false
+	}
+	far := demographics.Date{Year: 9999, Month: 12, Day: 31}
+	if today, code := demographics.ParseDate(d.Today, far); code == "" && !today.IsZero() {
+		c.today = today
+	}
+	for {
+		chunk, err := spill.Open(c.chunkPath(len(c.chunks)))
+		if err != nil {
+			return true, true
+		}
+		var note chunkNote
+		if json.Unmarshal(chunk.Note(), &note) != nil {
+			return true, true
+		}
+		c.chunks, c.notes = append(c.chunks, chunk), append(c.notes, note)
+	}
+}
+
+// clear begins anew.
+func (c *checkpoint) clear(run []byte) error {
+	doing := "writing the checkpoint " + c.folder
+	c.chunks, c.notes = nil, nil
+	entries, err := os.ReadDir(c.folder)
+	if err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	for _, e := range entries {
+		if e.Name() == "lock" {
+			continue
+		}
+		if err := os.Remove(filepath.Join(c.folder, e.Name())); err != nil {
+			return fault.Wrap(fault.Internal, doing, err, "remove it, then run again")
+		}
+	}
+	b, err := keys.Encode(runDocument{Schema: checkpointSchema, Run: hex.EncodeToString(run), Today: c.today.String()})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.folder, "run.json"), b, 0o600)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
+	}
+	return nil
+}
+
+func (c *checkpoint) chunkPath(i int) string {
+	return filepath.Join(c.folder, fmt.Sprintf("chunk-%06d", i))
+}
+
+// rows returns the number of input rows that the chunks hold.
+func (c *checkpoint) rows() int64 {
+	if len(c.notes) == 0 {
+		return 0
+	}
+	return c.notes[len(c.notes)-1].To
+}
+
+// close ends the run's use of the checkpoint and removes it, unless keep says
+// that a run may go on with it and there is something to go on with.
+func (c *checkpoint) close(keep bool) (kept bool) {
+	if kept = keep && len(c.chunks) > 0; !kept {
+		_ = os.RemoveAll(c.folder) // what is left is cleared by the next run
+	}
+	_ = c.lock.Close() // holds nothing
+	return kept
+}
+
+// piece is a chunk in memory: what was judged since the chunk before.
+type piece struct {
+	judged
+	note chunkNote
+	keys []sortKey
+	at   []int32
+}
+
+// sortKey is the leading bytes of a packed row and its index.
+type sortKey struct {
+	prefix uint64
+	index  int32
+}
+
+// commit sorts a piece and writes it as the next chunk.
+func (c *checkpoint) commit(ctx context.Context, p *piece, width int) error {
+	wrap := func(err error) error {
+		return fault.Wrap(fault.Internal, "keeping encoded rows in "+c.folder, err, "free space on the disk, then run again with --resume")
+	}
+	w, err := spill.Create(c.chunkPath(len(c.chunks)))
+	if err != nil {
+		return wrap(err)
+	}
+	defer w.Abort()
+	w.Begin()
+	for _, row := range p.sortRows(width) {
+		at := int(row.index) * width
+		if err := w.Append(p.rows[at : at+width]); err != nil {
+			return wrap(err)
+		}
+	}
+	w.Begin()
+	for _, i := range p.sortEntries() {
+		if err := w.Append(p.entries.at(int(i))); err != nil {
+			return wrap(err)
+		}
+	}
+	w.Begin()
+	for i := range p.events.len() {
+		if err := w.Append(p.events.at(i)); err != nil {
+			return wrap(err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	note, err := json.Marshal(p.note)
+	if err != nil {
+		return wrap(err)
+	}
+	if err := w.Commit(note); err != nil {
+		return wrap(err)
+	}
+	chunk, err := spill.Open(c.chunkPath(len(c.chunks)))
+	if err != nil {
+		return wrap(err)
+	}
+	c.chunks, c.notes = append(c.chunks, chunk), append(c.notes, p.note)
+	return nil
+}
+
+func (p *piece) sortRows(width int) []sortKey {
+	p.keys = p.keys[:0]
+	for i := range len(p.rows) / width {
+		p.keys = append(p.keys, sortKey{binary.BigEndian.Uint64(p.rows[i*width:]), int32(i)})
+	}
+	slices.SortFunc(p.keys, func(a, b sortKey) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return bytes.Compare(p.rows[int(a.index)*width:][:packedPlace], p.rows[int(b.index)*width:][:packedPlace])
+	})
+	return p.keys
+}
+
+func (p *piece) sortEntries() []int32 {
+	p.at = p.at[:0]
+	for i := range p.entries.len() {
+		p.at = append(p.at, int32(i))
+	}
+	slices.SortFunc(p.at, func(a, b int32) int {
+		return bytes.Compare(p.entries.at(int(a))[:entryBlock], p.entries.at(int(b))[:entryBlock])
+	})
+	return p.at
+}
+
+// errStale says that the input is not the one the checkpoint was made of.
+var errStale = errors.New("tokenise: the input has changed since the checkpoint was written")

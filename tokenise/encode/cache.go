@@ -32,17 +32,27 @@ func newDateCache(dates int) *dateCache {
 	return c
 }
 
-func (c *dateCache) get(date demographics.Date, derive func() (*recordKeys, error)) (*recordKeys, error) {
+// place returns where the keys of a date are kept, nil for a date that has no
+// place.
+func (c *dateCache) place(date demographics.Date) *atomic.Pointer[recordKeys] {
 	if date.Year < firstCachedYear || date.Year > lastCachedYear {
-		return derive()
+		return nil
 	}
-	place := &c.places[(date.Year-firstCachedYear)*daysOfMonths+(date.Month-1)*31+date.Day-1]
-	if rk := place.Load(); rk != nil {
-		return rk, nil
+	return &c.places[(date.Year-firstCachedYear)*daysOfMonths+(date.Month-1)*31+date.Day-1]
+}
+
+// get returns the keys of a date, nil where they are not kept.
+func (c *dateCache) get(date demographics.Date) *recordKeys {
+	if place := c.place(date); place != nil {
+		return place.Load()
 	}
-	rk, err := derive()
-	if err == nil && c.free.Load() > 0 && place.CompareAndSwap(nil, rk) {
+	return nil
+}
+
+// put keeps the keys of a date, if there is room.
+func (c *dateCache) put(date demographics.Date, rk *recordKeys) {
+	place := c.place(date)
+	if place != nil && c.free.Load() > 0 && place.CompareAndSwap(nil, rk) {
 		c.free.Add(-1)
 	}
-	return rk, err
 }

@@ -45,10 +45,12 @@ func (k *keystream) next() uint16 {
 // uniform returns a number below n, every one equally likely: values beyond
 // the last whole multiple of n are drawn again.
 func (k *keystream) uniform(n int) int {
-	limit := 65536 - 65536%n
 	for {
-		if v := int(k.next()); v < limit {
-			return v % n
+		v := uint32(k.next())
+		// v is the r-th of the n values that begin at v - r; there are n of them
+		// only below the last whole multiple.
+		if r := v % uint32(n); v-r+uint32(n) <= 65536 {
+			return int(r)
 		}
 	}
 }
@@ -84,4 +86,37 @@ func diffusionRows(key secret.Key, bitsIn, bitsOut, t int) ([]uint16, error) {
 		}
 	}
 	return rows, nil
+}
+
+// diffuse sets bit j of out to the exclusive or of the bits, each a byte of 0
+// or 1, that row j names.
+func diffuse(out, bits []byte, rows []uint16) {
+	t := len(rows) / len(bits)
+	if t == 6 && len(bits) == 512 {
+		diffuse6(out, (*[512]byte)(bits), rows)
+		return
+	}
+	for i := range out {
+		var b byte
+		for j := range 8 {
+			var x byte
+			for _, p := range rows[(8*i+j)*t : (8*i+j+1)*t] {
+				x ^= bits[p]
+			}
+			b |= x << j
+		}
+		out[i] = b
+	}
+}
+
+// diffuse6 is diffuse for the size and diffusion of the presets. Every index
+// is in range as it stands, so that the compiler leaves the checks out.
+func diffuse6(out []byte, bits *[512]byte, rows []uint16) {
+	for i := range out {
+		r := (*[48]uint16)(rows[48*i:])
+		x := func(j int) byte {
+			return bits[r[j]&511] ^ bits[r[j+1]&511] ^ bits[r[j+2]&511] ^ bits[r[j+3]&511] ^ bits[r[j+4]&511] ^ bits[r[j+5]&511]
+		}
+		out[i] = x(0) | x(6)<<1 | x(12)<<2 | x(18)<<3 | x(24)<<4 | x(30)<<5 | x(36)<<6 | x(42)<<7
+	}
 }

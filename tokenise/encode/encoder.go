@@ -7,8 +7,10 @@ package encode
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"tarn/keys"
 	"tarn/keys/secret"
@@ -19,10 +21,12 @@ import (
 // Encoder encodes records of one project under one key. It is safe for
 // concurrent use; the work is done by Workers.
 type Encoder struct {
-	profile *Profile
-	project secret.Key // K_p
-	fixed   *recordKeys
-	dates   *dateCache
+	profile  *Profile
+	project  secret.Key // K_p
+	mac      secret.MAC // K_p
+	prefixes [][]byte   // of each field's tag
+	fixed    *recordKeys
+	dates    *dateCache
 }
 
 // NewEncoder returns the encoder of a profile under K_enc of (project,
@@ -31,9 +35,13 @@ func NewEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoc
 	e := &Encoder{profile: p}
 	digest := p.Digest()
 	e.project = encodingKey.Derive(keys.LP(keys.Text("tarn/encoding/v1"), keys.Text(project), keys.U32(encodingEpoch), digest[:]))
+	e.mac = e.project.MAC()
+	for i := range p.Encoding.Fields {
+		e.prefixes = append(e.prefixes, e.tagPrefix(i))
+	}
 	if p.Encoding.RecordKey == KeyedByProject {
 		var err error
-		e.fixed, err = e.deriveKeys(e.project)
+		e.fixed, err = e.deriveKeys(e.project, secret.NewHasher())
 		return e, err
 	}
 	e.dates = newDateCache(defaultCachedDates)
@@ -52,44 +60,52 @@ type Encoded struct {
 	buffers [][]byte
 }
 
-// Worker encodes records one after another. It is not safe for concurrent
-// use.
+// Worker encodes records one after another, without allocating once its
+// scratch memory has grown. It is not safe for concurrent use.
 type Worker struct {
 	encoder *Encoder
-	filter  []uint64
+	hasher  *secret.Hasher
+	bits    []byte   // of a filter to be diffused, one a byte
+	filter  []uint64 // of a filter that is not
 	block   [aes.BlockSize]byte
 	mac     [aes.BlockSize]byte
 	token   []byte
 	message []byte
+
+	// What set works on: the field that fill is making.
+	keys  *fieldKeys
+	field *Field
+	add   func(token []byte)
 }
 
 // NewWorker returns a worker with scratch memory of its own.
-func (e *Encoder) NewWorker() *Worker { return &Worker{encoder: e} }
+func (e *Encoder) NewWorker() *Worker {
+	w := &Worker{encoder: e, hasher: secret.NewHasher()}
+	w.add = w.set
+	return w
+}
 
 // Encode encodes a record into out. A record without a date of birth has no
 // encoding under a profile that is keyed by it: everything is missing.
 func (w *Worker) Encode(record *Record, out *Encoded) error {
-	p := w.encoder.profile
-	out.reset(p)
-	rk, err := w.encoder.keysFor(record.DateOfBirth)
+	e := w.encoder
+	out.reset(e.profile)
+	rk, err := e.keysFor(record.DateOfBirth, w.hasher)
 	if err != nil {
 		return err
 	}
 	if !record.DateOfBirth.IsZero() {
-		for i, b := range p.Encoding.Blocks {
-			out.Blocks[i] = w.encoder.blockTag(b.Kind, record.DateOfBirth.String())
-		}
+		w.blocks(rk, record.DateOfBirth, out.Blocks)
 	}
 	if rk == nil {
 		return nil
 	}
 	filter, tag := 0, 0
-	for i := range p.Encoding.Fields {
-		f := &p.Encoding.Fields[i]
-		value := record.Values[i]
+	for i := range e.profile.Encoding.Fields {
+		f, value := &e.profile.Encoding.Fields[i], &record.Values[i]
 		if f.Tag() {
 			if !value.Missing() {
-				out.Tags[tag] = w.tag(rk, f, value)
+				out.Tags[tag] = w.tag(rk, i, value)
 			}
 			tag++
 			continue
@@ -101,6 +117,18 @@ func (w *Worker) Encode(record *Record, out *Encoded) error {
 		filter++
 	}
 	return nil
+}
+
+// blocks sets the block tags of a date of birth, which are among its keys where
+// records are keyed by it.
+func (w *Worker) blocks(rk *recordKeys, date demographics.Date, tags []cohort.Tag) {
+	if rk != nil && rk.blocks != nil {
+		copy(tags, rk.blocks)
+		return
+	}
+	for i, b := range w.encoder.profile.Encoding.Blocks {
+		tags[i] = w.encoder.blockTag(w.hasher, b.Kind, date)
+	}
 }
 
 func (out *Encoded) reset(p *Profile) {
@@ -119,22 +147,32 @@ func (out *Encoded) reset(p *Profile) {
 }
 
 // keysFor returns the keys of a date of birth, nil where there is none.
-func (e *Encoder) keysFor(date demographics.Date) (*recordKeys, error) {
+func (e *Encoder) keysFor(date demographics.Date, h *secret.Hasher) (*recordKeys, error) {
 	if e.fixed != nil {
 		return e.fixed, nil
 	}
 	if date.IsZero() {
 		return nil, nil
 	}
-	return e.dates.get(date, func() (*recordKeys, error) {
-		return e.deriveKeys(e.project.Derive(keys.LP(keys.Text("record-key"), keys.Text("dob"), keys.Text(date.String()))))
-	})
+	if rk := e.dates.get(date); rk != nil {
+		return rk, nil
+	}
+	rk, err := e.deriveKeys(e.project.Derive(keys.LP(keys.Text("record-key"), keys.Text("dob"), keys.Text(date.String()))), h)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range e.profile.Encoding.Blocks {
+		rk.blocks = append(rk.blocks, e.blockTag(h, b.Kind, date))
+	}
+	e.dates.put(date, rk)
+	return rk, nil
 }
 
 // recordKeys is what a record key K_rec gives for each field.
 type recordKeys struct {
-	key    secret.Key // K_rec
+	mac    secret.MAC // K_rec
 	fields []fieldKeys
+	blocks []cohort.Tag // of the date of birth, where that is what the keys are of
 }
 
 type fieldKeys struct {
@@ -142,13 +180,22 @@ type fieldKeys struct {
 	subkey [aes.BlockSize]byte
 	rows   []uint16 // diffusion table, t input bits for each output bit
 	pad    []byte
+	sexes  [len(sexLetters)]cohort.Tag // of a field that is a tag of sex
 }
 
-func (e *Encoder) deriveKeys(record secret.Key) (*recordKeys, error) {
+// sexLetters are all values of a field that is normalised as sex.
+const sexLetters = "MFI"
+
+func (e *Encoder) deriveKeys(record secret.Key, h *secret.Hasher) (*recordKeys, error) {
 	enc := &e.profile.Encoding
-	rk := &recordKeys{key: record, fields: make([]fieldKeys, len(enc.Fields))}
+	rk := &recordKeys{mac: record.MAC(), fields: make([]fieldKeys, len(enc.Fields))}
 	for i, f := range enc.Fields {
 		if f.Tag() {
+			if f.Normalise == NormaliseSex {
+				for j := range sexLetters {
+					rk.fields[i].sexes[j] = tagOf(h, rk.mac, keys.AppendLP(e.tagPrefix(i), keys.Text(sexLetters[j:j+1])))
+				}
+			}
 			continue
 		}
 		if err := rk.fields[i].derive(record, f, enc); err != nil {
@@ -205,24 +252,29 @@ func cmacSubkey(c cipher.Block) (k1 [aes.BlockSize]byte) {
 }
 
 // fill makes the output of one filter: tokens to positions, diffusion, pad.
-func (w *Worker) fill(k *fieldKeys, f *Field, value Value, out []byte) {
-	words := f.Bits / 64
-	if cap(w.filter) < words {
-		w.filter = make([]uint64, words)
-	}
-	w.filter = w.filter[:words]
-	clear(w.filter)
-	w.tokens(f, value, func(token []byte) { w.set(k, f, token) })
+func (w *Worker) fill(k *fieldKeys, f *Field, value *Value, out []byte) {
+	w.keys, w.field = k, f
 	if k.rows == nil {
+		w.filter = zeroed(w.filter, f.Bits/64)
+		w.tokens(f, value, w.add)
 		for i, word := range w.filter {
 			binary.LittleEndian.PutUint64(out[8*i:], word)
 		}
 	} else {
-		diffuse(out, w.filter, k.rows)
+		w.bits = zeroed(w.bits, f.Bits)
+		w.tokens(f, value, w.add)
+		diffuse(out, w.bits, k.rows)
 	}
-	for i, b := range k.pad {
-		out[i] ^= b
+	subtle.XORBytes(out, out, k.pad)
+}
+
+func zeroed[T uint64 | byte](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
 	}
+	s = s[:n]
+	clear(s)
+	return s
 }
 
 // maxToken is the longest token that enters a block as it is.
@@ -231,7 +283,8 @@ const maxToken = 14
 // set sets the positions of a token: the words of AES-CMAC(K_field, i || ..)
 // for i = 0, 1, .. as u16 little-endian, reduced to the filter's size, which
 // is a power of two, so that no position is more likely than another.
-func (w *Worker) set(k *fieldKeys, f *Field, token []byte) {
+func (w *Worker) set(token []byte) {
+	k := w.keys
 	w.block = [aes.BlockSize]byte{}
 	if len(token) <= maxToken {
 		w.block[1] = byte(len(token))
@@ -240,57 +293,47 @@ func (w *Worker) set(k *fieldKeys, f *Field, token []byte) {
 		w.block[1] = 0xff
 		copy(w.block[2:], longToken(token))
 	}
-	for i := range w.block {
-		w.block[i] ^= k.subkey[i]
-	}
-	mask := uint16(f.Bits - 1)
-	left := f.Hashes
+	subtle.XORBytes(w.block[:], w.block[:], k.subkey[:])
+	mask := uint16(w.field.Bits - 1)
+	left := w.field.Hashes
 	for i := 0; left > 0; i++ {
 		w.block[0] = byte(i) ^ k.subkey[0]
 		k.cipher.Encrypt(w.mac[:], w.block[:])
-		for at := 0; at < aes.BlockSize && left > 0; at += 2 {
-			position := binary.LittleEndian.Uint16(w.mac[at:]) & mask
-			w.filter[position>>6] |= 1 << (position & 63)
-			left--
-		}
-	}
-}
-
-// diffuse sets bit j of out to the exclusive or of the filter's bits that row
-// j names.
-func diffuse(out []byte, filter []uint64, rows []uint16) {
-	bits := len(out) * 8
-	t := len(rows) / bits
-	for base := 0; base < bits; base += 8 {
-		var b byte
-		for j := range 8 {
-			var x uint64
-			for _, p := range rows[(base+j)*t : (base+j+1)*t] {
-				x ^= filter[p>>6] >> (p & 63)
+		n := min(left, aes.BlockSize/2)
+		for at := range n {
+			position := binary.LittleEndian.Uint16(w.mac[2*at:]) & mask
+			if k.rows == nil {
+				w.filter[position>>6] |= 1 << (position & 63)
+			} else {
+				w.bits[position] = 1
 			}
-			b |= byte(x&1) << j
 		}
-		out[base>>3] = b
+		left -= n
 	}
 }
 
-func tagOf(key secret.Key, message []byte) (tag cohort.Tag) {
-	key.Derive(message).Use(func(b *[secret.Size]byte) {
-		tag = cohort.Tag{Value: int64(binary.BigEndian.Uint64(b[:8])), Present: true}
-	})
-	return tag
+func tagOf(h *secret.Hasher, key secret.MAC, message []byte) cohort.Tag {
+	return cohort.Tag{Value: int64(binary.BigEndian.Uint64(h.Sum(key, message)[:8])), Present: true}
+}
+
+// tagPrefix returns LP("tag", field), which a value follows.
+func (e *Encoder) tagPrefix(field int) []byte {
+	return keys.LP(keys.Text("tag"), keys.Text(e.profile.Encoding.Fields[field].Name))
 }
 
 // tag returns HMAC(K_rec, LP("tag", field, value))[0:8].
-func (w *Worker) tag(rk *recordKeys, f *Field, value Value) cohort.Tag {
+func (w *Worker) tag(rk *recordKeys, field int, value *Value) cohort.Tag {
+	if w.encoder.profile.Encoding.Fields[field].Normalise == NormaliseSex {
+		return rk.fields[field].sexes[strings.IndexByte(sexLetters, value.Parts[0][0])]
+	}
 	w.token = appendTagValue(w.token[:0], value)
-	w.message = keys.AppendLP(w.message[:0], keys.Text("tag"), keys.Text(f.Name), w.token)
-	return tagOf(rk.key, w.message)
+	w.message = keys.AppendLP(append(w.message[:0], w.encoder.prefixes[field]...), w.token)
+	return tagOf(w.hasher, rk.mac, w.message)
 }
 
 // appendTagValue gives the text of a value that is compared whole: a date as
 // 2006-01-02, parts joined by one space.
-func appendTagValue(dst []byte, value Value) []byte {
+func appendTagValue(dst []byte, value *Value) []byte {
 	if !value.Date.IsZero() {
 		return append(dst, value.Date.String()...)
 	}
@@ -304,6 +347,6 @@ func appendTagValue(dst []byte, value Value) []byte {
 }
 
 // blockTag returns HMAC(K_p, LP("block", kind, value))[0:8].
-func (e *Encoder) blockTag(kind, value string) cohort.Tag {
-	return tagOf(e.project, keys.LP(keys.Text("block"), keys.Text(kind), keys.Text(value)))
+func (e *Encoder) blockTag(h *secret.Hasher, kind string, date demographics.Date) cohort.Tag {
+	return tagOf(h, e.mac, keys.LP(keys.Text("block"), keys.Text(kind), keys.Text(date.String())))
 }

@@ -14,7 +14,7 @@ func longToken(token []byte) []byte {
 
 // tokens calls yield with each token of a value. A token may come twice: a
 // filter is a set. The slice is reused.
-func (w *Worker) tokens(f *Field, value Value, yield func(token []byte)) {
+func (w *Worker) tokens(f *Field, value *Value, yield func(token []byte)) {
 	switch f.Tokens {
 	case TokensBigrams:
 		for _, part := range value.Parts {
@@ -75,7 +75,7 @@ func (w *Worker) characters(letter byte, text string, yield func([]byte)) {
 
 // date gives d22 m10 y1973 e197 l3 for 1973-10-22: day, month, year, decade
 // and the year's last digit.
-func (w *Worker) date(value Value, yield func([]byte)) {
+func (w *Worker) date(value *Value, yield func([]byte)) {
 	d := value.Date
 	for _, part := range []struct {
 		letter byte

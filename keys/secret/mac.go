@@ -75,6 +75,9 @@ func (h *Hasher) Sum(m MAC, message []byte) *[Size]byte {
 	return &h.sum
 }
 
+// Key returns HMAC-SHA-256(m, message) as a Key.
+func (h *Hasher) Key(m MAC, message []byte) Key { return New(*h.Sum(m, message)) }
+
 func (h *Hasher) restore(state *[stateBytes]byte) {
 	if err := h.state.UnmarshalBinary(state[:]); err != nil {
 		panic("secret: the state of SHA-256 has another form")

@@ -10,113 +10,107 @@ import (
 
 // keystream is the AES-256-CTR keystream under a key, from an all-zero
 // counter.
-type keystream struct {
-	stream cipher.Stream
-	buffer [1024]byte
-	at     int
-}
-
-func newKeystream(key secret.Key) (*keystream, error) {
+func keystream(key secret.Key) (cipher.Stream, error) {
 	c, err := newCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	k := &keystream{stream: cipher.NewCTR(c, make([]byte, c.BlockSize()))}
-	k.at = len(k.buffer)
-	return k, nil
+	return cipher.NewCTR(c, make([]byte, c.BlockSize())), nil
 }
 
-func (k *keystream) read(out []byte) {
+// readStream fills out with the next bytes of a keystream.
+func readStream(s cipher.Stream, out []byte) {
 	clear(out)
-	k.stream.XORKeyStream(out, out)
+	s.XORKeyStream(out, out)
 }
 
-// next returns the next two bytes as a little-endian number.
-func (k *keystream) next() uint16 {
-	if k.at == len(k.buffer) {
-		k.read(k.buffer[:])
-		k.at = 0
+// diffusion draws diffusion tables for filters of one size. It may be shared by
+// goroutines.
+type diffusion struct {
+	bits   int // of the filter and of the output
+	inputs int // t, filter bits in each output bit
+	// inverse holds 2^32/n, rounded up, for each n. The quotient by n of two bytes
+	// is exact by multiplication with it, since both are below 2^16.
+	inverse []uint64
+}
+
+func newDiffusion(bits, inputs int) *diffusion {
+	d := &diffusion{bits: bits, inputs: inputs, inverse: make([]uint64, bits+1)}
+	for n := 1; n <= bits; n++ {
+		d.inverse[n] = (1<<32 + uint64(n) - 1) / uint64(n)
 	}
-	v := binary.LittleEndian.Uint16(k.buffer[k.at:])
-	k.at += 2
-	return v
+	return d
 }
 
-// uniform returns a number below n, every one equally likely: values beyond
-// the last whole multiple of n are drawn again.
-func (k *keystream) uniform(n int) int {
-	for {
-		v := uint32(k.next())
-		// v is the r-th of the n values that begin at v - r; there are n of them
-		// only below the last whole multiple.
-		if r := v % uint32(n); v-r+uint32(n) <= 65536 {
-			return int(r)
-		}
-	}
-}
+// streamBytes is the part of a keystream that is made at a time.
+const streamBytes = 1024
 
-// diffusionRows draws, for each output bit, t different input bits, such that
-// every input bit is used equally often: they are drawn from a pool that is
-// refilled when it is empty (Armknecht, Heng, Schnell, PoPETs 2023).
-func diffusionRows(key secret.Key, bitsIn, bitsOut, t int) ([]uint16, error) {
-	stream, err := newKeystream(key)
+// columns draws, for each output bit, t different filter bits, from a pool of
+// all filter bits that is refilled when it is empty (Armknecht, Heng, Schnell,
+// PoPETs 2023), so that every filter bit is used t times. It returns, for each
+// filter bit p, the t output bits it is in: columns[p*t : (p+1)*t]. Few bits
+// of a filter are set, so that this is the quick way to diffuse it.
+//
+// A number below n is drawn as two bytes of the keystream, little-endian,
+// modulo n; those beyond the last whole multiple of n are drawn again, so that
+// every one is equally likely. The loop is written out: a century of dates are
+// 200 million draws.
+func (d *diffusion) columns(key secret.Key) ([]uint16, error) {
+	stream, err := keystream(key)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]uint16, 0, bitsOut*t)
-	pool := make([]uint16, bitsIn)
-	n := 0
-	for range bitsOut {
-		start := len(rows)
-		for len(rows)-start < t {
+	t := d.inputs
+	columns := make([]uint16, d.bits*t)
+	next := make([]int32, d.bits) // where in columns the bit's next goes
+	for p := range next {
+		next[p] = int32(p * t)
+	}
+	var buffer [streamBytes]byte
+	at := len(buffer)
+	pool := make([]uint16, d.bits)
+	row := make([]uint16, t)
+	n := uint64(0)
+	for j := range d.bits {
+		refilled := false
+		for i := 0; i < t; {
 			if n == 0 {
-				for i := range pool {
-					pool[i] = uint16(i)
+				for p := range pool {
+					pool[p] = uint16(p)
 				}
-				n = bitsIn
+				n, refilled = uint64(len(pool)), true
 			}
-			r := stream.uniform(n)
-			p := pool[r]
-			if slices.Contains(rows[start:], p) {
+			if at == len(buffer) {
+				readStream(stream, buffer[:])
+				at = 0
+			}
+			v := uint64(binary.LittleEndian.Uint16(buffer[at:]))
+			at += 2
+			base := v * d.inverse[n] >> 32 * n // of the n values that v is among
+			if base+n > 1<<16 {
+				continue
+			}
+			p := pool[v-base]
+			// Out of one filling of the pool no bit comes twice.
+			if refilled && slices.Contains(row[:i], p) {
 				continue
 			}
 			n--
-			pool[r], pool[n] = pool[n], p
-			rows = append(rows, p)
+			pool[v-base], pool[n] = pool[n], p
+			row[i] = p
+			columns[next[p]] = uint16(j)
+			next[p]++
+			i++
 		}
 	}
-	return rows, nil
+	return columns, nil
 }
 
-// diffuse sets bit j of out to the exclusive or of the bits, each a byte of 0
-// or 1, that row j names.
-func diffuse(out, bits []byte, rows []uint16) {
-	t := len(rows) / len(bits)
-	if t == 6 && len(bits) == 512 {
-		diffuse6(out, (*[512]byte)(bits), rows)
-		return
-	}
+// packBits sets bit i of out to byte i of bits, which is 0 or 1.
+func packBits(out, bits []byte) {
 	for i := range out {
-		var b byte
-		for j := range 8 {
-			var x byte
-			for _, p := range rows[(8*i+j)*t : (8*i+j+1)*t] {
-				x ^= bits[p]
-			}
-			b |= x << j
-		}
-		out[i] = b
-	}
-}
-
-// diffuse6 is diffuse for the size and diffusion of the presets. Every index
-// is in range as it stands, so that the compiler leaves the checks out.
-func diffuse6(out []byte, bits *[512]byte, rows []uint16) {
-	for i := range out {
-		r := (*[48]uint16)(rows[48*i:])
-		x := func(j int) byte {
-			return bits[r[j]&511] ^ bits[r[j+1]&511] ^ bits[r[j+2]&511] ^ bits[r[j+3]&511] ^ bits[r[j+4]&511] ^ bits[r[j+5]&511]
-		}
-		out[i] = x(0) | x(6)<<1 | x(12)<<2 | x(18)<<3 | x(24)<<4 | x(30)<<5 | x(36)<<6 | x(42)<<7
+		eight := binary.LittleEndian.Uint64(bits[8*i:])
+		// Each byte's lowest bit moves to a bit of its own in the top byte.
+		out[i] = byte(eight * 0x0102040810204080 >> 56)
 	}
 }

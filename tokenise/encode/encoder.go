@@ -25,8 +25,10 @@ type Encoder struct {
 	project  secret.Key // K_p
 	mac      secret.MAC // K_p
 	prefixes [][]byte   // of each field's tag
-	fixed    *recordKeys
-	dates    *dateCache
+	// diffusions draw the tables of each field; nil where it has none.
+	diffusions []*diffusion
+	fixed      *recordKeys
+	dates      *dateCache
 }
 
 // NewEncoder returns the encoder of a profile under K_enc of (project,
@@ -38,6 +40,11 @@ func NewEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoc
 	e.mac = e.project.MAC()
 	for i := range p.Encoding.Fields {
 		e.prefixes = append(e.prefixes, e.tagPrefix(i))
+		var d *diffusion
+		if f := p.Encoding.Fields[i]; !f.Tag() && p.Encoding.Diffusion > 0 {
+			d = newDiffusion(f.Bits, p.Encoding.Diffusion)
+		}
+		e.diffusions = append(e.diffusions, d)
 	}
 	if p.Encoding.RecordKey == KeyedByProject {
 		var err error
@@ -63,14 +70,14 @@ type Encoded struct {
 // Worker encodes records one after another, without allocating once its
 // scratch memory has grown. It is not safe for concurrent use.
 type Worker struct {
-	encoder *Encoder
-	hasher  *secret.Hasher
-	bits    []byte   // of a filter to be diffused, one a byte
-	filter  []uint64 // of a filter that is not
-	block   [aes.BlockSize]byte
-	mac     [aes.BlockSize]byte
-	token   []byte
-	message []byte
+	encoder  *Encoder
+	hasher   *secret.Hasher
+	filter   []uint64
+	diffused []byte // of the filter as far as it is made, one bit a byte
+	block    [aes.BlockSize]byte
+	mac      [aes.BlockSize]byte
+	token    []byte
+	message  []byte
 
 	// What set works on: the field that fill is making.
 	keys  *fieldKeys
@@ -157,7 +164,7 @@ func (e *Encoder) keysFor(date demographics.Date, h *secret.Hasher) (*recordKeys
 	if rk := e.dates.get(date); rk != nil {
 		return rk, nil
 	}
-	rk, err := e.deriveKeys(e.project.Derive(keys.LP(keys.Text("record-key"), keys.Text("dob"), keys.Text(date.String()))), h)
+	rk, err := e.deriveKeys(h.Key(e.mac, keys.LP(keys.Text("record-key"), keys.Text("dob"), keys.Text(date.String()))), h)
 	if err != nil {
 		return nil, err
 	}
@@ -178,9 +185,18 @@ type recordKeys struct {
 type fieldKeys struct {
 	cipher cipher.Block // AES-256 under K_field
 	subkey [aes.BlockSize]byte
-	rows   []uint16 // diffusion table, t input bits for each output bit
-	pad    []byte
-	sexes  [len(sexLetters)]cohort.Tag // of a field that is a tag of sex
+	// columns is the diffusion table: of each filter bit, the output bits it is
+	// in. Nil where the filter is not diffused.
+	columns []uint16
+	inputs  int // t
+	pad     []byte
+	sexes   [len(sexLetters)]cohort.Tag // of a field that is a tag of sex
+}
+
+// column returns the output bits that a filter bit is in; none where the filter
+// is not diffused.
+func (k *fieldKeys) column(position uint16) []uint16 {
+	return k.columns[int(position)*k.inputs:][:k.inputs]
 }
 
 // sexLetters are all values of a field that is normalised as sex.
@@ -198,31 +214,32 @@ func (e *Encoder) deriveKeys(record secret.Key, h *secret.Hasher) (*recordKeys, 
 			}
 			continue
 		}
-		if err := rk.fields[i].derive(record, f, enc); err != nil {
+		if err := rk.fields[i].derive(h, rk.mac, f, e.diffusions[i], enc.Pad); err != nil {
 			return nil, err
 		}
 	}
 	return rk, nil
 }
 
-func (k *fieldKeys) derive(record secret.Key, f Field, e *Encoding) (err error) {
-	k.cipher, err = newCipher(record.Derive(keys.LP(keys.Text("field"), keys.Text(f.Name))))
+func (k *fieldKeys) derive(h *secret.Hasher, record secret.MAC, f Field, d *diffusion, pad bool) (err error) {
+	k.cipher, err = newCipher(h.Key(record, keys.LP(keys.Text("field"), keys.Text(f.Name))))
 	if err != nil {
 		return err
 	}
 	k.subkey = cmacSubkey(k.cipher)
-	if e.Diffusion > 0 {
-		if k.rows, err = diffusionRows(record.Derive(keys.LP(keys.Text("diffusion"), keys.Text(f.Name))), f.Bits, f.Bits, e.Diffusion); err != nil {
+	if d != nil {
+		k.inputs = d.inputs
+		if k.columns, err = d.columns(h.Key(record, keys.LP(keys.Text("diffusion"), keys.Text(f.Name)))); err != nil {
 			return err
 		}
 	}
-	if e.Pad {
-		stream, err := newKeystream(record.Derive(keys.LP(keys.Text("pad"), keys.Text(f.Name))))
+	if pad {
+		stream, err := keystream(h.Key(record, keys.LP(keys.Text("pad"), keys.Text(f.Name))))
 		if err != nil {
 			return err
 		}
 		k.pad = make([]byte, f.Bits/8)
-		stream.read(k.pad)
+		readStream(stream, k.pad)
 	}
 	return nil
 }
@@ -254,16 +271,16 @@ func cmacSubkey(c cipher.Block) (k1 [aes.BlockSize]byte) {
 // fill makes the output of one filter: tokens to positions, diffusion, pad.
 func (w *Worker) fill(k *fieldKeys, f *Field, value *Value, out []byte) {
 	w.keys, w.field = k, f
-	if k.rows == nil {
-		w.filter = zeroed(w.filter, f.Bits/64)
+	w.filter = zeroed(w.filter, f.Bits/64)
+	if k.columns == nil {
 		w.tokens(f, value, w.add)
 		for i, word := range w.filter {
 			binary.LittleEndian.PutUint64(out[8*i:], word)
 		}
 	} else {
-		w.bits = zeroed(w.bits, f.Bits)
+		w.diffused = zeroed(w.diffused, f.Bits)
 		w.tokens(f, value, w.add)
-		diffuse(out, w.bits, k.rows)
+		packBits(out, w.diffused)
 	}
 	subtle.XORBytes(out, out, k.pad)
 }
@@ -302,10 +319,13 @@ func (w *Worker) set(token []byte) {
 		n := min(left, aes.BlockSize/2)
 		for at := range n {
 			position := binary.LittleEndian.Uint16(w.mac[2*at:]) & mask
-			if k.rows == nil {
-				w.filter[position>>6] |= 1 << (position & 63)
-			} else {
-				w.bits[position] = 1
+			word, bit := &w.filter[position>>6], uint64(1)<<(position&63)
+			if *word&bit != 0 {
+				continue // a filter is a set
+			}
+			*word |= bit
+			for _, j := range w.keys.column(position) {
+				w.diffused[j] ^= 1
 			}
 		}
 		left -= n

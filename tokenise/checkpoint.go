@@ -1,17 +1,13 @@
 package tokenise
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/hmac"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
@@ -174,22 +170,11 @@ func (c *checkpoint) close(keep bool) (kept bool) {
 	return kept
 }
 
-// piece is a chunk in memory: what was judged since the chunk before.
-type piece struct {
-	judged
-	note chunkNote
-	keys []sortKey
-	at   []int32
-}
-
-// sortKey is the leading bytes of a packed row and its index.
-type sortKey struct {
-	prefix uint64
-	index  int32
-}
+// errStale says that the input is not the one the checkpoint was made of.
+var errStale = errors.New("tokenise: the input has changed since the checkpoint was written")
 
 // commit sorts a piece and writes it as the next chunk.
-func (c *checkpoint) commit(ctx context.Context, p *piece, width int) error {
+func (c *checkpoint) commit(ctx context.Context, p *encodedPiece, width int) error {
 	wrap := func(err error) error {
 		return fault.Wrap(fault.Internal, "keeping encoded rows in "+c.folder, err, "free space on the disk, then run again with --resume")
 	}
@@ -198,16 +183,16 @@ func (c *checkpoint) commit(ctx context.Context, p *piece, width int) error {
 		return wrap(err)
 	}
 	defer w.Abort()
+	p.sort(width)
 	w.Begin()
-	for _, row := range p.sortRows(width) {
-		at := int(row.index) * width
-		if err := w.Append(p.rows[at : at+width]); err != nil {
+	for _, row := range p.rows {
+		if err := w.Append(row.row); err != nil {
 			return wrap(err)
 		}
 	}
 	w.Begin()
-	for _, i := range p.sortEntries() {
-		if err := w.Append(p.entries.at(int(i))); err != nil {
+	for _, entry := range p.entries {
+		if err := w.Append(entry); err != nil {
 			return wrap(err)
 		}
 	}
@@ -234,31 +219,3 @@ func (c *checkpoint) commit(ctx context.Context, p *piece, width int) error {
 	c.chunks, c.notes = append(c.chunks, chunk), append(c.notes, p.note)
 	return nil
 }
-
-func (p *piece) sortRows(width int) []sortKey {
-	p.keys = p.keys[:0]
-	for i := range len(p.rows) / width {
-		p.keys = append(p.keys, sortKey{binary.BigEndian.Uint64(p.rows[i*width:]), int32(i)})
-	}
-	slices.SortFunc(p.keys, func(a, b sortKey) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return bytes.Compare(p.rows[int(a.index)*width:][:packedPlace], p.rows[int(b.index)*width:][:packedPlace])
-	})
-	return p.keys
-}
-
-func (p *piece) sortEntries() []int32 {
-	p.at = p.at[:0]
-	for i := range p.entries.len() {
-		p.at = append(p.at, int32(i))
-	}
-	slices.SortFunc(p.at, func(a, b int32) int {
-		return bytes.Compare(p.entries.at(int(a))[:entryBlock], p.entries.at(int(b))[:entryBlock])
-	})
-	return p.at
-}
-
-// errStale says that the input is not the one the checkpoint was made of.
-var errStale = errors.New("tokenise: the input has changed since the checkpoint was written")

@@ -23,19 +23,15 @@ const (
 	entryRest    = entryRefused + 1
 )
 
-// appendEntry appends the entry of the row whose place is given.
-func appendEntry(dst, place []byte, refused bool, sourceID string, groups []string) []byte {
+// appendEntry appends the entry of the row whose place and texts are given.
+func appendEntry(dst, place []byte, refused bool, texts string) []byte {
 	dst = append(dst, place[packedID:packedPlace]...)
 	dst = append(dst, place[packedBlock:packedID]...)
 	dst = append(dst, 0)
 	if refused {
 		dst[len(dst)-1] = 1
 	}
-	dst = appendText(dst, sourceID)
-	for _, value := range groups {
-		dst = appendText(dst, value)
-	}
-	return dst
+	return append(dst, texts...)
 }
 
 // appendPlace appends the place in the cohort of an entry's row.

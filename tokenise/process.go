@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tarn/keys/fault"
 	"tarn/tokenise/source"
 )
 
@@ -15,7 +14,7 @@ import (
 // order.
 type job struct {
 	batch  source.Batch
-	result judged
+	result prepared
 	done   chan struct{}
 	chunk  *chunkNote // the chunk that ends with this batch
 
@@ -31,10 +30,12 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 	work := make(chan *job, threads)
 	order := make(chan *job, 2*threads) // bounds the batches in memory
 	free := make(chan *job, 3*threads)
-	full := make(chan *piece)
-	empty := make(chan *piece, 2)
-	empty <- &piece{}
-	empty <- &piece{}
+	full, empty := make(chan *piece), make(chan *piece, 2)
+	encoded, written := make(chan *encodedPiece), make(chan *encodedPiece, 2)
+	for range cap(empty) {
+		empty <- &piece{}
+		written <- &encodedPiece{}
+	}
 	group.Go(func() (err error) {
 		defer close(work)
 		defer close(order)
@@ -49,11 +50,15 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 		return s.collect(ctx, order, free, full, empty)
 	})
 	group.Go(func() error {
-		for p := range full {
+		defer close(encoded)
+		return s.encodePieces(ctx, full, empty, encoded, written)
+	})
+	group.Go(func() error {
+		for p := range encoded {
 			if err := c.commit(ctx, p, s.packer.width); err != nil {
 				return err
 			}
-			empty <- p // it came from there
+			written <- p // it came from there
 		}
 		return nil
 	})
@@ -155,11 +160,36 @@ func (s *setting) judgeAll(ctx context.Context, work <-chan *job) error {
 			return err
 		}
 		for i := range j.batch.Rows {
-			if err := w.judge(&j.batch.Rows[i], &j.result); err != nil {
-				return fault.Wrap(fault.Internal, "encoding a row", err, "")
-			}
+			w.judge(&j.batch.Rows[i], &j.result)
 		}
 		close(j.done)
+	}
+	return nil
+}
+
+// encodePieces encodes one piece after another, while the next is judged and
+// the one before is written.
+func (s *setting) encodePieces(ctx context.Context, full <-chan *piece, empty chan<- *piece, encoded chan<- *encodedPiece, written <-chan *encodedPiece) error {
+	workers := make([]*rowEncoder, max(s.Threads, 1))
+	for i := range workers {
+		workers[i] = s.newRowEncoder()
+	}
+	for p := range full {
+		var out *encodedPiece
+		select {
+		case out = <-written:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := s.encodePiece(ctx, p, workers, out); err != nil {
+			return err
+		}
+		empty <- p // it came from there
+		select {
+		case encoded <- out:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return nil
 }
@@ -173,9 +203,7 @@ func (s *setting) collect(ctx context.Context, order <-chan *job, free chan<- *j
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		p.rows = append(p.rows, j.result.rows...)
-		p.entries.add(&j.result.entries)
-		p.events.add(&j.result.events)
+		p.add(&j.result)
 		if s.Progress != nil {
 			s.Progress(j.position, j.total)
 		}

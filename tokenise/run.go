@@ -68,9 +68,9 @@ type Options struct {
 	Stage    func(name string)       // what is being done; may be nil
 }
 
-// DefaultChunkRows is the number of rows of a chunk: with the default profile
-// some 40 MB, of which three are in memory.
-const DefaultChunkRows = 128 << 10
+// DefaultChunkRows is the number of rows of a chunk. Two are in memory as text
+// and two encoded: with the default profile some 300 MB.
+const DefaultChunkRows = 256 << 10
 
 func (o *Options) chunkRows() int64 {
 	if o.ChunkRows > 0 {

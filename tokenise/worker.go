@@ -1,6 +1,7 @@
 package tokenise
 
 import (
+	"encoding/binary"
 	"strconv"
 
 	"tarn/keys/nhsnumber"
@@ -15,18 +16,24 @@ import (
 // one is a column that was split wrongly.
 const maxSourceID = 1024
 
-// judged is what a batch of rows became, in input order. Nothing of it is an
-// identifier but the source ids in its entries.
-type judged struct {
-	rows    []byte // packed rows, of one width each
-	entries records
-	events  records
+// prepared is rows that were judged and normalised, in input order, waiting to
+// be encoded. It holds identifiers and never leaves memory.
+type prepared struct {
+	rows   records  // as worker.prepare writes them
+	dates  []uint32 // of birth, of each row; 0 is missing
+	events records
 }
 
-func (j *judged) reset() {
-	j.rows = j.rows[:0]
-	j.entries.reset()
-	j.events.reset()
+func (p *prepared) reset() {
+	p.rows.reset()
+	p.dates = p.dates[:0]
+	p.events.reset()
+}
+
+func (p *prepared) add(o *prepared) {
+	p.rows.add(&o.rows)
+	p.dates = append(p.dates, o.dates...)
+	p.events.add(&o.events)
 }
 
 // records is byte strings of different lengths, one after another.
@@ -39,11 +46,15 @@ func (r *records) reset()   { r.bytes, r.ends = r.bytes[:0], r.ends[:0] }
 func (r *records) len() int { return len(r.ends) }
 func (r *records) end()     { r.ends = append(r.ends, len(r.bytes)) }
 func (r *records) at(i int) []byte {
-	start := 0
+	start, end := r.span(i)
+	return r.bytes[start:end]
+}
+
+func (r *records) span(i int) (start, end int) {
 	if i > 0 {
 		start = r.ends[i-1]
 	}
-	return r.bytes[start:r.ends[i]]
+	return start, r.ends[i]
 }
 
 // add appends all records of o.
@@ -55,26 +66,21 @@ func (r *records) add(o *records) {
 	}
 }
 
-// worker judges and encodes rows; it has scratch memory of its own.
+// worker judges rows; it has scratch memory of its own.
 type worker struct {
 	*setting
 	tokens     *Tokens
 	minter     *Minter
 	normaliser *encode.Normaliser
-	encoder    *encode.Worker
 	record     encode.Record
-	encoded    encode.Encoded
-	row        cohort.Row
 	values     []string
-	groups     []string
 	warnings   []reason.Problem
-	place      [packedPlace]byte
 	raw        func(field string) string
 	report     func(field string, code reason.Code)
 }
 
 func (s *setting) newWorker() *worker {
-	w := &worker{setting: s, tokens: s.tokenKeys.NewTokens(), minter: NewMinter(s.rowKey, s.SourceDataset), normaliser: s.Profile.NewNormaliser(s.today), encoder: s.encoder.NewWorker()}
+	w := &worker{setting: s, tokens: s.tokenKeys.NewTokens(), minter: NewMinter(s.rowKey, s.SourceDataset), normaliser: s.Profile.NewNormaliser(s.today)}
 	w.raw = w.field
 	w.report = func(field string, code reason.Code) {
 		w.warnings = append(w.warnings, reason.Problem{Field: field, Code: code})
@@ -90,11 +96,14 @@ func (w *worker) field(name string) string {
 	return ""
 }
 
-// judge adds one row to j.
-func (w *worker) judge(row *source.Row, j *judged) error {
+// judge adds one row to p, or the reason why it is refused.
+func (w *worker) judge(row *source.Row, p *prepared) {
+	refuse := func(problem reason.Problem) {
+		p.event(&event{number: row.Number, refused: true, problem: problem})
+	}
 	if row.Problem != "" {
-		j.refuse(&event{number: row.Number, problem: reason.Problem{Code: row.Problem}})
-		return nil
+		refuse(reason.Problem{Code: row.Problem})
+		return
 	}
 	w.values = row.Values
 	sourceID := w.field(encode.FieldUniqueID)
@@ -103,93 +112,93 @@ func (w *worker) judge(row *source.Row, j *judged) error {
 	}
 	switch {
 	case sourceID == "":
-		j.refuse(&event{number: row.Number, problem: reason.Problem{Field: encode.FieldUniqueID, Code: reason.UniqueIDEmpty}})
-		return nil
+		refuse(reason.Problem{Field: encode.FieldUniqueID, Code: reason.UniqueIDEmpty})
 	case len(sourceID) > maxSourceID:
-		j.refuse(&event{number: row.Number, problem: reason.Problem{Code: reason.RowMalformed}})
-		return nil
+		refuse(reason.Problem{Code: reason.RowMalformed})
+	default:
+		w.prepare(row.Number, sourceID, p)
 	}
-	w.row.UniqueID = w.minter.Mint(sourceID)
-	return w.encode(row.Number, sourceID, j)
 }
 
-func (j *judged) refuse(e *event) {
-	e.refused = true
-	j.events.bytes = appendEvent(j.events.bytes, e)
-	j.events.end()
+func (p *prepared) event(e *event) {
+	p.events.bytes = appendEvent(p.events.bytes, e)
+	p.events.end()
 }
 
-// encode makes the token and the encodings of a row that has an id.
-func (w *worker) encode(number int64, sourceID string, j *judged) error {
+// Layout of a prepared row:
+//
+//	0..7   number of the input row
+//	8..23  unique_id
+//	24     state of the NHS number
+//	25     flags
+//	26..57 token, zeros where there is none
+//	58     the texts of its entry, after their length in four bytes; then the
+//	       record, as encode writes it
+const (
+	preparedID    = 8
+	preparedState = preparedID + 16
+	preparedFlags = preparedState + 1
+	preparedToken = preparedFlags + 1
+	preparedTexts = preparedToken + cohort.TokenBytes
+)
+
+// Flags of a prepared row.
+const (
+	flagToken   = 1 << iota // it has a token
+	flagEncoded             // its encoding has something that can be compared
+	flagRefused             // nothing in it can be linked
+)
+
+// prepare makes the token of a row that has an id, and normalises the rest.
+func (w *worker) prepare(number int64, sourceID string, p *prepared) {
 	w.warnings = w.warnings[:0]
+	id := w.minter.Mint(sourceID)
 	digits, state, problem := nhsnumber.Parse(w.field(encode.FieldNHSNumber))
 	if problem != nhsnumber.None {
 		w.report(encode.FieldNHSNumber, reason.Code(problem.String()))
 	}
 	w.normaliser.Normalise(w.raw, &w.record, w.report)
-	if err := w.encoder.Encode(&w.record, &w.encoded); err != nil {
-		return err
+	var token [cohort.TokenBytes]byte
+	flags := byte(0)
+	if state.Identifies(w.Keys.Test) {
+		token, flags = w.tokens.Of(digits), flagToken
 	}
-	w.row.Blocks, w.row.Filters, w.row.Tags = w.encoded.Blocks, w.encoded.Filters, w.encoded.Tags
-	if w.row.HasToken = state.Identifies(w.Keys.Test); w.row.HasToken {
-		w.row.Token = w.tokens.Of(digits)
+	if w.Profile.Comparable(&w.record) {
+		flags |= flagEncoded
 	}
-	encoded := comparable(&w.encoded)
-	linkable := w.row.HasToken || encoded
-	w.packer.place(w.place[:], &w.row, number)
-	w.groups = w.groups[:0]
-	if linkable {
-		j.rows = w.packer.pack(j.rows, &w.row, number, state, encoded)
-		w.readGroups()
-		for _, warning := range w.warnings {
-			j.events.bytes = appendEvent(j.events.bytes, &event{number: number, hasID: true, id: w.row.UniqueID, problem: warning})
-			j.events.end()
-		}
+	if flags == 0 {
+		flags = flagRefused
+		p.event(&event{number: number, refused: true, hasID: true, id: id, problem: reason.Problem{Code: reason.RowNothingLinkable}})
 	} else {
-		j.refuse(&event{number: number, hasID: true, id: w.row.UniqueID, problem: reason.Problem{Code: reason.RowNothingLinkable}})
+		for _, warning := range w.warnings {
+			p.event(&event{number: number, hasID: true, id: id, problem: warning})
+		}
 	}
-	j.entries.bytes = appendEntry(j.entries.bytes, w.place[:], !linkable, sourceID, w.groups)
-	j.entries.end()
-	return nil
+	b := binary.BigEndian.AppendUint64(p.rows.bytes, uint64(number))
+	b = append(append(b, id[:]...), byte(state), flags)
+	b = append(append(b, token[:]...), 0, 0, 0, 0)
+	texts := len(b)
+	b = appendText(b, sourceID)
+	for _, g := range w.groups {
+		b = appendText(b, w.group(g))
+	}
+	binary.BigEndian.PutUint32(b[texts-4:], uint32(len(b)-texts))
+	p.rows.bytes = w.record.Append(b)
+	p.rows.end()
+	p.dates = append(p.dates, w.record.DateOfBirth.Ordinal())
 }
 
-func (w *worker) readGroups() {
-	for _, g := range w.setting.groups {
-		value := ""
-		if g.at < len(w.values) {
-			value = w.values[g.at]
-		}
-		if g.sex {
-			value = sexGroup(value)
-		}
-		w.groups = append(w.groups, value)
+func (w *worker) group(g groupColumn) string {
+	value := ""
+	if g.at < len(w.values) {
+		value = w.values[g.at]
 	}
-}
-
-// sexGroup returns the letter of a sex code, empty where it is not known.
-func sexGroup(code string) string {
-	letter, _ := demographics.Sex(code)
+	if !g.sex {
+		return value
+	}
+	letter, _ := demographics.Sex(value)
 	if letter == 0 {
 		return ""
 	}
 	return string(letter)
-}
-
-// comparable reports whether an encoded record has anything by which a person
-// can be told from another: a filter, or, in a profile without filters, a tag.
-func comparable(e *encode.Encoded) bool {
-	for _, f := range e.Filters {
-		if f != nil {
-			return true
-		}
-	}
-	if len(e.Filters) > 0 {
-		return false
-	}
-	for _, t := range e.Tags {
-		if t.Present {
-			return true
-		}
-	}
-	return false
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -54,6 +55,30 @@ func (s *setting) checkOutputs() error {
 		return fault.New(fault.Usage, doing, "it exists and is not a Parquet file", "name another file with --out")
 	}
 	return nil
+}
+
+// unfinished matches what renameio and outdir append to the name of a file or
+// folder until it is complete.
+var unfinished = regexp.MustCompile(`^(\d+|\.partial-[0-9a-f]+)$`)
+
+// removeUnfinished removes what a run that was killed left beside its outputs.
+// The checkpoint's lock says that no run is writing them now.
+func (s *setting) removeUnfinished() {
+	for _, path := range []string{s.Out, cohort.ManifestPath(s.Out), s.Crosswalk, s.Groups, s.Options.Quarantine, s.Options.Warnings} {
+		if path == "" {
+			continue
+		}
+		folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			continue // creating the output will say so
+		}
+		for _, e := range entries {
+			if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && unfinished.MatchString(rest) {
+				_ = os.RemoveAll(filepath.Join(folder, e.Name())) // nothing depends on it
+			}
+		}
+	}
 }
 
 func (o *outputs) openTables(chainEnd []byte) (err error) {

@@ -145,6 +145,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	s.today = c.today
+	s.removeUnfinished()
 	resumed := c.rows()
 	result, err := s.run(ctx, c)
 	if result != nil {

@@ -134,6 +134,7 @@ whatever --threads says.`,
 	flags.StringVar(&o.Quarantine, "quarantine", "", "write refused rows here as row,unique_id,field,code")
 	flags.StringVar(&o.Warnings, "warnings", "", "write fields that were not used here, in the same form")
 	flags.StringVar(&o.Groups, "groups", "", "write the project's group columns here, for linker equity")
+	flags.Int64Var(&o.ChunkRows, "checkpoint-rows", tokenise.DefaultChunkRows, "keep what was encoded after so many rows; memory grows with it, the output does not depend on it")
 	flags.Var(&maxRefused, "max-refused", "share of rows that may be refused")
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")

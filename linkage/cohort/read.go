@@ -279,7 +279,9 @@ func (c *Cohort) appendTags(to *TagValues, column arrow.Array, name string, n in
 	}
 	c.Rounded = c.Rounded || rounded
 	for i := range n {
-		to.Value[base+i], to.Present[base+i] = values(i)
+		if v, ok := values(i); ok { // the slot of a null holds anything
+			to.Value[base+i], to.Present[base+i] = v, true
+		}
 	}
 	return nil
 }

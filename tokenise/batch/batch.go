@@ -42,7 +42,8 @@ type Options struct {
 	Groups     string
 	MaxRefused float64
 	Threads    int
-	Resume     bool // see tokenise.Options
+	Resume     bool  // see tokenise.Options
+	ChunkRows  int64 // see tokenise.Options
 
 	Software string
 	Clock    func() time.Time
@@ -132,7 +133,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,
 		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
 		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
-		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume,
+		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume, ChunkRows: o.ChunkRows,
 		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage,
 	})
 	if result != nil && result.Restarted {

@@ -25,9 +25,9 @@ export TARN_PYTHON := $(CURDIR)/build/venv/bin/python
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
 TEST_TIMEOUT ?= 9m
-BENCH ?= .
+# A suite of tarn bench, or all of them; small ends within ten minutes a suite.
+BENCH ?=
 BENCH_SCALE ?= small
-export BENCH_SCALE
 
 .PHONY: help
 help: ## list the targets
@@ -73,8 +73,8 @@ unit: venv compiler ## unit, property, fuzz-seed, import-policy and end-to-end t
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
 
 .PHONY: bench
-bench: ## the benchmarks (BENCH=pattern for some of them)
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: build venv ## the benchmarks beside their peers (BENCH=suite for one, BENCH_SCALE=small or full); leaves bench/results
+	bin/tarn bench $(BENCH) --scale '$(BENCH_SCALE)' --python '$(TARN_PYTHON)' --out bench/results
 
 .PHONY: venv
 venv: build/venv/.complete ## the Python that some tests compare with

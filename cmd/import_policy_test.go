@@ -69,6 +69,7 @@ var onlyIn = map[string]string{
 	"github.com/schollz/progressbar":      "cmd/internal/boot",
 	"github.com/prometheus/client_golang": "cmd/internal/boot/metrics",
 	"os/signal":                           "cmd/internal/boot",
+	"github.com/google/renameio":          "keys", // its default puts files into the folder of temporary files first
 }
 
 // wall says what a binary may not contain anywhere in its graph, libraries

@@ -22,11 +22,12 @@ func TestKilledRunsGoOn(t *testing.T) {
 	if code, said := output(t, filepath.Join(binaries, "tarn"), "synth", "--people", "8000", "--parties", "1", "--overlap", "0", "--seed", "4", "--keys", "--out", people); code != 0 {
 		t.Fatalf("tarn synth: exit %d: %s", code, said)
 	}
+	temporary := t.TempDir()
 	command := func(folder string) *exec.Cmd {
 		c := exec.Command(filepath.Join(binaries, "tokeniser"), "run", "--project", filepath.Join(people, "project.json"), "--key-file", filepath.Join(people, "keys.json"),
 			"--in", filepath.Join(people, "north.csv"), "--out", filepath.Join(folder, "north.parquet"), "--groups", filepath.Join(folder, "groups.parquet"),
 			"--quarantine", filepath.Join(folder, "refused.csv"), "--warnings", filepath.Join(folder, "warnings.csv"), "--confirm-map", "--checkpoint-rows", "400", "--resume")
-		c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1767225600")
+		c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1767225600", "TMPDIR="+temporary)
 		return c
 	}
 	whole := t.TempDir()
@@ -70,6 +71,9 @@ func TestKilledRunsGoOn(t *testing.T) {
 			t.Fatalf("left behind by the runs that were killed: %q", left)
 		}
 		folder = t.TempDir()
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left in the folder of temporary files: %v %v", left, err)
 	}
 	if resumed == 0 {
 		t.Error("no run went on with what was kept: the test kills too early or too late")

@@ -7,8 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys/fault"
 	"tarn/keys/secret"
 )
@@ -176,7 +174,7 @@ func (k *KeyFile) Write(path, software, created string, overwrite bool) error {
 		return fault.New(fault.Internal, doing, "the document could not be made", "")
 	}
 	defer clear(b)
-	if err := renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := WriteFile(path, b); err != nil {
 		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
 	return nil

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
@@ -93,7 +91,7 @@ func createState(folder, path, project string, epoch uint32, software, created s
 		return nil, fault.New(fault.Internal, doing, "the document could not be made", "")
 	}
 	defer clear(b)
-	if err := renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := keys.WriteFile(path, b); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, next)
 	}
 	return &state{clusterKey: key}, nil

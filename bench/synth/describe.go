@@ -4,8 +4,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys"
 	"tarn/keys/fault"
 )
@@ -49,7 +47,7 @@ func writeDescription(folder string, c *Config, s *Summary) error {
 	}
 	b, err := keys.Encode(d)
 	if err == nil {
-		err = renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask())
+		err = keys.WriteFile(path, b)
 	}
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "free space on the disk, then run again")

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
@@ -80,7 +78,7 @@ func (p *Project) Write(folder string) error {
 	path := filepath.Join(folder, ProjectFile)
 	b, err := keys.Encode(p.document)
 	if err == nil {
-		err = renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask())
+		err = keys.WriteFile(path, b)
 	}
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "choose a folder that can be written")

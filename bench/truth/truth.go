@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/google/renameio/v2"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/cohort/table"
 	"tarn/linkage/equity/csvfile"
@@ -49,7 +49,7 @@ func Mint(ctx context.Context, truthPath string, crosswalks []string, out string
 	if len(places) == 0 {
 		return nil, fault.New(fault.Usage, "reading the truth file "+truthPath, "it has neither the columns of pairs nor those of clusters", next)
 	}
-	pending, err := renameio.NewPendingFile(out, renameio.WithPermissions(0o600), renameio.IgnoreUmask())
+	pending, err := keys.NewFile(out)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "writing "+out, err, "choose a folder that exists and can be written")
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
@@ -71,7 +70,7 @@ func writeMapFile(path string, m *source.Mapping) error {
 	if err := m.Write(&b); err != nil {
 		return fault.Wrap(fault.Internal, "writing the column map "+path, err, "")
 	}
-	if err := renameio.WriteFile(path, b.Bytes(), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := keys.WriteFile(path, b.Bytes()); err != nil {
 		return fault.Wrap(fault.Internal, "writing the column map "+path, err, "choose a folder that can be written")
 	}
 	return nil

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/cohort/table"
@@ -178,7 +176,7 @@ func WriteManifest(path string, m *Manifest) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing the manifest "+path, err, "")
 	}
-	if err := renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := keys.WriteFile(path, b); err != nil {
 		return fault.Wrap(fault.Internal, "writing the manifest "+path, err, "choose a folder that can be written")
 	}
 	return nil

@@ -17,8 +17,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/result"
 )
@@ -61,7 +60,7 @@ func Write(path string, summary *result.Summary, run *result.Run, software strin
 	if err := Render(&b, summary, run, software); err != nil {
 		return fault.Wrap(fault.Internal, "drawing the report "+path, err, "")
 	}
-	if err := renameio.WriteFile(path, b.Bytes(), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := keys.WriteFile(path, b.Bytes()); err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "free space on the disk or choose a folder that can be written")
 	}
 	return nil

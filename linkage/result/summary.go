@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"tarn/keys"
 	"tarn/keys/fault"
 )
@@ -234,7 +232,7 @@ func WriteDocument(folder, name string, document any) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "")
 	}
-	if err := renameio.WriteFile(path, b, 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := keys.WriteFile(path, b); err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "free space on the disk or choose a folder that can be written")
 	}
 	return nil

@@ -5,8 +5,7 @@ import (
 	"encoding/csv"
 	"strconv"
 
-	"github.com/google/renameio/v2"
-
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/tokenise/reason"
 )
@@ -15,7 +14,7 @@ import (
 // minted id, and why. It never holds a value.
 type QuarantineWriter struct {
 	path    string
-	pending *renameio.PendingFile
+	pending *keys.PendingFile
 	buffer  *bufio.Writer
 	csv     *csv.Writer
 }
@@ -23,7 +22,7 @@ type QuarantineWriter struct {
 // CreateQuarantine begins a quarantine file, which appears under its name when
 // it is committed.
 func CreateQuarantine(path string) (*QuarantineWriter, error) {
-	pending, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.IgnoreUmask())
+	pending, err := keys.NewFile(path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "writing "+path, err, "choose a folder that exists and can be written")
 	}

@@ -16,7 +16,8 @@ import (
 	"os"
 
 	"github.com/go-json-experiment/json"
-	"github.com/google/renameio/v2"
+
+	"tarn/keys"
 )
 
 // castagnoli is the checksum that processors compute in hardware.
@@ -50,7 +51,7 @@ type section struct {
 // Writer writes one chunk, section by section.
 type Writer struct {
 	path    string
-	pending *renameio.PendingFile
+	pending *keys.PendingFile
 	out     *bufio.Writer
 	footer  footer
 	at      int64
@@ -59,7 +60,7 @@ type Writer struct {
 
 // Create begins the chunk at path.
 func Create(path string) (*Writer, error) {
-	pending, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.IgnoreUmask())
+	pending, err := keys.NewFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("creating a chunk: %w", err)
 	}

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tarn/linkage/cohort/outdir"
 	"tarn/keys/fault"
+	"tarn/linkage/cohort/outdir"
 )
 
 func write(t *testing.T, path, text string) {

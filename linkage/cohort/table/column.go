@@ -3,7 +3,6 @@ package table
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -61,8 +60,6 @@ func withoutHints(schema *arrow.Schema) *arrow.Schema {
 	}
 	return arrow.NewSchema(fields, nil)
 }
-
-func dirOf(path string) string { return filepath.Dir(path) }
 
 // Strings gives the text values of a column, whatever string type the tool
 // that wrote the file chose. The function returns false for null.

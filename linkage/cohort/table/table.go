@@ -21,8 +21,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-	"github.com/google/renameio/v2"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 )
 
@@ -44,7 +44,7 @@ type KeyValue struct{ Key, Value string }
 // [Writer.Builder], each column once for a row, followed by [Writer.EndRow].
 type Writer struct {
 	path    string
-	pending *renameio.PendingFile
+	pending *keys.PendingFile
 	buffer  *bufio.Writer
 	digest  hash.Hash
 	bytes   countingWriter
@@ -72,7 +72,7 @@ const batchRows = 16 << 10
 // without dictionary and compression.
 func Create(path string, schema *arrow.Schema, software string) (*Writer, error) {
 	doing := "writing " + path
-	pending, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.IgnoreUmask(), renameio.WithTempDir(dirOf(path)))
+	pending, err := keys.NewFile(path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that exists and can be written")
 	}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"tarn/bench/encoding"
+	"tarn/bench/measure"
+	"tarn/cmd/internal/boot"
+	"tarn/keys/fault"
+)
+
+// benchOptions are what every suite gets.
+type benchOptions struct {
+	folder, python string
+	full           bool
+	progress       func(string)
+}
+
+func suites(env *boot.Environment) map[string]func(context.Context, benchOptions) ([]*measure.Result, error) {
+	return map[string]func(context.Context, benchOptions) ([]*measure.Result, error){
+		encoding.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
+			return encoding.Run(ctx, encoding.Options{Folder: o.folder, Full: o.full, Python: o.python, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+		},
+	}
+}
+
+func benchCommand(env *boot.Environment) *cobra.Command {
+	var out, scale, python string
+	c := &cobra.Command{
+		Use:   "bench [SUITE]",
+		Short: "Measure Tarn beside its peers, in the same run on this machine",
+		Long: `Run a suite of benchmarks, or all of them, each beside a peer or a limit that is
+measured in the same run: absolute figures are noise, ratios hold. One document of
+tarn.bench/1 is written for each case, and a table printed. The peers are Python
+packages; make bench installs them and runs this.`,
+		Example: "  tarn bench encode --scale full --python build/venv/bin/python",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if scale != "small" && scale != "full" {
+				return fault.New(fault.Usage, "tarn bench", "--scale is neither small nor full", "small ends within ten minutes a suite")
+			}
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			known := suites(env)
+			names, err := measure.Find(known, name)
+			if err != nil {
+				return err
+			}
+			var results []*measure.Result
+			for _, name := range names {
+				some, err := runSuite(c.Context(), env, known[name], name, out, benchOptions{python: python, full: scale == "full"})
+				if err != nil {
+					return err
+				}
+				results = append(results, some...)
+			}
+			if err := measure.WriteTable(env.Stdout, results); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.Stdout, "results: %s\n", filepath.Join(out, "*.json"))
+			return err
+		},
+	}
+	c.Flags().StringVar(&out, "out", filepath.Join("bench", "results"), "folder of the results")
+	c.Flags().StringVar(&scale, "scale", "small", "small or full")
+	c.Flags().StringVar(&python, "python", "python3", "a Python that has the peers")
+	return c
+}
+
+func runSuite(ctx context.Context, env *boot.Environment, run func(context.Context, benchOptions) ([]*measure.Result, error), name, out string, o benchOptions) ([]*measure.Result, error) {
+	folder, err := os.MkdirTemp("", "tarn-bench-")
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "making a folder for the suite "+name, err, "free space on the disk of temporary files")
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // synthetic people only
+	o.folder, o.progress = folder, func(what string) { fmt.Fprintf(env.Stderr, "%s/%s\n", name, what) }
+	results, err := run(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range results {
+		if err := r.Write(out); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}

@@ -18,13 +18,15 @@ func command(env *boot.Environment) *cobra.Command {
 		Use:   "tokeniser",
 		Short: "Turn tables of people into tokens and encodings that can be linked without being read",
 		Long: `tokeniser runs inside the region that already holds the data. It reads a table of
-people (CSV or Parquet), makes a token of each NHS number and Bloom-filter
+people (CSV, NDJSON or Parquet), makes a token of each NHS number and Bloom-filter
 encodings of the demographics, and writes an encoded cohort that a linker can
-link. Identifiers never reach a disk, a log or an error message.`,
+link. Identifiers never reach a cohort, a log or an error message. For other tables,
+column replaces the NHS numbers in one column by tokens and leaves all else.`,
 		Example: `  tokeniser keys new --project project.json
   tokeniser profile --in people.csv --write-map people.map.toml
-  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map`,
+  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map
+  tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv`,
 	}
-	root.AddCommand(runCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env))
+	root.AddCommand(runCommand(env), columnCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env))
 	return root
 }

@@ -26,9 +26,9 @@ type tableFlags struct {
 }
 
 func (t *tableFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&t.in, "in", "", "the table: CSV or Parquet, - for CSV on standard input")
+	flags.StringVar(&t.in, "in", "", "the table: CSV, NDJSON or Parquet, plain or compressed with gzip or zstd; - for standard input")
 	flags.StringVar(&t.delimiter, "delimiter", "", `what divides CSV fields; "tab" for a tab (found if not given)`)
-	flags.StringVar(&t.encoding, "encoding", source.EncodingAuto, "character encoding of CSV: auto, utf-8 or windows-1252")
+	flags.StringVar(&t.encoding, "encoding", source.EncodingAuto, "character encoding: auto, utf-8, utf-16le, utf-16be, windows-1252 or iso-8859-1")
 	flags.BoolVar(&t.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
 	flags.StringVar(&t.mapPath, "map", "", "column map, as tokeniser profile --write-map writes it")
 }

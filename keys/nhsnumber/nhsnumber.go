@@ -2,8 +2,6 @@
 // says what kind of number each is. It keeps nothing and prints nothing.
 package nhsnumber
 
-import "strings"
-
 // Number is an NHS number as ten ASCII digits.
 type Number [10]byte
 
@@ -54,46 +52,83 @@ var problemNames = [...]string{
 // String returns the problem's stable code, empty for None.
 func (p Problem) String() string { return problemNames[p] }
 
-// Parse reads a number. Digits may be grouped by spaces, hyphens, dots or
-// underscores of any kind, be full-width, stand in quotes, and end in the ".0"
-// that spreadsheets add. The Number is set for every state that may identify a
+// Parse reads a number. Its digits may be grouped by blanks, hyphens or
+// underscores of any kind anywhere, and by full stops after the third and the
+// sixth; be full-width; stand in quotation marks or after the apostrophe or the
+// equals sign that make spreadsheets keep text; and end in the ".0" of a number
+// that was read as a fraction. Everything else is no number: ten digits that a
+// lost leading zero, an exponent or a second number leaves in doubt are never
+// completed or cut. The Number is set for every state that may identify a
 // person, and zero otherwise.
 func Parse(raw string) (Number, State, Problem) {
 	var n Number
-	digits, other := 0, false
-	raw = strings.TrimSuffix(strings.TrimSpace(raw), ".0")
-	for _, r := range raw {
-		switch {
-		case r >= '０' && r <= '９':
-			r += '0' - '０'
-			fallthrough
-		case r >= '0' && r <= '9':
-			if digits < len(n) {
-				n[digits] = byte(r)
-			}
-			digits++
-		case separator(r):
-		default:
-			other = true
+	var r reading
+	for _, c := range raw {
+		if c >= '０' && c <= '９' {
+			c += '0' - '０'
+		}
+		if c >= '0' && c <= '9' {
+			r.digit(&n, byte(c))
+		} else {
+			r.other(c)
 		}
 	}
-	if digits == 0 && !other {
+	switch {
+	case r.digits == 0 && !r.wrong:
 		return Number{}, Absent, None
-	}
-	if digits != len(n) || other {
+	case r.digits != len(n) || r.wrong:
 		return Number{}, Invalid, WrongLength
 	}
 	return judge(n)
 }
 
-// separator accepts what people put between and around the groups of a number.
-func separator(r rune) bool {
-	switch r {
-	case ' ', '\t', '-', '.', '_', '\'', '"', '\u00a0', '\u00ad', '\u2007', '\u2009', '\u200a', '\u202f', '\u3000', '\ufeff',
-		'\u2010', '\u2011', '\u2012', '\u2013', '\u2014', '\u2015', '\u2212', '\uff0d', '\u200b':
+// reading is how far Parse has come.
+type reading struct {
+	digits   int
+	fraction bool // a full stop came after the tenth digit
+	ended    bool // something else came after the fraction
+	wrong    bool // something that no number has
+}
+
+func (r *reading) digit(n *Number, c byte) {
+	switch {
+	case r.fraction:
+		r.wrong = r.wrong || r.ended || c != '0'
+	case r.digits < len(n):
+		n[r.digits] = c
+		r.digits++
+	default:
+		r.wrong = true
+	}
+}
+
+func (r *reading) other(c rune) {
+	r.ended = r.fraction
+	switch {
+	case c == '.' && r.digits == len(Number{}) && !r.fraction:
+		r.fraction = true
+	case c == '.':
+		r.wrong = r.wrong || r.digits != 0 && r.digits != 3 && r.digits != 6
+	case c == '=':
+		r.wrong = r.wrong || r.digits > 0
+	case !separator(c):
+		r.wrong = true
+	}
+}
+
+// separator accepts what people put between and around the groups of a number:
+// blanks, hyphens and dashes, quotation marks, and characters that are not
+// seen.
+func separator(c rune) bool {
+	switch c {
+	case ' ', '\t', '\n', '\r', '-', '_', '\'', '"', '`', '\u0085', '\u00a0', '\u00ad', '\u00b4', '\u061c', '\u1680', '\u202f', '\u205f', '\u2060',
+		'\u2212', '\u3000', '\ufe58', '\ufe63', '\ufeff', '\uff0d', '\x00', '\v', '\f':
 		return true
 	}
-	return r >= '\u2000' && r <= '\u200b'
+	return c >= '\u2000' && c <= '\u2015' || // spaces, zero-width characters, dashes
+		c >= '\u2018' && c <= '\u201f' || // quotation marks
+		c >= '\u2028' && c <= '\u202e' || // line ends, marks of direction
+		c >= '\u2066' && c <= '\u2069'
 }
 
 func judge(n Number) (Number, State, Problem) {
@@ -118,9 +153,9 @@ func judge(n Number) (Number, State, Problem) {
 	return n, Valid, None
 }
 
-// chi reports whether the first six digits are a day and month and year, as a
-// CHI number's are: 010101 0000 to 311299 9999. Numbers in use elsewhere begin
-// with 4, 6, 7 or 9.
+// chi reports whether the first six digits are a day, month and year, as a CHI
+// number's are: 010101 0000 to 311299 9999. Numbers of England, Wales and the
+// Isle of Man begin with 4, 6, 7 or 9.
 func chi(n Number) bool {
 	day, month := 10*int(n[0]-'0')+int(n[1]-'0'), 10*int(n[2]-'0')+int(n[3]-'0')
 	return day >= 1 && day <= 31 && month >= 1 && month <= 12

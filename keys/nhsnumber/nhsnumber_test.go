@@ -2,7 +2,9 @@ package nhsnumber
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 )
@@ -31,6 +33,16 @@ func TestKnownNumbers(t *testing.T) {
 		{"94347659190", "", Invalid, WrongLength},
 		{"943476591A", "", Invalid, WrongLength},
 		{"9434765919A", "", Invalid, WrongLength},
+		{"9434765919.00", "9434765919", Valid, None},
+		{"\"9434765919.0\"", "9434765919", Valid, None},
+		{"=\"9434765919\"", "9434765919", Valid, None},
+		{"943.476.5919", "9434765919", Valid, None},
+		{"943476591.9", "", Invalid, WrongLength},
+		{"9434765919.1", "", Invalid, WrongLength},
+		{"9434765919.0 0", "", Invalid, WrongLength},
+		{"9.434765919E9", "", Invalid, WrongLength},
+		{"9434765919 9434765919", "", Invalid, WrongLength},
+		{"9434765919=", "", Invalid, WrongLength},
 		{"unknown", "", Invalid, WrongLength},
 		{"0000000000", "", Invalid, Repeated},
 		{"1111111111", "", Invalid, Repeated},
@@ -96,17 +108,41 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "9434765919", "943 476 5919", "９４３", "\xff\xfe", "9990000018", "-.0", ".0"} {
+// FuzzNHSNumber: what is taken for a number is made of the digits of the text
+// and no others, in their order, with nothing but zeros of a fraction after
+// them; and it parses to itself.
+func FuzzNHSNumber(f *testing.F) {
+	for _, seed := range []string{"", "9434765919", "943 476 5919", "９４３４７６５９１９", "\xff\xfe", "9990000018", "-.0", ".0", "9434765919.00", "=\"9434765919\"", "9.434765919E9", "943.476.5919.0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		n, state, problem := Parse(raw)
-		if state.Identifies(true) != (n != Number{}) {
-			t.Fatalf("state %v with number %v", state, n != Number{})
+		if state.Identifies(true) != (n != Number{}) || (state == Valid || state == Absent) != (problem == None) {
+			t.Fatalf("state %v and problem %v with number %v", state, problem, n != Number{})
 		}
-		if again, s, p := Parse(string(n[:])); n != (Number{}) && (again != n || s != state || p != problem) {
+		if n == (Number{}) {
+			return
+		}
+		if again, s, p := Parse(string(n[:])); again != n || s != state || p != problem {
 			t.Fatal("a number does not parse to itself")
+		}
+		digits := strings.Map(func(r rune) rune {
+			switch {
+			case r >= '０' && r <= '９':
+				return r - '０' + '0'
+			case r >= '0' && r <= '9':
+				return r
+			}
+			return -1
+		}, raw)
+		rest, ok := strings.CutPrefix(digits, string(n[:]))
+		if !ok || strings.Trim(rest, "0") != "" || rest != "" && !strings.Contains(raw, ".") {
+			t.Fatalf("%+q was read as %s", raw, n[:])
+		}
+		if strings.ContainsFunc(raw, func(r rune) bool {
+			return unicode.IsLetter(r) || unicode.IsSymbol(r) && !strings.ContainsRune("=`\u00b4\u2212", r)
+		}) {
+			t.Fatalf("%+q was read as a number", raw)
 		}
 	})
 }

@@ -145,8 +145,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 func sourceDataset(p *keys.Project, o Options) (string, error) {
 	name := o.SourceDataset
 	if name == "" && o.In != "-" {
-		base := filepath.Base(o.In)
-		if stem := strings.TrimSuffix(base, filepath.Ext(base)); slices.Contains(p.SourceDatasets(), stem) {
+		if stem := source.TableName(o.In); slices.Contains(p.SourceDatasets(), stem) {
 			name = stem
 		}
 	}

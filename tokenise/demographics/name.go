@@ -3,16 +3,14 @@
 // and why. It never guesses between two readings and never makes two different
 // people's fields equal by a rule that is not written in its tables.
 //
-// No function returns, logs or wraps any part of what it was given in an
-// error; the reason codes are all that is said.
+// Normalising what a normaliser gave changes nothing. No function returns, logs
+// or wraps any part of what it was given in an error; the reason codes are all
+// that is said. What each field becomes, by example, is in
+// docs/normalisation.md and, case by case, in testdata/golden.csv.
 package demographics
 
 import (
-	"slices"
-	"strings"
-	"unicode"
-
-	"golang.org/x/text/unicode/norm"
+	"bytes"
 
 	"tarn/tokenise/reason"
 )
@@ -20,171 +18,92 @@ import (
 // Name returns the parts of a personal name: lower case a to z, each once, in
 // ascending order, because the order in which systems hold them says nothing.
 //
-// Letters that do not decompose are mapped by the letter map (ø o, ß ss, ..),
-// then NFKD takes accents off. Apostrophes of every kind join, hyphens and
-// spaces of every kind split, everything else is dropped. Junk ("baby",
-// "unknown") is dropped; titles are dropped where another part is left, so
-// that a person called Lord or Major keeps that name.
+// Letters that do not decompose are mapped by the table letter_map (ø o, ß ss,
+// ..), and NFKD takes accents off others. Blanks, hyphens and punctuation of the
+// table characters divide parts; apostrophes and everything else are dropped
+// and divide nothing. Junk and titles are dropped by the tables junk_names and
+// titles; a title that is also a name (Lord) stays where nothing else is left.
 //
-// Nothing given is nil and no code; only junk is name_junk; something given of
-// which nothing is left, as of a name in another script, is name_empty.
+// Nothing given is nil and no code; only junk and titles is name_junk;
+// something given of which nothing is left, as of a name in another script, is
+// name_empty.
 func Name(raw string) (parts []string, code reason.Code) {
-	parts = split(raw)
-	if len(parts) == 0 {
-		if strings.TrimFunc(raw, blank) == "" {
-			return nil, ""
-		}
-		return nil, reason.NameEmpty
+	var text [64]byte
+	var spans [8]span
+	w, code := words{text[:0], spans[:0]}.name(raw)
+	if len(w.spans) == 0 {
+		return nil, code
 	}
-	parts = names.withoutJunk(parts)
-	if len(parts) == 0 {
-		return nil, reason.NameJunk
+	return w.appendTo(make([]string, 0, len(w.spans))), ""
+}
+
+// mostMet bounds what a Names remembers: more than there are different words
+// in the names of a region, and some ten megabytes.
+const mostMet = 1 << 17
+
+// Names is Name for many names: it remembers the words it has met, so that
+// names made of them need no memory. The zero Names is ready; it serves one
+// goroutine.
+type Names struct {
+	words words
+	met   map[string]string
+}
+
+// Append appends the parts of a name to dst, as Name returns them. The parts
+// appended stay valid.
+func (n *Names) Append(dst []string, raw string) ([]string, reason.Code) {
+	var code reason.Code
+	n.words, code = n.words.name(raw)
+	for _, s := range n.words.spans {
+		dst = append(dst, n.known(n.words.word(s)))
 	}
-	slices.Sort(parts)
-	return slices.Compact(parts), ""
+	return dst, code
+}
+
+func (n *Names) known(word []byte) string {
+	if text, ok := n.met[string(word)]; ok {
+		return text
+	}
+	if n.met == nil {
+		n.met = map[string]string{}
+	}
+	if len(n.met) == mostMet {
+		clear(n.met)
+	}
+	text := string(word)
+	n.met[text] = text
+	return text
+}
+
+// name returns the parts of a name, and the code if nothing is left.
+func (w words) name(raw string) (words, reason.Code) {
+	w = w.fold(raw, false)
+	switch {
+	case len(w.spans) == 0 && blank(raw):
+		return w, ""
+	case len(w.spans) == 0:
+		return w, reason.NameEmpty
+	case len(w.text) <= names.letters && names.field(raw):
+		w.spans = w.spans[:0]
+		return w, reason.NameJunk
+	}
+	w = w.sortUnique().withoutJunk(names)
+	if len(w.spans) == 0 {
+		return w, reason.NameJunk
+	}
+	return w, ""
 }
 
 // Text returns the words of any text: lower case letters a to z and digits,
 // each once, in ascending order. For fields of a profile file, such as an
 // address.
 func Text(raw string) []string {
-	words := splitFold(raw, true)
-	slices.Sort(words)
-	return slices.Compact(words)
+	return words{}.fold(raw, true).sortUnique().appendTo(nil)
 }
 
 // Code returns an identifier in one form: upper case, letters A to Z and
 // digits only, accents taken off. Empty is missing. For fields of a profile
 // file, such as a foreign postcode.
 func Code(raw string) string {
-	words := splitFold(raw, true)
-	return strings.ToUpper(strings.Join(words, ""))
-}
-
-func split(raw string) []string {
-	if parts, ok := splitASCII(raw); ok {
-		return parts
-	}
-	return splitFold(raw, false)
-}
-
-// splitASCII is splitFold for text of ASCII letters, spaces, hyphens and
-// apostrophes, which nearly every name is.
-func splitASCII(raw string) (parts []string, ok bool) {
-	var word [64]byte
-	n := 0
-	flush := func() {
-		if n > 0 {
-			parts = append(parts, string(word[:n]))
-			n = 0
-		}
-	}
-	for i := range len(raw) {
-		switch c := raw[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
-			if n == len(word) {
-				return nil, false
-			}
-			word[n] = c | 0x20
-			n++
-		case c == ' ', c == '-':
-			flush()
-		case c == '\'':
-		default:
-			return nil, false
-		}
-	}
-	flush()
-	return parts, true
-}
-
-// splitFold splits any text into words of a to z, and of digits where they are
-// kept.
-func splitFold(raw string, digits bool) (words []string) {
-	var mapped strings.Builder
-	for _, r := range raw {
-		// Lower case first: the letter map has lower-case forms. Some letters
-		// become two runes and are handled by the decomposition.
-		r = unicode.ToLower(r)
-		if replacement, ok := names.letters[r]; ok {
-			mapped.WriteString(replacement)
-		} else {
-			mapped.WriteRune(r)
-		}
-	}
-	var word strings.Builder
-	flush := func() {
-		if word.Len() > 0 {
-			words = append(words, word.String())
-			word.Reset()
-		}
-	}
-	for _, r := range norm.NFKD.String(mapped.String()) {
-		r = unicode.ToLower(r)
-		switch {
-		case r >= 'a' && r <= 'z', digits && r >= '0' && r <= '9':
-			word.WriteRune(r)
-		case splits(r, digits):
-			flush()
-		default:
-			// A decomposition may give letters of the map once more.
-			if replacement, ok := names.letters[r]; ok {
-				word.WriteString(replacement)
-			}
-		}
-	}
-	flush()
-	return words
-}
-
-// splits reports whether a character divides two parts. In names only spaces,
-// hyphens and what is written for "or" or "and" do; full stops do not, so
-// that "St.John" stays one part as "St John" does not: the field is what it is.
-func splits(r rune, text bool) bool {
-	switch {
-	case unicode.IsSpace(r), unicode.Is(unicode.Pd, r), unicode.Is(unicode.Zs, r), r == '\u2212', r == '\u00ad', r == '_', r == '/', r == ',', r == '&', r == '+', r == '(', r == ')':
-		return true
-	}
-	return text && (unicode.IsPunct(r) || unicode.IsSymbol(r)) && !apostrophe(r)
-}
-
-func apostrophe(r rune) bool {
-	switch r {
-	case '\'', '\u2018', '\u2019', '\u02bc', '\u02bb', '\u02b9', '`', '\u00b4', '\uff07', '\u2032':
-		return true
-	}
-	return false
-}
-
-func blank(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || r == '\u00a0' }
-
-// withoutJunk drops junk words and phrases, then titles if something else is
-// left.
-func (t *nameTables) withoutJunk(parts []string) []string {
-	if len(parts) > 1 {
-		parts = t.withoutPhrases(parts)
-	}
-	parts = slices.DeleteFunc(parts, func(p string) bool { return t.words[p] })
-	named := 0
-	for _, p := range parts {
-		if !t.titles[p] {
-			named++
-		}
-	}
-	if named == 0 {
-		return parts
-	}
-	return slices.DeleteFunc(parts, func(p string) bool { return t.titles[p] })
-}
-
-func (t *nameTables) withoutPhrases(parts []string) []string {
-	for _, phrase := range t.phrases {
-		for i := 0; i+len(phrase) <= len(parts); i++ {
-			if slices.Equal(parts[i:i+len(phrase)], phrase) {
-				parts = slices.Delete(parts, i, i+len(phrase))
-				i--
-			}
-		}
-	}
-	return parts
+	return string(bytes.ToUpper(words{}.fold(raw, true).text))
 }

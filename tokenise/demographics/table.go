@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -17,14 +18,35 @@ var tableFiles embed.FS
 // differently without noticing.
 type Table struct{ Name, SHA256 string }
 
-// Tables returns the tables that Name and Text read, by name. unicode is the
-// version of the Unicode data, hashed as text.
+// Names of the tables, which are the files tables/NAME.txt; unicode is no file
+// but the version of the Unicode data that the decomposition reads.
+const (
+	TableCharacters      = "characters"
+	TableDefaultDates    = "default_dates"
+	TableJunkNames       = "junk_names"
+	TableLetterMap       = "letter_map"
+	TableMonthNames      = "month_names"
+	TableNicknames       = "nicknames"
+	TablePostcodeAreas   = "postcode_areas"
+	TablePseudoPostcodes = "pseudo_postcodes"
+	TableSexCodes        = "sex_codes"
+	TableTitles          = "titles"
+	TableUnicode         = "unicode"
+)
+
+// Tables returns all tables by name. The digest of a file is that of its bytes,
+// comments included, so that sha256sum gives it; that of unicode is of the
+// version as text.
 func Tables() []Table {
-	tables := make([]Table, 0, 4)
-	for _, name := range []string{"junk_names", "letter_map", "titles"} {
+	files := []string{
+		TableCharacters, TableDefaultDates, TableJunkNames, TableLetterMap, TableMonthNames, TableNicknames,
+		TablePostcodeAreas, TablePseudoPostcodes, TableSexCodes, TableTitles,
+	}
+	tables := make([]Table, 0, len(files)+1)
+	for _, name := range files {
 		tables = append(tables, Table{name, digestOf([]byte(readTable(name)))})
 	}
-	return append(tables, Table{"unicode", digestOf([]byte(norm.Version))})
+	return append(tables, Table{TableUnicode, digestOf([]byte(norm.Version))})
 }
 
 func digestOf(b []byte) string {
@@ -50,31 +72,17 @@ func lines(name string) (entries []string) {
 	return entries
 }
 
-// names is what Name reads of the tables, made once.
-type nameTables struct {
-	letters map[rune]string
-	titles  map[string]bool
-	words   map[string]bool
-	phrases [][]string // longest first is not needed: all are tried at each place
+// bad ends the program: a table of this binary that cannot be read is a
+// mistake of whoever built it.
+func bad(table, line string) {
+	panic("demographics: the table " + table + " has a line that is no entry: " + line)
 }
 
-var names = loadNames()
-
-func loadNames() *nameTables {
-	t := &nameTables{letters: map[rune]string{}, titles: map[string]bool{}, words: map[string]bool{}}
-	for _, line := range lines("letter_map") {
-		letter, replacement, _ := strings.Cut(line, " ")
-		t.letters[[]rune(letter)[0]] = replacement
+// tableNumber reads a number of a table in a base.
+func tableNumber(table, line, text string, base int) int {
+	n, err := strconv.ParseUint(text, base, 31)
+	if err != nil {
+		bad(table, line)
 	}
-	for _, line := range lines("titles") {
-		t.titles[line] = true
-	}
-	for _, line := range lines("junk_names") {
-		if words := strings.Fields(line); len(words) == 1 {
-			t.words[line] = true
-		} else {
-			t.phrases = append(t.phrases, words)
-		}
-	}
-	return t
+	return int(n)
 }

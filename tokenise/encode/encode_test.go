@@ -436,7 +436,7 @@ func TestProfilesThatAreRefused(t *testing.T) {
 		{`"measure": "equal_bits"`, `"measure": "dice"`, "means nothing"},
 		{`"column": "bf_given_name"`, `"column": "bf_other"`, "no such field"},
 		{`"tarn.encoding-profile/1"`, `"tarn.encoding-profile/9"`, "schema"},
-		{`"letter_map": "a8`, `"letter_map": "b8`, "not the table"},
+		{`"letter_map": "`, `"letter_map": "0`, "not the table"},
 	} {
 		if strings.Count(string(good), c.old) == 0 {
 			t.Fatalf("the preset no longer holds %s", c.old)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ const (
 // Normalisers of fields.
 const (
 	NormaliseName     = "name"
+	NormaliseFormal   = "name-formal" // a given name, its short forms replaced by formal names
 	NormaliseDate     = "date"
 	NormalisePostcode = "postcode-uk"
 	NormaliseSex      = "sex"
@@ -299,6 +301,7 @@ func validFieldName(s string) bool {
 // tokensOf says which tokens a normaliser's values can have.
 var tokensOf = map[string][]string{
 	NormaliseName:     {TokensBigrams, TokensWords, TokensTag},
+	NormaliseFormal:   {TokensBigrams, TokensWords, TokensTag},
 	NormaliseText:     {TokensBigrams, TokensWords, TokensTag},
 	NormaliseDate:     {TokensDate, TokensTag},
 	NormalisePostcode: {TokensPostcode, TokensPositional, TokensTag},
@@ -314,10 +317,10 @@ func (f Field) check(e *Encoding) error {
 	case len(f.Inputs) == 0:
 		return fmt.Errorf("inputs is empty")
 	case !known:
-		return fmt.Errorf("normalise must be name, date, postcode-uk, sex, code or text")
+		return fmt.Errorf("normalise must be name, name-formal, date, postcode-uk, sex, code or text")
 	case !slices.Contains(tokens, f.Tokens):
 		return fmt.Errorf("tokens must be one of %s for normalise %s", strings.Join(tokens, ", "), f.Normalise)
-	case f.Normalise != NormaliseName && f.Normalise != NormaliseText && len(f.Inputs) > 1:
+	case f.Normalise != NormaliseName && f.Normalise != NormaliseFormal && f.Normalise != NormaliseText && len(f.Inputs) > 1:
 		return fmt.Errorf("only names and texts may have more than one input")
 	case e.RecordKey == KeyedByDateOfBirth && f.Normalise == NormaliseDate && slices.Contains(f.Inputs, FieldDateOfBirth):
 		return fmt.Errorf("a date of birth encoded under its own key is constant and says nothing")
@@ -347,8 +350,36 @@ func (f Field) check(e *Encoding) error {
 
 // tablesOf are the normalisation tables that a normaliser reads.
 var tablesOf = map[string][]string{
-	NormaliseName: {"junk_names", "letter_map", "titles", "unicode"},
-	NormaliseText: {"letter_map", "unicode"},
+	NormaliseName:     nameTables,
+	NormaliseFormal:   append([]string{demographics.TableNicknames}, nameTables...),
+	NormaliseText:     textTables,
+	NormaliseCode:     textTables,
+	NormaliseDate:     {demographics.TableCharacters, demographics.TableDefaultDates, demographics.TableMonthNames},
+	NormalisePostcode: {demographics.TableCharacters, demographics.TablePostcodeAreas, demographics.TablePseudoPostcodes},
+	NormaliseSex:      {demographics.TableCharacters, demographics.TableSexCodes},
+}
+
+var (
+	textTables = []string{demographics.TableCharacters, demographics.TableLetterMap, demographics.TableUnicode}
+	nameTables = []string{demographics.TableCharacters, demographics.TableJunkNames, demographics.TableLetterMap, demographics.TableTitles, demographics.TableUnicode}
+)
+
+// tables returns the names of the tables that decide what the profile encodes
+// and which records have keys.
+func (e *Encoding) tables() map[string]bool {
+	needed := map[string]bool{}
+	need := func(normaliser string) {
+		for _, name := range tablesOf[normaliser] {
+			needed[name] = true
+		}
+	}
+	for _, f := range e.Fields {
+		need(f.Normalise)
+	}
+	if e.RecordKey == KeyedByDateOfBirth || len(e.Blocks) > 0 {
+		need(NormaliseDate)
+	}
+	return needed
 }
 
 // checkTables refuses a profile made for other tables than this binary has.
@@ -357,13 +388,10 @@ func (p *Profile) checkTables() error {
 	for _, t := range demographics.Tables() {
 		here[t.Name] = t.SHA256
 	}
-	needed := map[string]bool{}
-	for _, f := range p.Encoding.Fields {
-		for _, name := range tablesOf[f.Normalise] {
-			needed[name] = true
-			if p.Encoding.Tables[name] != here[name] {
-				return fmt.Errorf("encoding.tables.%s is not the table of this version, whose digest is %s", name, here[name])
-			}
+	needed := p.Encoding.tables()
+	for _, name := range slices.Sorted(maps.Keys(needed)) {
+		if p.Encoding.Tables[name] != here[name] {
+			return fmt.Errorf("encoding.tables.%s is not the table of this version, whose digest is %s", name, here[name])
 		}
 	}
 	for name := range p.Encoding.Tables {

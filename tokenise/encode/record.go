@@ -34,13 +34,22 @@ func (v Value) Missing() bool { return len(v.Parts) == 0 && v.Date.IsZero() }
 // profile's fields, and the date of birth that keys and blocks it.
 type Record struct {
 	DateOfBirth demographics.Date
-	Values      []Value // as Profile.Encoding.Fields
+	Values      []Value  // as Profile.Encoding.Fields
+	parts       []string // memory of the parts of Values
 }
 
-// Normaliser turns raw text into Records.
+// add returns the parts of a value that has one.
+func (r *Record) add(part string) []string {
+	n := len(r.parts)
+	r.parts = append(r.parts, part)
+	return r.parts[n : n+1 : n+1]
+}
+
+// Normaliser turns raw text into Records. It serves one goroutine.
 type Normaliser struct {
 	profile *Profile
 	today   demographics.Date
+	names   demographics.Names
 }
 
 // NewNormaliser returns the normaliser of a profile. Dates of birth after
@@ -57,7 +66,7 @@ func (n *Normaliser) Normalise(raw func(input string) string, record *Record, re
 	if code != "" {
 		report(FieldDateOfBirth, code)
 	}
-	record.Values = record.Values[:0]
+	record.Values, record.parts = record.Values[:0], record.parts[:0]
 	for i := range n.profile.Encoding.Fields {
 		f := &n.profile.Encoding.Fields[i]
 		record.Values = append(record.Values, n.value(f, raw, record, report))
@@ -68,14 +77,8 @@ func (n *Normaliser) value(f *Field, raw func(string) string, record *Record, re
 	input := f.Inputs[0]
 	var code reason.Code
 	switch f.Normalise {
-	case NormaliseName:
-		return Value{Parts: n.union(f, func(input string) []string {
-			parts, code := demographics.Name(raw(input))
-			if code != "" {
-				report(input, code)
-			}
-			return parts
-		})}
+	case NormaliseName, NormaliseFormal:
+		return Value{Parts: n.nameParts(f, raw, record, report)}
 	case NormaliseText:
 		return Value{Parts: n.union(f, func(input string) []string { return demographics.Text(raw(input)) })}
 	case NormaliseDate:
@@ -86,22 +89,42 @@ func (n *Normaliser) value(f *Field, raw func(string) string, record *Record, re
 	case NormalisePostcode:
 		var text string
 		if text, code = demographics.Postcode(raw(input)); text != "" {
-			v.Parts = []string{text}
+			v.Parts = record.add(text)
 		}
 	case NormaliseSex:
 		var letter byte
 		if letter, code = demographics.Sex(raw(input)); letter != 0 {
-			v.Parts = []string{string(letter)}
+			v.Parts = record.add(string(letter))
 		}
 	case NormaliseCode:
 		if text := demographics.Code(raw(input)); text != "" {
-			v.Parts = []string{text}
+			v.Parts = record.add(text)
 		}
 	}
 	if code != "" {
 		report(input, code)
 	}
 	return v
+}
+
+// nameParts returns the parts of the names of all inputs of a field, each once.
+func (n *Normaliser) nameParts(f *Field, raw func(string) string, record *Record, report func(string, reason.Code)) []string {
+	start := len(record.parts)
+	for _, input := range f.Inputs {
+		var code reason.Code
+		if record.parts, code = n.names.Append(record.parts, raw(input)); code != "" {
+			report(input, code)
+		}
+	}
+	parts := record.parts[start:]
+	if f.Normalise == NormaliseFormal {
+		parts = demographics.Formal(parts)
+	}
+	if len(f.Inputs) > 1 {
+		slices.Sort(parts)
+		parts = slices.Compact(parts)
+	}
+	return slices.Clip(parts)
 }
 
 // union returns the parts of all inputs of a field, each once.

@@ -2,97 +2,37 @@ package source
 
 import (
 	"bytes"
-	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
-
-	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/reason"
+	"tarn/tokenise/source/delimited"
 )
 
 // delimiters are those that are looked for: comma, semicolon, tab, bar, and
 // the tilde of GP list files.
 const delimiters = ",;\t|~"
 
-// batchRows is the number of rows read at a time.
-const batchRows = 1024
-
 type csvReader struct {
-	name    string
-	closer  io.Closer
-	total   int64
-	frames  *framer
-	decode  bool // from Windows-1252
-	header  []string
-	input   Input
-	number  int64
-	first   []byte // the first record, where it is data
-	parser  *csv.Reader
-	current *bytes.Reader
-	ended   bool
+	*text
+	delimiter byte
+	scanner   *delimited.Scanner
+	header    []string
+	leading   []byte // blank lines before the header
+	record    delimited.Record
+	held      bool // record is data and was not handed on yet
+	number    int64
 }
 
-func newCSV(name string, in io.Reader, closer io.Closer, size int64, o Options) (*csvReader, error) {
-	limit := o.MaxRowBytes
-	if limit <= 0 {
-		limit = DefaultMaxRowBytes
-	}
-	r := &csvReader{name: name, closer: closer, total: size, decode: o.Encoding == EncodingWindows1252}
-	r.frames = newFramer(in, ',', limit)
-	if err := r.byteOrderMark(); err != nil {
-		return nil, err
-	}
-	sample, err := r.frames.in.Peek(1 << 15)
-	if err != nil && len(sample) == 0 {
-		if err == io.EOF {
-			return nil, r.fault("it is empty", "give a table with a header row")
-		}
-		return nil, fault.Wrap(fault.Usage, "reading "+name, err, "give a file that can be read")
-	}
-	delimiter := byte(o.Delimiter)
-	if o.Delimiter == 0 {
-		delimiter = findDelimiter(sample)
-	} else if o.Delimiter > 0x7e || strings.ContainsRune("\"\r\n", o.Delimiter) {
-		return nil, r.fault("the delimiter is not a single ASCII character that may divide fields", "give --delimiter as one of , ; | ~ or tab")
-	}
-	r.frames.delimiter = delimiter
-	r.input = Input{Format: "csv", Delimiter: string(rune(delimiter)), Encoding: EncodingUTF8, Bytes: size, HasHeader: !o.NoHeader}
-	if r.decode {
-		r.input.Encoding = EncodingWindows1252
-	}
-	r.current = bytes.NewReader(nil)
-	r.parser = csv.NewReader(r.current)
-	return r, r.readHeader(o)
-}
-
-func (r *csvReader) fault(wrong, next string) error {
-	return fault.New(fault.Usage, "reading "+r.name, wrong, next)
-}
-
-// byteOrderMark skips the mark of UTF-8 and refuses UTF-16.
-func (r *csvReader) byteOrderMark() error {
-	mark, _ := r.frames.in.Peek(3)
-	switch {
-	case bytes.HasPrefix(mark, []byte{0xef, 0xbb, 0xbf}):
-		_, _ = r.frames.in.Discard(3)
-		r.frames.read += 3
-	case bytes.HasPrefix(mark, []byte{0xff, 0xfe}), bytes.HasPrefix(mark, []byte{0xfe, 0xff}):
-		return r.fault("it is UTF-16", "save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8")
-	}
-	return nil
-}
-
-// findDelimiter returns the candidate that divides the first line into most
-// fields, outside quotes; the comma where none does.
+// findDelimiter returns the candidate that divides the first line with
+// anything in it into most fields, outside quotes; the comma where none does.
 func findDelimiter(sample []byte) byte {
-	line, _, _ := bytes.Cut(sample, []byte("\n"))
+	line, _, _ := bytes.Cut(bytes.TrimLeft(sample, " \r\n"), []byte("\n"))
 	best, most := byte(','), 0
 	for _, candidate := range []byte(delimiters) {
 		if n := countOutsideQuotes(line, candidate); n > most {
@@ -114,44 +54,69 @@ func countOutsideQuotes(line []byte, c byte) (n int) {
 	return n
 }
 
-func (r *csvReader) readHeader(o Options) error {
-	record, problem, err := r.frames.next()
-	if err == io.EOF {
-		return r.fault("it is empty", "give a table with a header row")
+func (r *csvReader) readHeader() error {
+	const next = "give a CSV file with a header row, or name its delimiter and encoding"
+	for r.record.Blank = true; r.record.Blank; {
+		if r.leading = append(r.leading, r.record.Raw...); len(r.leading) > r.options.limit() {
+			return r.fault("it begins with blank lines", next)
+		}
+		if err := r.scanner.Next(0, &r.record); errors.Is(err, io.EOF) {
+			return r.fault("it is empty", "give a table with a header row")
+		} else if err != nil {
+			return r.wrap(err)
+		}
 	}
-	if err != nil {
-		return fault.Wrap(fault.Usage, "reading "+r.name, err, "give a file that can be read")
-	}
-	var fields []string
+	problem := r.record.Problem
 	if problem == "" {
-		fields, problem = r.parse(record, nil)
+		var err error
+		if problem, err = r.check(); err != nil {
+			return r.wrap(err)
+		}
 	}
 	if problem != "" {
-		return r.fault("its first line is no header: "+string(problem), "give a CSV file with a header row in UTF-8, or name its delimiter and encoding")
+		return r.fault("its first line is no header: "+string(problem), next)
 	}
-	if o.NoHeader {
+	var b Batch
+	r.cells(&b)
+	b.add(0, "")
+	b.finish(len(r.record.Fields))
+	fields := b.Rows[0].Values
+	if slices.ContainsFunc(fields, func(f string) bool { return strings.ContainsRune(f, '\r') }) {
+		return r.fault("its lines end in carriage returns alone", "convert it: tr '\\r' '\\n'")
+	}
+	if r.options.NoHeader {
 		for i := range fields {
 			r.header = append(r.header, fmt.Sprintf("column_%d", i+1))
 		}
-		r.first = bytes.Clone(record)
+		r.held = true
 		return nil
 	}
-	if at := dataCell(fields); at >= 0 {
+	r.header = fields
+	return r.checkHeader()
+}
+
+// checkHeader refuses what is no header.
+func (r *csvReader) checkHeader() error {
+	if at := dataCell(r.header); at >= 0 {
 		return r.fault(fmt.Sprintf("its first line is data and not a header: field %d is a date, a number or a postcode", at+1),
 			"add a header row, or give --no-header and a column map")
 	}
-	if len(fields) == 1 && strings.ContainsAny(fields[0], delimiters) {
+	if len(r.header) == 1 && strings.ContainsAny(r.header[0], delimiters) {
 		return r.fault("its header is a single column that holds another delimiter", "give the delimiter with --delimiter")
 	}
-	for i, name := range fields {
+	return r.checkNames(r.header)
+}
+
+// checkNames refuses columns that cannot be told apart.
+func (t *text) checkNames(header []string) error {
+	for i, name := range header {
 		if name == "" {
-			return r.fault(fmt.Sprintf("column %d of its header has no name", i+1), "name every column, once")
+			return t.fault(fmt.Sprintf("column %d of its header has no name", i+1), "name every column, once")
 		}
-		if slices.Index(fields, name) < i {
-			return r.fault(fmt.Sprintf("columns %d and %d of its header have the same name", slices.Index(fields, name)+1, i+1), "name every column, once")
+		if slices.Index(header, name) < i {
+			return t.fault(fmt.Sprintf("columns %d and %d of its header have the same name", slices.Index(header, name)+1, i+1), "name every column, once")
 		}
 	}
-	r.header = fields
 	return nil
 }
 
@@ -172,103 +137,88 @@ func dataCell(fields []string) int {
 }
 
 func (r *csvReader) Header() []string { return r.header }
-func (r *csvReader) Input() Input     { return r.input }
 
-func (r *csvReader) Position() (done, total int64) { return r.frames.read, r.total }
-
-func (r *csvReader) Close() error {
-	if r.closer == nil {
-		return nil
-	}
-	return r.closer.Close()
+func (r *csvReader) Input() Input {
+	i := r.input()
+	i.Delimiter, i.HasHeader = string(rune(r.delimiter)), !r.options.NoHeader
+	return i
 }
 
 // Read implements Reader.
 func (r *csvReader) Read(b *Batch) error {
-	b.Rows = b.Rows[:0]
-	for len(b.Rows) < batchRows && !r.ended {
-		record, problem, err := r.nextRecord()
-		if err == io.EOF {
-			r.ended = true
+	b.reset()
+	for !b.full() {
+		if r.held {
+			r.held = false
+		} else if err := r.scanner.Next(len(r.header), &r.record); errors.Is(err, io.EOF) {
 			break
+		} else if err != nil {
+			return r.wrap(err)
 		}
-		if err != nil {
-			return fault.Wrap(fault.Internal, "reading "+r.name, err, "check the disk, then run again")
+		if r.record.Blank {
+			continue
 		}
-		r.number++
-		row := Row{Number: r.number, Problem: problem}
-		if cap(b.Rows) > len(b.Rows) {
-			row.Values = b.Rows[:len(b.Rows)+1][len(b.Rows)].Values[:0]
+		problem := r.record.Problem
+		if problem == "" {
+			var err error
+			if problem, err = r.check(); err != nil {
+				return r.wrap(err)
+			}
 		}
 		if problem == "" {
-			row.Values, row.Problem = r.parse(record, row.Values)
+			r.cells(b)
 		}
-		if row.Problem == "" && len(row.Values) != len(r.header) {
-			row.Problem = reason.RowMalformed
-		}
-		if row.Problem != "" {
-			// Perhaps a quote that was never closed has swallowed good rows.
-			r.frames.giveBack()
-		}
-		b.Rows = append(b.Rows, row)
+		r.number++
+		b.add(r.number, problem)
 	}
 	if len(b.Rows) == 0 {
 		return io.EOF
 	}
+	b.finish(len(r.header))
 	return nil
 }
 
-func (r *csvReader) nextRecord() ([]byte, reason.Code, error) {
-	if r.first != nil {
-		record := r.first
-		r.first = nil
-		return record, "", nil
+// check says why the current record is no text, and settles the encoding
+// where it has to be known.
+func (r *csvReader) check() (reason.Code, error) {
+	raw := r.record.Raw
+	if bytes.IndexByte(raw, 0) >= 0 {
+		return reason.RowMalformed, nil
 	}
-	return r.frames.next()
+	if asciiPrefix(raw) == len(raw) {
+		return "", nil
+	}
+	if r.decoder.encoding == "" {
+		var err error
+		if raw, err = r.decoder.decide(raw, r.window); err != nil {
+			return "", err
+		}
+		r.record.Raw = raw
+	}
+	return r.decoder.check(raw), nil
 }
 
-// parse splits one record into trimmed fields, appended to values[:0].
-func (r *csvReader) parse(record []byte, values []string) ([]string, reason.Code) {
-	if bytes.IndexByte(record, 0) >= 0 {
-		return nil, reason.RowMalformed
-	}
-	if r.decode {
-		decoded, err := charmap.Windows1252.NewDecoder().Bytes(record)
-		if err != nil {
-			return nil, reason.RowEncoding
-		}
-		record = decoded
-	} else if !utf8.Valid(record) {
-		return nil, reason.RowEncoding
-	}
-	values = values[:0]
-	if bytes.IndexByte(record, '"') < 0 {
-		text := string(record)
-		for {
-			i := strings.IndexByte(text, r.frames.delimiter)
-			if i < 0 {
-				return append(values, strings.TrimSpace(text)), ""
+// cells adds the cells of the current record.
+func (r *csvReader) cells(b *Batch) {
+	raw, base := r.record.Raw, len(b.text)
+	if r.decoder.encoding != EncodingWindows1252 {
+		b.text = append(b.text, raw...)
+		for i := range r.record.Fields {
+			f := &r.record.Fields[i]
+			if !f.Escaped {
+				b.spans = append(b.spans, trim(b.text, base+f.In, base+f.Out))
+				continue
 			}
-			values = append(values, strings.TrimSpace(text[:i]))
-			text = text[i+1:]
+			start := len(b.text)
+			b.text = f.Append(b.text, raw)
+			b.cell(start)
 		}
+		return
 	}
-	r.current.Reset(record)
-	r.parser = csv.NewReader(r.current) // a parser keeps state of the record before
-	r.parser.Comma, r.parser.TrimLeadingSpace, r.parser.FieldsPerRecord = rune(r.frames.delimiter), r.frames.delimiter != '\t', -1
-	fields, err := r.parser.Read()
-	if err != nil || r.current.Len() > 0 && r.hasMore() {
-		return nil, reason.RowMalformed
+	for i := range r.record.Fields {
+		start := len(b.text)
+		r.decoder.scratch = r.record.Fields[i].Append(r.decoder.scratch[:0], raw)
+		b.text = r.decoder.append(b.text, r.decoder.scratch)
+		b.cell(start)
 	}
-	for _, field := range fields {
-		values = append(values, strings.TrimSpace(field))
-	}
-	return values, ""
-}
-
-// hasMore reports whether the parser finds a second record where there may be
-// one only.
-func (r *csvReader) hasMore() bool {
-	_, err := r.parser.Read()
-	return err != io.EOF
 }

@@ -1,70 +1,111 @@
 package source
 
 import (
-	"bytes"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"tarn/keys/fault"
+	"tarn/tokenise/source/stream"
 )
 
-// Character encodings of CSV.
+// Character encodings of CSV and NDJSON.
 const (
-	EncodingAuto        = "auto" // UTF-8; rows that are not are refused
+	// EncodingAuto finds the encoding. UTF-16 shows in its byte order mark or in
+	// zeros as every other byte. A table that begins with the byte order mark of
+	// UTF-8 is UTF-8. CSV without a mark is Windows-1252 where of the characters
+	// beyond ASCII fewer than one in twenty is UTF-8 or has no place in
+	// Windows-1252, and else UTF-8, whose invalid rows are refused. A file is read
+	// for this until 4,096 such characters were seen, or to its end; of standard
+	// input what counts is the first row beyond ASCII and the 32 KiB behind it.
+	EncodingAuto        = "auto"
 	EncodingUTF8        = "utf-8"
 	EncodingWindows1252 = "windows-1252"
+	EncodingLatin1      = "iso-8859-1" // read as Windows-1252, of which it is a part
+	EncodingUTF16LE     = stream.UTF16LE
+	EncodingUTF16BE     = stream.UTF16BE
 )
 
 // DefaultMaxRowBytes is the longest row that is read, 1 MiB.
 const DefaultMaxRowBytes = 1 << 20
 
-// Options say how a table is written.
+// Options say how a table is written. What is not given is found.
 type Options struct {
 	Delimiter   rune   // of CSV; 0 finds it
-	NoHeader    bool   // columns are then column_1, column_2, ..
-	Encoding    string // of CSV; "" is auto
+	NoHeader    bool   // of CSV: columns are then column_1, column_2, ..
+	Encoding    string // of CSV and NDJSON; "" is auto
 	MaxRowBytes int    // 0 is DefaultMaxRowBytes
 	Stdin       io.Reader
 }
 
-// Open opens the table at path: Parquet if it is that, else CSV. The path "-"
-// is CSV on standard input. What is wrong with the table as a whole is of kind
-// [fault.Usage].
-func Open(path string, o Options) (Reader, error) {
+func (o *Options) limit() int {
+	if o.MaxRowBytes > 0 {
+		return o.MaxRowBytes
+	}
+	return DefaultMaxRowBytes
+}
+
+// streamEncoding returns what a stream shall undo.
+func (o *Options) streamEncoding() string {
+	if o.Encoding == EncodingAuto {
+		return ""
+	}
+	return o.Encoding
+}
+
+func (o *Options) check(path string) error {
 	switch o.Encoding {
-	case "", EncodingAuto, EncodingUTF8, EncodingWindows1252:
+	case EncodingLatin1:
+		o.Encoding = EncodingWindows1252
+	case "", EncodingAuto, EncodingUTF8, EncodingWindows1252, EncodingUTF16LE, EncodingUTF16BE:
 	default:
-		return nil, fault.New(fault.Usage, "reading "+path, "the encoding is not one that is known", "give --encoding auto, utf-8 or windows-1252")
+		return fault.New(fault.Usage, "reading "+path, "the encoding is not one that is known", "give --encoding auto, utf-8, windows-1252, iso-8859-1, utf-16le or utf-16be")
 	}
-	if path == "-" {
-		return newCSV("standard input", o.Stdin, nil, 0, o)
+	if o.Delimiter != 0 && (o.Delimiter > 0x7e || o.Delimiter < ' ' && o.Delimiter != '\t' || o.Delimiter == '"' || o.Delimiter == ' ') {
+		return fault.New(fault.Usage, "reading "+path, "the delimiter is not a single ASCII character that may divide fields", "give --delimiter as one of , ; | ~ or tab")
 	}
-	next := "give the path of a CSV or Parquet file that this user can read with --in"
-	f, err := os.Open(path)
+	return nil
+}
+
+// Open opens the table at path, which may be compressed with gzip or Zstandard:
+// Parquet, NDJSON or CSV, as its first bytes say and, where they say nothing,
+// the extension of its name. The path "-" is standard input, which cannot be
+// Parquet. What is wrong with the table as a whole is of kind [fault.Usage].
+func Open(path string, o Options) (Reader, error) {
+	t, err := openText(path, o)
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "reading "+path, err, next)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = fault.New(fault.Usage, "reading "+path, "it is a folder", next)
-	} else if err != nil {
-		err = fault.Wrap(fault.Usage, "reading "+path, err, next)
-	}
-	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
-	var magic [4]byte
-	n, _ := f.ReadAt(magic[:], 0)
-	if bytes.Equal(magic[:n], []byte("PAR1")) || strings.EqualFold(filepath.Ext(path), ".parquet") {
-		return openParquet(path, f, info.Size())
+	if t.format == FormatParquet {
+		file, size := t.stream.Detach()
+		return openParquet(path, file, size, t.options.limit())
 	}
-	r, err := newCSV(path, f, f, info.Size(), o)
+	r, err := t.reader()
 	if err != nil {
-		_ = f.Close()
+		_ = t.Close() // opened for reading
 		return nil, err
 	}
 	return r, nil
+}
+
+// TableName returns a file's name without its extension and that of its
+// compression: north for folder/north.csv.gz.
+func TableName(path string) string {
+	name := unpacked(filepath.Base(path))
+	return strings.TrimSuffix(name, filepath.Ext(name))
+}
+
+// unpacked returns a file's name without the extension of its compression.
+func unpacked(name string) string {
+	switch ext := filepath.Ext(name); strings.ToLower(ext) {
+	case ".gz", ".gzip", ".zst", ".zstd":
+		return strings.TrimSuffix(name, ext)
+	}
+	return name
+}
+
+// extension returns a file's extension, in lower case, without that of its
+// compression.
+func extension(path string) string {
+	return strings.ToLower(filepath.Ext(unpacked(filepath.Base(path))))
 }

@@ -1,45 +1,53 @@
 package source
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"tarn/keys/fault"
+	"tarn/tokenise/reason"
 )
 
 type parquetReader struct {
 	name    string
 	file    *os.File
 	size    int64
+	limit   int // bytes of a row
 	rows    int64
 	header  []string
+	leftOut []string
 	records pqarrow.RecordReader
+	columns []textColumn
 	number  int64
 }
 
 const parquetNext = "give a whole Parquet file; if it was copied, copy it again"
 
-func openParquet(name string, f *os.File, size int64) (r Reader, err error) {
+func openParquet(name string, f *os.File, size int64, limit int) (r Reader, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fault.New(fault.Usage, "reading "+name, fmt.Sprintf("it cannot be processed (%T)", p), parquetNext)
 		}
 		if err != nil {
-			_ = f.Close()
+			_ = f.Close() // opened for reading
 		}
 	}()
-	raw, err := file.NewParquetReader(f)
+	properties := parquet.NewReaderProperties(memory.DefaultAllocator)
+	properties.BufferedStreamEnabled = true // pages, not whole row groups, in memory
+	raw, err := file.NewParquetReader(f, file.WithReadProps(properties))
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reading "+name, "it is not a whole Parquet file", parquetNext)
 	}
@@ -47,30 +55,47 @@ func openParquet(name string, f *os.File, size int64) (r Reader, err error) {
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reading "+name, "its schema cannot be read", parquetNext)
 	}
-	records, err := reader.GetRecordReader(context.Background(), nil, nil)
+	p := &parquetReader{name: name, file: f, size: size, limit: limit, rows: raw.NumRows()}
+	leaves, err := p.choose(reader.Manifest.Fields)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "reading "+name, "its columns cannot be read", parquetNext)
+		return nil, err
 	}
-	p := &parquetReader{name: name, file: f, size: size, rows: raw.NumRows(), records: records}
-	seen := map[string]bool{}
-	for _, field := range records.Schema().Fields() {
-		column := strings.TrimSpace(field.Name)
-		if seen[column] {
-			return nil, fault.New(fault.Usage, "reading "+name, "two of its columns have the same name", "name every column, once")
-		}
-		seen[column] = true
-		p.header = append(p.header, column)
+	if p.records, err = reader.GetRecordReader(context.Background(), leaves, nil); err != nil {
+		return nil, fault.New(fault.Usage, "reading "+name, "its columns cannot be read", parquetNext)
 	}
 	return p, nil
 }
 
+// choose makes the header of the columns that can be read as text, and returns
+// their numbers. Others are left out.
+func (r *parquetReader) choose(fields []pqarrow.SchemaField) (leaves []int, err error) {
+	for i := range fields {
+		field := &fields[i]
+		column := strings.TrimSpace(field.Field.Name)
+		if !field.IsLeaf() || !readable(field.Field.Type) {
+			r.leftOut = append(r.leftOut, column)
+			continue
+		}
+		if slices.Contains(r.header, column) {
+			return nil, fault.New(fault.Usage, "reading "+r.name, "two of its columns have the same name", "name every column, once")
+		}
+		r.header = append(r.header, column)
+		leaves = append(leaves, field.ColIndex)
+	}
+	if len(leaves) == 0 {
+		return nil, fault.New(fault.Usage, "reading "+r.name, "it has no column of text, numbers or dates", "write what identifies people as text, numbers or dates")
+	}
+	r.columns = make([]textColumn, len(leaves))
+	return leaves, nil
+}
+
 func (r *parquetReader) Header() []string { return r.header }
 func (r *parquetReader) Input() Input {
-	return Input{Format: "parquet", Bytes: r.size, HasHeader: true}
+	return Input{Format: FormatParquet, Bytes: r.size, HasHeader: true, LeftOut: slices.Clone(r.leftOut)}
 }
 
 // Position gives rows as a share of the file's bytes, so that progress means
-// the same for both formats.
+// the same for all formats.
 func (r *parquetReader) Position() (done, total int64) {
 	if r.rows == 0 {
 		return r.size, r.size
@@ -90,9 +115,9 @@ func (r *parquetReader) Read(b *Batch) (err error) {
 			err = fault.New(fault.Usage, "reading "+r.name, fmt.Sprintf("its data cannot be processed (%T)", p), parquetNext)
 		}
 	}()
-	b.Rows = b.Rows[:0]
+	b.reset()
 	if r.rows == 0 || !r.records.Next() {
-		if err := r.records.Err(); err != nil && err != io.EOF {
+		if err := r.records.Err(); err != nil && !errors.Is(err, io.EOF) {
 			return fault.New(fault.Usage, "reading "+r.name, "its data are damaged", parquetNext)
 		}
 		if r.number < r.rows {
@@ -101,77 +126,39 @@ func (r *parquetReader) Read(b *Batch) (err error) {
 		return io.EOF
 	}
 	record := r.records.RecordBatch()
-	n := int(record.NumRows())
-	cells := make([]string, n*len(r.header))
-	for c := range r.header {
-		text, err := textOf(record.Column(c))
-		if err != nil {
+	for c := range r.columns {
+		if r.columns[c], err = columnText(record.Column(c)); err != nil {
 			return fault.New(fault.Usage, "reading "+r.name, "column "+r.header[c]+" "+err.Error(), "write the column as text, numbers or dates")
 		}
-		for i := range n {
-			cells[i*len(r.header)+c] = strings.TrimSpace(text(i))
-		}
 	}
-	for i := range n {
+	for i := range int(record.NumRows()) {
 		r.number++
-		b.Rows = append(b.Rows, Row{Number: r.number, Values: cells[i*len(r.header) : (i+1)*len(r.header)]})
+		b.add(r.number, r.cells(b, record, i))
 	}
+	b.finish(len(r.header))
 	return nil
 }
 
-// textOf gives the values of a column as the text that CSV would hold: null is
-// empty, dates are 2006-01-02.
-func textOf(column arrow.Array) (func(i int) string, error) {
-	var value func(i int) string
-	switch a := column.(type) {
-	case *array.String:
-		value = func(i int) string { return strings.Clone(a.Value(i)) }
-	case *array.LargeString:
-		value = func(i int) string { return strings.Clone(a.Value(i)) }
-	case *array.Binary:
-		value = func(i int) string { return string(a.Value(i)) }
-	case *array.LargeBinary:
-		value = func(i int) string { return string(a.Value(i)) }
-	case *array.Int8:
-		value = func(i int) string { return strconv.Itoa(int(a.Value(i))) }
-	case *array.Int16:
-		value = func(i int) string { return strconv.Itoa(int(a.Value(i))) }
-	case *array.Int32:
-		value = func(i int) string { return strconv.Itoa(int(a.Value(i))) }
-	case *array.Int64:
-		value = func(i int) string { return strconv.FormatInt(a.Value(i), 10) }
-	case *array.Uint32:
-		value = func(i int) string { return strconv.FormatUint(uint64(a.Value(i)), 10) }
-	case *array.Uint64:
-		value = func(i int) string { return strconv.FormatUint(a.Value(i), 10) }
-	case *array.Float64:
-		value = func(i int) string { return strconv.FormatFloat(a.Value(i), 'f', -1, 64) }
-	case *array.Float32:
-		value = func(i int) string { return strconv.FormatFloat(float64(a.Value(i)), 'f', -1, 32) }
-	case *array.Boolean:
-		value = func(i int) string { return strconv.FormatBool(a.Value(i)) }
-	case *array.Date32:
-		value = func(i int) string { return a.Value(i).ToTime().Format(time.DateOnly) }
-	case *array.Date64:
-		value = func(i int) string { return a.Value(i).ToTime().Format(time.DateOnly) }
-	case *array.Timestamp:
-		unit := a.DataType().(*arrow.TimestampType).Unit
-		value = func(i int) string { return a.Value(i).ToTime(unit).UTC().Format("2006-01-02T15:04:05") }
-	case *array.Dictionary:
-		values, err := textOf(a.Dictionary())
-		if err != nil {
-			return nil, err
+// cells adds the cells of one row, or says why it cannot.
+func (r *parquetReader) cells(b *Batch, record arrow.RecordBatch, row int) (problem reason.Code) {
+	base, start := len(b.spans), len(b.text)
+	for c, appendText := range r.columns {
+		from := len(b.text)
+		if !record.Column(c).IsNull(row) {
+			b.text = appendText(b.text, row)
 		}
-		value = func(i int) string { return values(a.GetValueIndex(i)) }
-	case *array.Null:
-		return func(int) string { return "" }, nil
-	default:
-		return nil, fmt.Errorf("is of type %s", column.DataType())
+		b.cell(from)
 	}
-	return func(i int) string {
-		if column.IsNull(i) {
-			return ""
-		}
-		return value(i)
-	}, nil
+	switch text := b.text[start:]; {
+	case len(text) > r.limit:
+		problem = reason.RowTooLong
+	case !utf8.Valid(text):
+		problem = reason.RowEncoding
+	case bytes.IndexByte(text, 0) >= 0:
+		problem = reason.RowMalformed
+	}
+	if problem != "" {
+		b.drop(base, start)
+	}
+	return problem
 }

@@ -1,6 +1,8 @@
-// Package source reads raw tables of people - CSV and Parquet - row by row in
-// bounded memory. A row that cannot be read is handed on with its reason, and
-// reading goes on with the next: nothing is lost and nothing ends early.
+// Package source reads raw tables of people - CSV, NDJSON and Parquet,
+// compressed or not - row by row in bounded memory. The same table gives the
+// same rows in whatever format, compression or character encoding it is
+// written. A row that cannot be read is handed on with its reason, and reading
+// goes on with the next: nothing is lost and nothing ends early.
 package source
 
 import "tarn/tokenise/reason"
@@ -11,31 +13,39 @@ type Reader interface {
 	Header() []string
 	// Read fills the batch with the next rows, at least one, or returns io.EOF.
 	Read(*Batch) error
-	// Position returns how far reading is, and the whole, in bytes; the whole is
-	// 0 where it is not known.
+	// Position returns how far reading is, and the whole, in bytes as they lie on
+	// the disk; the whole is 0 where it is not known.
 	Position() (done, total int64)
 	Input() Input
 	Close() error
 }
 
+// Formats of tables.
+const (
+	FormatCSV     = "csv"
+	FormatNDJSON  = "ndjson"
+	FormatParquet = "parquet"
+)
+
 // Input says what is being read.
 type Input struct {
-	Format    string // csv or parquet
-	Delimiter string // of CSV
-	Encoding  string // of CSV: utf-8 or windows-1252
-	Bytes     int64
+	Format      string // FormatCSV, FormatNDJSON or FormatParquet
+	Compression string // gzip, zstd or "" for none; not of Parquet
+	Delimiter   string // of CSV
+	// Encoding is that of CSV and NDJSON, given or found: EncodingUTF8,
+	// EncodingWindows1252, EncodingUTF16LE or EncodingUTF16BE. Of standard input
+	// it is known for certain only when all was read.
+	Encoding  string
+	Bytes     int64 // as they lie on the disk; 0 where it is not known
 	HasHeader bool
-}
-
-// Batch is some consecutive rows. Its values belong to the batch until it is
-// read into again.
-type Batch struct {
-	Rows []Row
+	// LeftOut is the columns that are not in the header because their values are
+	// no text, number or date: objects, lists, fixed binary.
+	LeftOut []string
 }
 
 // Row is one data row.
 type Row struct {
 	Number  int64       // from 1
-	Values  []string    // aligned with Header; missing is ""
+	Values  []string    // aligned with Header, without white space around; missing is ""
 	Problem reason.Code // why the row cannot be used, or ""
 }

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/tokenise/column"
+	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
+)
+
+// columnSummary is what column prints with --json.
+type columnSummary struct {
+	Schema      string                `json:"schema"`
+	Software    string                `json:"software"`
+	Created     string                `json:"created"`
+	Format      string                `json:"format"`
+	Compression string                `json:"compression"` // of the input; empty is none
+	Encoding    string                `json:"encoding"`    // of CSV and NDJSON
+	Rows        int64                 `json:"rows"`
+	Tokens      int64                 `json:"tokens"`
+	Absent      int64                 `json:"absent"`
+	Emptied     map[reason.Code]int64 `json:"emptied_by_code"`
+	LeftOut     map[reason.Code]int64 `json:"left_out_by_code"`
+	Notes       map[reason.Code]int64 `json:"notes"` // cells with a token
+	Outputs     []string              `json:"outputs"`
+}
+
+func columnCommand(env *boot.Environment) *cobra.Command {
+	var o column.Options
+	var table tableFlags
+	var project, keyFile string
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "column",
+		Short: "Replace the NHS numbers in one column of a table by tokens",
+		Long: `Replace the NHS numbers in one column of a table by tokens (74 characters that begin
+with tarn1), and leave all else as it is: CSV and NDJSON byte for byte, Parquet by
+value, type, null and row group. The output has the format of the input; it is
+compressed if its name ends in .gz or .zst.
+
+No cell of the column keeps what it held. A cell that holds nothing stays empty. One
+that holds something else than a number that may get a token is emptied and counted
+(--invalid null), or there is no output and the exit code is 3 (--invalid error). A row
+in which the cell cannot be found, such as a line with too few fields, ends in exit
+code 3 too, unless --quarantine names a file: the row is then left out of the output
+and listed there by its number. Other columns are not looked at: numbers that stand in
+them, or in free text, still stand there afterwards.
+
+With --out - the table goes to standard output as it is read, and the summary to
+standard error; use it only if the exit code is 0.`,
+		Example: `  tokeniser column --project project.json --key-file keys.json --in visits.csv.gz --column nhs_number \
+    --out visits.tokens.csv.gz --quarantine visits.refused.csv`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Source, err = table.options(env.Stdin); err != nil {
+				return err
+			}
+			for _, flag := range []struct{ name, value string }{{"--project", project}, {"--key-file", keyFile}, {"--column", o.Column}, {"--out", o.Out}} {
+				if flag.value == "" {
+					return fault.New(fault.Usage, "replacing a column by tokens", flag.name+" is missing", "see: tokeniser column --help")
+				}
+			}
+			if o.Project, err = keys.ReadProject(project); err != nil {
+				return err
+			}
+			if o.Keys, err = keys.ReadKeyFile(keyFile); err != nil {
+				return err
+			}
+			o.In, o.Stdout, o.Wall = table.in, env.Stdout, env.Wall
+			progress := env.Progress("replacing", "B")
+			o.Progress = progress.Set
+			result, err := column.Run(c.Context(), o)
+			progress.Done()
+			to := env.Stdout
+			if o.Out == "-" {
+				to = env.Stderr
+			}
+			if asJSON && result != nil {
+				return errors.Join(err, writeColumnJSON(to, env.Clock(), &o, result, err == nil))
+			}
+			if err != nil {
+				return err
+			}
+			return writeColumnText(to, &o, result)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&project, "project", "", "project.json")
+	flags.StringVar(&keyFile, "key-file", "", "keys.json, readable by its owner only")
+	flags.StringVar(&o.Domain, "domain", "", "the domain of the tokens; it must be the project's")
+	flags.StringVar(&table.in, "in", "", "the table: CSV, NDJSON or Parquet, plain or compressed with gzip or zstd; - for standard input")
+	flags.StringVar(&table.delimiter, "delimiter", "", `what divides CSV fields; "tab" for a tab (found if not given)`)
+	flags.StringVar(&table.encoding, "encoding", source.EncodingAuto, "character encoding: auto, utf-8, utf-16le, utf-16be, windows-1252 or iso-8859-1")
+	flags.BoolVar(&table.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
+	flags.StringVar(&o.Column, "column", "", "the column to replace")
+	flags.StringVar(&o.Out, "out", "", "the table to write; - for standard output")
+	flags.StringVar(&o.Invalid, "invalid", column.InvalidNull, "what becomes of cells that hold no number: null or error")
+	flags.StringVar(&o.Quarantine, "quarantine", "", "leave out rows that cannot be read, and write them and emptied cells here as row,unique_id,field,code")
+	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
+	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	return c
+}
+
+// columnOutputs returns what a run leaves; a refused one leaves the quarantine.
+func columnOutputs(o *column.Options, whole bool) []string {
+	outputs := []string{}
+	if whole {
+		outputs = append(outputs, o.Out)
+	}
+	if o.Quarantine != "" {
+		outputs = append(outputs, o.Quarantine)
+	}
+	return outputs
+}
+
+func writeColumnJSON(w io.Writer, created time.Time, o *column.Options, r *column.Result, whole bool) error {
+	b, err := keys.Encode(columnSummary{
+		Schema: "tarn.column-summary/1", Software: boot.Software(), Created: created.Format(time.RFC3339),
+		Format: r.Input.Format, Compression: r.Input.Compression, Encoding: r.Input.Encoding,
+		Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Emptied: r.Emptied, LeftOut: r.LeftOut, Notes: r.Noted, Outputs: columnOutputs(o, whole),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+func writeColumnText(w io.Writer, o *column.Options, r *column.Result) error {
+	var b strings.Builder
+	how := []string{r.Input.Format, r.Input.Compression, r.Input.Encoding}
+	if r.Input.Format == source.FormatCSV {
+		how = append(how, "delimiter "+columnDelimiter(r.Input.Delimiter))
+	}
+	fmt.Fprintf(&b, "%s rows read (%s)\n", humanize.Comma(r.Rows), strings.Join(strings.Fields(strings.Join(how, " ")), " "))
+	fmt.Fprintf(&b, "%s have a token, %s have no number\n", humanize.Comma(r.Tokens), humanize.Comma(r.Absent))
+	writeCounts(&b, "emptied", r.Emptied)
+	writeCounts(&b, "left out", r.LeftOut)
+	writeCounts(&b, "note", r.Noted)
+	fmt.Fprintf(&b, "written: %s\n", strings.Join(columnOutputs(o, true), ", "))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func columnDelimiter(delimiter string) string {
+	if delimiter == "\t" {
+		return "tab"
+	}
+	return delimiter
+}

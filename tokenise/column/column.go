@@ -1,0 +1,270 @@
+// Package column replaces the NHS numbers in one column of a table by tokens
+// and leaves every other byte of the table as it is: quotes, line ends, blank
+// lines, byte order mark and character encoding of CSV, spacing and order of
+// NDJSON, the values, types, nulls, row groups and metadata of Parquet.
+//
+// No cell of the column keeps what it held, whatever that was: it gets a token,
+// or it is emptied. A row in which the cell cannot be found is never passed on.
+// Memory does not grow with the table, and the output does not depend on the
+// number of threads.
+package column
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
+	"tarn/tokenise"
+	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
+)
+
+// What becomes of cells that hold something else than a number that may get a
+// token.
+const (
+	InvalidNull  = "null"  // they are emptied and counted
+	InvalidError = "error" // there is no output
+)
+
+// Field is the name of the column in quarantine files.
+const field = "nhs_number"
+
+// Options are the settings of a run.
+type Options struct {
+	Project *keys.Project
+	Keys    *keys.KeyFile
+	Domain  string // must be the project's; empty takes the project's
+	In      string // CSV, NDJSON or Parquet; "-" is standard input
+	Source  source.Options
+	Column  string
+	Invalid string // InvalidNull or InvalidError; empty is InvalidNull
+	// Out is the table to write. It is compressed if its name ends in .gz or .zst.
+	// "-" writes to Stdout as rows are read, whole or not.
+	Out    string
+	Stdout io.Writer
+	// Quarantine takes row, field and code of every row that is left out and of
+	// every cell that is emptied for a reason. Without one, a row in which the
+	// cell cannot be found ends the run without output.
+	Quarantine string
+	Threads    int
+	Wall       func() time.Time               // the real time, for expiry
+	Progress   func(done, total int64)        // bytes of the input; may be nil
+	Opened     func(input source.Input) error // how the input is read; may be nil
+}
+
+// Result is what a run did.
+type Result struct {
+	Input   source.Input
+	Rows    int64
+	Tokens  int64                 // cells that hold a token now
+	Absent  int64                 // cells that held nothing
+	Emptied map[reason.Code]int64 // cells that held no number that may get a token
+	LeftOut map[reason.Code]int64 // rows that are not in the output
+	Noted   map[reason.Code]int64 // cells with a token of which there is something to say
+}
+
+func newResult() *Result {
+	return &Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}, Noted: map[reason.Code]int64{}}
+}
+
+// Run replaces a column. An error of kind [fault.RowsRefused] comes with the
+// Result, after the quarantine is written and instead of the output.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	s, err := newSetting(&o)
+	if err != nil {
+		return nil, err
+	}
+	records, err := source.OpenRecords(o.In, o.Column, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	parquet := records == nil
+	if err := o.checkOut(parquet); err != nil {
+		if !parquet {
+			_ = records.Close() // opened for reading
+		}
+		return nil, err
+	}
+	out, err := create(&o)
+	if err != nil {
+		return nil, err
+	}
+	defer out.abort()
+	s.out = out
+	if parquet {
+		err = s.parquet(ctx)
+	} else {
+		err = s.text(ctx, records)
+	}
+	if err == nil {
+		err = s.refusal()
+	}
+	if err = out.end(err); err != nil && fault.KindOf(err) != fault.RowsRefused {
+		return nil, err
+	}
+	return s.result, err
+}
+
+// setting is what a run works with.
+type setting struct {
+	*Options
+	keys   *tokenise.TokenKeys
+	result *Result
+	out    *output
+	first  []event // the first rows that end the run
+}
+
+func newSetting(o *Options) (*setting, error) {
+	const doing = "replacing a column by tokens"
+	if o.Invalid == "" {
+		o.Invalid = InvalidNull
+	}
+	switch {
+	case o.Invalid != InvalidNull && o.Invalid != InvalidError:
+		return nil, fault.New(fault.Usage, doing, "--invalid is neither null nor error", "give --invalid null or --invalid error")
+	case o.Domain != "" && o.Domain != o.Project.Domain:
+		return nil, fault.New(fault.Disagreement, doing, "the domain given with --domain is not that of the project, which is "+o.Project.Domain,
+			"leave --domain out, or give the project and the key file of that domain")
+	}
+	if err := o.Project.CheckCurrent(o.Wall()); err != nil {
+		return nil, err
+	}
+	tokens, err := tokenise.NewTokenKeys(o.Project, o.Keys)
+	if err != nil {
+		return nil, err
+	}
+	return &setting{Options: o, keys: tokens, result: newResult()}, nil
+}
+
+// checkOut refuses a name that says something else than what is written, and
+// the input itself.
+func (o *Options) checkOut(parquet bool) error {
+	doing := "writing " + o.Out
+	if o.Out == stdout {
+		return nil
+	}
+	if named := strings.HasSuffix(strings.ToLower(o.Out), ".parquet"); named != parquet {
+		return fault.New(fault.Usage, doing, "its name ends in the extension of another format than that of the input", "give --out a name of the input's format: a column is replaced, a table is not converted")
+	}
+	in, err := os.Stat(o.In)
+	if err != nil {
+		return nil // standard input
+	}
+	if out, err := os.Stat(o.Out); err == nil && os.SameFile(in, out) {
+		return fault.New(fault.Usage, doing, "it is the input", "choose another name: the input is still needed to check the output")
+	}
+	return nil
+}
+
+// event is a row that is left out, or a cell that is emptied.
+type event struct {
+	row  int64
+	code reason.Code
+	cell bool // the cell only
+}
+
+// ends reports whether an event ends the run without output.
+func (s *setting) ends(e event) bool {
+	if e.cell {
+		return s.Invalid == InvalidError
+	}
+	return s.Quarantine == ""
+}
+
+// namedRows is the number of rows that an error names.
+const namedRows = 10
+
+// note takes down an event; they come in the order of rows.
+func (s *setting) note(e event) error {
+	name := ""
+	if e.cell {
+		s.result.Emptied[e.code]++
+		name = field
+	} else {
+		s.result.LeftOut[e.code]++
+	}
+	if s.ends(e) && len(s.first) < namedRows {
+		s.first = append(s.first, e)
+	}
+	return s.out.quarantined(e.row, name, e.code)
+}
+
+// refusal returns the error of a run that has seen what ends it.
+func (s *setting) refusal() error {
+	if len(s.first) == 0 {
+		return nil
+	}
+	var rows []string
+	for _, e := range s.first {
+		rows = append(rows, fmt.Sprintf("row %d %s", e.row, e.code))
+	}
+	total := int64(0)
+	next := "correct these rows, or give --quarantine FILE to leave them out"
+	if s.Quarantine == "" {
+		total += sum(s.result.LeftOut)
+	}
+	if s.Invalid == InvalidError {
+		total += sum(s.result.Emptied)
+		next = "correct these rows, or give --invalid null to empty cells that hold no number, and --quarantine FILE to list them and to leave out rows that cannot be read"
+	}
+	if total > int64(len(rows)) {
+		rows = append(rows, "..")
+	}
+	return fault.New(fault.RowsRefused, "replacing a column by tokens", fmt.Sprintf("%d of %d rows cannot be passed on (%s), so no table was written", total, s.result.Rows, strings.Join(rows, ", ")), next)
+}
+
+func sum(counts map[reason.Code]int64) (n int64) {
+	for _, code := range slices.Sorted(maps.Keys(counts)) {
+		n += counts[code]
+	}
+	return n
+}
+
+// judge turns what a cell held into what it holds from now on.
+type judge struct {
+	keys   *tokenise.TokenKeys
+	tokens *tokenise.Tokens
+	test   bool
+	counts *Result
+}
+
+func (s *setting) newJudge() *judge {
+	return &judge{keys: s.keys, tokens: s.keys.NewTokens(), test: s.Keys.Test, counts: newResult()}
+}
+
+// cell returns the token's text, or "" and why there is none; no code where
+// nothing was there.
+func (j *judge) cell(value string) (text string, code reason.Code, err error) {
+	number, state, problem := nhsnumber.Parse(value)
+	code = reason.Code(problem.String())
+	switch {
+	case state == nhsnumber.Absent:
+		j.counts.Absent++
+		return "", "", nil
+	case !state.Identifies(j.test):
+		return "", code, nil
+	}
+	if code != "" {
+		j.counts.Noted[code]++
+	}
+	j.counts.Tokens++
+	text, err = j.keys.Text(j.tokens.Of(number))
+	return text, "", err
+}
+
+// add adds what one judge counted.
+func (r *Result) add(o *Result) {
+	r.Tokens += o.Tokens
+	r.Absent += o.Absent
+	for code, n := range o.Noted {
+		r.Noted[code] += n
+	}
+}

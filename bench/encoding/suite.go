@@ -111,7 +111,7 @@ func (s *suite) cases() []*measure.Case {
 			Subject: func(ctx context.Context) (float64, error) { return encodeRate(ctx, preset, table, 1) }, Peer: s.clkhash, PeerParty: s.peer}
 	}
 	return []*measure.Case{
-		//clk
+		s.clkCase(always(targetCLK)),
 		nhs(encode.DefaultPreset, s.rows, atScale(targetNHS), "from raw values, normalisation included; clkhash on one core on the FEBRL schema, which asks less of it"),
 		nhs(encode.DefaultPreset, smallTable, nil, "as few rows as nearly every date's table serves one of: what is measured is making tables"),
 		nhs("nhs-field-1", s.rows, nil, "keyed by project only"),

@@ -55,7 +55,6 @@ type Writer struct {
 	out     *bufio.Writer
 	footer  footer
 	at      int64
-	open    bool
 }
 
 // Create begins the chunk at path.

@@ -1,0 +1,175 @@
+package clk
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"strconv"
+	"unicode/utf8"
+
+	"tarn/tokenise/reason"
+)
+
+// featureWorker makes the filters of one feature's values. Filters are bytes,
+// the first bit the most significant of the first byte, as in a CLK.
+type featureWorker struct {
+	normaliser
+	*caches
+	column uint16
+	hasher hasher
+	cached int // the number of positions that are kept of a token
+
+	hash    uint64 // of the value
+	place   place  // of the value in its cache
+	key     []byte // the value
+	padded  []byte // the text between its spaces
+	starts  []int  // of the characters of padded, and its end
+	token   []byte
+	decimal []byte // of numbers
+}
+
+// caches are shared by the features of a worker, so that each gets as much of
+// them as its values need.
+type caches struct {
+	seed   maphash.Seed
+	values *cache // filters, by the value as it is in the table
+	tokens *cache // positions, of 16 bits each, by the token
+}
+
+// Keys of the caches are at most so long, in bytes; what is longer is encoded
+// anew each time.
+const (
+	longestValue = 44
+	longestToken = 12
+)
+
+// mostCached is the number of positions that are kept of a token, if it need
+// not be more for the tokens of a feature that has bitsPerToken.
+const mostCached = 64
+
+// cachedBits returns how many positions are kept of a token of the feature.
+func (f *feature) cachedBits(length int) int {
+	if f.ignored || length > 1<<16 {
+		return 0
+	}
+	return max(f.perToken, min(f.perFeature, mostCached))
+}
+
+func newCaches(s *Schema, bytes int) *caches {
+	most := 0
+	for i := range s.features {
+		most = max(most, s.features[i].cachedBits(s.workLength()))
+	}
+	return &caches{seed: maphash.MakeSeed(), values: newCache(bytes/16*15, longestValue, filterBytes(s.workLength())), tokens: newCache(bytes/16, longestToken, 2*most)}
+}
+
+// filterBytes returns the size of a filter, which is padded to whole words.
+func filterBytes(length int) int { return (length + 63) / 64 * 8 }
+
+// encode returns the filter of a value, valid until the next call, or why the
+// value is refused. The value's hash and place must be set.
+func (f *featureWorker) encode(value string) ([]byte, reason.Code) {
+	s := at(f.values, f.place, f.column, value)
+	if !s.filled {
+		f.key = append(f.key[:0], value...)
+		text, code := f.value(f.key)
+		if code == "" {
+			code = f.addTokens(s.value, text)
+		}
+		if code != "" {
+			clear(s.value)
+			*s.code = codeNumber(code)
+		}
+	}
+	return s.value, codes[*s.code]
+}
+
+// addTokens sets the bits of all tokens of a text. An empty text has none.
+func (f *featureWorker) addTokens(filter, text []byte) reason.Code {
+	switch {
+	case len(text) == 0:
+	case f.numeric != nil:
+		at, n := 0, 2*f.numeric.resolution+1
+		ok := f.numeric.tokens(&f.decimal, text, func(token []byte) {
+			f.add(filter, token, f.bits(at, n))
+			at++
+		})
+		if !ok {
+			return ValueNotNumber
+		}
+	case f.gram > 0:
+		f.addGrams(filter, text)
+	default: // exact
+		f.add(filter, text, f.bits(0, 1))
+	}
+	return ""
+}
+
+// addGrams adds the n-grams of a text with n-1 spaces on both sides, by code
+// point.
+func (f *featureWorker) addGrams(filter, text []byte) {
+	f.padded = appendSpaces(f.padded[:0], f.gram-1)
+	f.padded = append(f.padded, text...)
+	f.padded = appendSpaces(f.padded, f.gram-1)
+	f.starts = f.starts[:0]
+	for at := 0; at < len(f.padded); {
+		f.starts = append(f.starts, at)
+		_, n := utf8.DecodeRune(f.padded[at:])
+		at += n
+	}
+	f.starts = append(f.starts, len(f.padded))
+	n := len(f.starts) - f.gram
+	for i := range n {
+		token := f.padded[f.starts[i]:f.starts[i+f.gram]]
+		if f.positional {
+			f.token = strconv.AppendInt(f.token[:0], int64(i+1), 10)
+			f.token = append(f.token, ' ')
+			f.token = append(f.token, token...)
+			token = f.token
+		}
+		f.add(filter, token, f.bits(i, n))
+	}
+}
+
+func appendSpaces(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
+}
+
+// bits returns the number of bits of the token of index i out of n.
+func (f *featureWorker) bits(i, n int) int {
+	if f.perToken > 0 {
+		return f.perToken
+	}
+	// bitsPerFeature is divided; the first tokens get one more until it is used
+	// up. A token may get none.
+	k := f.perFeature / n
+	if i < f.perFeature%n {
+		k++
+	}
+	return k
+}
+
+// add sets the first k bits of a token.
+func (f *featureWorker) add(filter, token []byte, k int) {
+	if k > f.cached || len(token) > longestToken {
+		for _, position := range f.hasher.find(token, k) {
+			setBit(filter, position)
+		}
+		return
+	}
+	s := at(f.tokens, f.tokens.find(hashOf(f.seed, f.column, token)), f.column, token)
+	if !s.filled {
+		for i, position := range f.hasher.find(token, f.cached) {
+			binary.LittleEndian.PutUint16(s.value[2*i:], uint16(position))
+		}
+	}
+	for positions := s.value[:2*k]; len(positions) >= 2; positions = positions[2:] {
+		setBit(filter, uint32(binary.LittleEndian.Uint16(positions)))
+	}
+}
+
+func setBit(filter []byte, position uint32) {
+	filter[position/8] |= 0x80 >> (position % 8)
+}

@@ -186,13 +186,13 @@ func (c *checkpoint) commit(ctx context.Context, p *encodedPiece, width int) err
 	p.sort(width)
 	w.Begin()
 	for _, row := range p.rows {
-		if err := w.Append(row.row); err != nil {
+		if err := w.Append(row.record); err != nil {
 			return wrap(err)
 		}
 	}
 	w.Begin()
 	for _, entry := range p.entries {
-		if err := w.Append(entry); err != nil {
+		if err := w.Append(entry.record); err != nil {
 			return wrap(err)
 		}
 	}

@@ -30,7 +30,7 @@ type encodedPiece struct {
 	note   chunkNote
 
 	rows    []sortKey
-	entries [][]byte
+	entries []sortKey
 }
 
 // encodedPart is what one worker made of a piece.
@@ -39,10 +39,25 @@ type encodedPart struct {
 	entries records
 }
 
-// sortKey is the leading bytes of a packed row, and the row.
+// sortKey is the first sixteen bytes of a record as numbers, and the record:
+// nearly all comparisons are made without looking at it.
 type sortKey struct {
-	prefix uint64
-	row    []byte
+	high, low uint64
+	record    []byte
+}
+
+func newSortKey(record []byte) sortKey {
+	return sortKey{binary.BigEndian.Uint64(record), binary.BigEndian.Uint64(record[8:]), record}
+}
+
+func (k sortKey) compare(o sortKey) int {
+	if c := cmp.Compare(k.high, o.high); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(k.low, o.low); c != 0 {
+		return c
+	}
+	return bytes.Compare(k.record, o.record)
 }
 
 // rowsInRange is the number of rows that a worker takes at a time.
@@ -124,32 +139,31 @@ func (w *rowEncoder) encode(prepared string, out *encodedPart) error {
 		w.row.HasToken = flags&flagToken != 0
 		copy(w.row.Token[:], prepared[preparedToken:])
 		start := len(out.rows)
-		out.rows = w.packer.pack(out.rows, &w.row, number, nhsnumber.State(prepared[preparedState]), flags&flagEncoded != 0)
+		out.rows = w.packer.pack(room(out.rows, w.packer.width), &w.row, number, nhsnumber.State(prepared[preparedState]), flags&flagEncoded != 0)
 		copy(w.place[:], out.rows[start:])
 	} else {
 		w.place = [packedPlace]byte{}
 		copy(w.place[packedID:], w.row.UniqueID[:])
 		binary.BigEndian.PutUint64(w.place[packedNumber:], uint64(number))
 	}
-	out.entries.bytes = appendEntry(out.entries.bytes, w.place[:], flags&flagRefused != 0, texts)
+	out.entries.bytes = appendEntry(room(out.entries.bytes, entryRest+length), w.place[:], flags&flagRefused != 0, texts)
 	out.entries.end()
 	return nil
 }
 
-// sort puts rows and entries into the order of a chunk.
+// sort puts rows and entries into the order of a chunk. No two rows, and no two
+// entries, are equal: they hold the number of the input row.
 func (p *encodedPiece) sort(width int) {
 	p.rows, p.entries = p.rows[:0], p.entries[:0]
 	for i := range p.parts {
 		part := &p.parts[i]
 		for rest := part.rows; len(rest) > 0; rest = rest[width:] {
-			p.rows = append(p.rows, sortKey{binary.BigEndian.Uint64(rest), rest[:width]})
+			p.rows = append(p.rows, newSortKey(rest[:width]))
 		}
 		for j := range part.entries.len() {
-			p.entries = append(p.entries, part.entries.at(j))
+			p.entries = append(p.entries, newSortKey(part.entries.at(j)))
 		}
 	}
-	slices.SortFunc(p.rows, func(a, b sortKey) int {
-		return cmp.Or(cmp.Compare(a.prefix, b.prefix), bytes.Compare(a.row[:packedPlace], b.row[:packedPlace]))
-	})
-	slices.SortFunc(p.entries, bytes.Compare)
+	slices.SortFunc(p.rows, sortKey.compare)
+	slices.SortFunc(p.entries, sortKey.compare)
 }

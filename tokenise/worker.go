@@ -2,6 +2,7 @@ package tokenise
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 
 	"tarn/keys/nhsnumber"
@@ -32,7 +33,7 @@ func (p *prepared) reset() {
 
 func (p *prepared) add(o *prepared) {
 	p.rows.add(&o.rows)
-	p.dates = append(p.dates, o.dates...)
+	p.dates = append(room(p.dates, len(o.dates)), o.dates...)
 	p.events.add(&o.events)
 }
 
@@ -57,10 +58,20 @@ func (r *records) span(i int) (start, end int) {
 	return start, r.ends[i]
 }
 
+// room returns s with room for n more. A slice of many megabytes is doubled,
+// where append would copy it every time it has grown by a quarter.
+func room[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return slices.Grow(s, max(n, len(s)))
+}
+
 // add appends all records of o.
 func (r *records) add(o *records) {
 	base := len(r.bytes)
-	r.bytes = append(r.bytes, o.bytes...)
+	r.bytes = append(room(r.bytes, len(o.bytes)), o.bytes...)
+	r.ends = room(r.ends, len(o.ends))
 	for _, end := range o.ends {
 		r.ends = append(r.ends, base+end)
 	}

@@ -55,6 +55,9 @@ const streamBytes = 1024
 // modulo n; those beyond the last whole multiple of n are drawn again, so that
 // every one is equally likely. The loop is written out: a century of dates are
 // 200 million draws.
+//
+// The pool is filled t times, and each time gives every bit once: the k-th
+// filling gives every bit its k-th output bit.
 func (d *diffusion) columns(key secret.Key) ([]uint16, error) {
 	stream, err := keystream(key)
 	if err != nil {
@@ -62,45 +65,38 @@ func (d *diffusion) columns(key secret.Key) ([]uint16, error) {
 	}
 	t := d.inputs
 	columns := make([]uint16, d.bits*t)
-	next := make([]int32, d.bits) // where in columns the bit's next goes
-	for p := range next {
-		next[p] = int32(p * t)
-	}
-	var buffer [streamBytes]byte
-	at := len(buffer)
 	pool := make([]uint16, d.bits)
-	row := make([]uint16, t)
-	n := uint64(0)
-	for j := range d.bits {
-		refilled := false
-		for i := 0; i < t; {
-			if n == 0 {
-				for p := range pool {
-					pool[p] = uint16(p)
-				}
-				n, refilled = uint64(len(pool)), true
-			}
+	row := make([]uint16, t) // the bits of the current output bit so far
+	var buffer [streamBytes]byte
+	at, j, i := len(buffer), 0, 0
+	for filling := range t {
+		for p := range pool {
+			pool[p] = uint16(p)
+		}
+		straddles := i > 0 // the current output bit has bits of the filling before
+		for n := len(pool); n > 0; {
 			if at == len(buffer) {
 				readStream(stream, buffer[:])
 				at = 0
 			}
 			v := uint64(binary.LittleEndian.Uint16(buffer[at:]))
 			at += 2
-			base := v * d.inverse[n] >> 32 * n // of the n values that v is among
-			if base+n > 1<<16 {
+			base := v * d.inverse[n] >> 32 * uint64(n) // of the n values that v is among
+			if base+uint64(n) > 1<<16 {
 				continue
 			}
 			p := pool[v-base]
-			// Out of one filling of the pool no bit comes twice.
-			if refilled && slices.Contains(row[:i], p) {
-				continue
+			if straddles && slices.Contains(row[:i], p) {
+				continue // an output bit has t different bits
 			}
 			n--
-			pool[v-base], pool[n] = pool[n], p
+			pool[v-base] = pool[n]
+			columns[int(p)*t+filling] = uint16(j)
 			row[i] = p
-			columns[next[p]] = uint16(j)
-			next[p]++
-			i++
+			if i++; i == t {
+				i, straddles = 0, false
+				j++
+			}
 		}
 	}
 	return columns, nil

@@ -51,7 +51,7 @@ func NewEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoc
 		e.fixed, err = e.deriveKeys(e.project, secret.NewHasher())
 		return e, err
 	}
-	e.dates = newDateCache(defaultCachedDates)
+	e.dates = newDateCache(p.Encoding.cachedDates())
 	return e, nil
 }
 
@@ -78,6 +78,12 @@ type Worker struct {
 	mac      [aes.BlockSize]byte
 	token    []byte
 	message  []byte
+
+	// What each field was last encoded with, its diffusion table copied. The
+	// tables of all dates are hundreds of megabytes: one is read once, from end to
+	// end, and not from memory at random for each record of its date.
+	near   []fieldKeys
+	nearOf []*fieldKeys
 
 	// What set works on: the field that fill is making.
 	keys  *fieldKeys
@@ -119,7 +125,7 @@ func (w *Worker) Encode(record *Record, out *Encoded) error {
 		}
 		if !value.Missing() {
 			out.Filters[filter] = out.buffers[filter]
-			w.fill(&rk.fields[i], f, value, out.buffers[filter])
+			w.fill(w.bring(i, &rk.fields[i]), f, value, out.buffers[filter])
 		}
 		filter++
 	}
@@ -285,6 +291,24 @@ func (w *Worker) fill(k *fieldKeys, f *Field, value *Value, out []byte) {
 	subtle.XORBytes(out, out, k.pad)
 }
 
+// bring returns a field's keys with a diffusion table that is the worker's own.
+func (w *Worker) bring(field int, k *fieldKeys) *fieldKeys {
+	if w.near == nil {
+		fields := len(w.encoder.profile.Encoding.Fields)
+		w.near, w.nearOf = make([]fieldKeys, fields), make([]*fieldKeys, fields)
+	}
+	near := &w.near[field]
+	if k.columns == nil {
+		return k
+	}
+	if w.nearOf[field] != k {
+		columns := append(near.columns[:0], k.columns...)
+		*near, w.nearOf[field] = *k, k
+		near.columns = columns
+	}
+	return near
+}
+
 func zeroed[T uint64 | byte](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
@@ -311,26 +335,45 @@ func (w *Worker) set(token []byte) {
 		copy(w.block[2:], longToken(token))
 	}
 	subtle.XORBytes(w.block[:], w.block[:], k.subkey[:])
-	mask := uint16(w.field.Bits - 1)
 	left := w.field.Hashes
 	for i := 0; left > 0; i++ {
 		w.block[0] = byte(i) ^ k.subkey[0]
 		k.cipher.Encrypt(w.mac[:], w.block[:])
 		n := min(left, aes.BlockSize/2)
-		for at := range n {
-			position := binary.LittleEndian.Uint16(w.mac[2*at:]) & mask
-			word, bit := &w.filter[position>>6], uint64(1)<<(position&63)
-			if *word&bit != 0 {
-				continue // a filter is a set
-			}
-			*word |= bit
-			for _, j := range w.keys.column(position) {
-				w.diffused[j] ^= 1
-			}
-		}
+		w.mark(w.mac[:2*n])
 		left -= n
 	}
 }
+
+// mark sets the positions that words, u16 little-endian, give in the filter,
+// and turns the output bits that each new one is in. Whether a position is new
+// is as good as random, so it is a factor and not a branch.
+func (w *Worker) mark(words []byte) {
+	k, filter, diffused := w.keys, w.filter, w.diffused
+	mask := uint16(w.field.Bits - 1)
+	for at := 0; at+1 < len(words); at += 2 {
+		position := binary.LittleEndian.Uint16(words[at:]) & mask
+		word, shift := &filter[position>>6], position&63
+		fresh := byte(^(*word >> shift) & 1) // a filter is a set
+		*word |= 1 << shift
+		if k.inputs == usualInputs {
+			c := (*[usualInputs]uint16)(k.column(position))
+			diffused[c[0]] ^= fresh
+			diffused[c[1]] ^= fresh
+			diffused[c[2]] ^= fresh
+			diffused[c[3]] ^= fresh
+			diffused[c[4]] ^= fresh
+			diffused[c[5]] ^= fresh
+			continue
+		}
+		for _, j := range k.column(position) {
+			diffused[j] ^= fresh
+		}
+	}
+}
+
+// usualInputs is t of the preset, for which the loop is written out.
+const usualInputs = 6
 
 func tagOf(h *secret.Hasher, key secret.MAC, message []byte) cohort.Tag {
 	return cohort.Tag{Value: int64(binary.BigEndian.Uint64(h.Sum(key, message)[:8])), Present: true}

@@ -25,6 +25,9 @@ export TARN_PYTHON := $(CURDIR)/build/venv/bin/python
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
 TEST_TIMEOUT ?= 9m
+# The fuzz target to run, or all of them, and for how long each.
+FUZZ ?=
+FUZZTIME ?= 5m
 # A suite of tarn bench, or all of them; small ends within ten minutes a suite.
 BENCH ?=
 BENCH_SCALE ?= small
@@ -58,6 +61,7 @@ fmt: ## gofmt finds nothing to change
 .PHONY: vet
 vet:
 	$(GO) vet ./...
+	$(GO) vet -tags heavy ./cmd/
 
 .PHONY: staticcheck
 staticcheck:
@@ -71,6 +75,14 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 unit: venv compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
+
+.PHONY: test-heavy
+test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows
+	$(GO) test -tags heavy -timeout 40m -count=1 -run TestMemoryIsBounded -v ./cmd/
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5m each; FUZZ=Name for one); stops at the first thing found
+	@GO='$(GO)' FUZZ='$(FUZZ)' tools/fuzz '$(FUZZTIME)'
 
 .PHONY: bench
 bench: build venv ## the benchmarks beside their peers (BENCH=suite for one, BENCH_SCALE=small or full); leaves bench/results

@@ -110,41 +110,6 @@ func ParseProject(document []byte) (*Project, error) {
 // for a project that was not parsed from a document.
 func (p *Project) Digest() string { return p.digest }
 
-func (p *Project) check() error {
-	switch {
-	case p.Schema != ProjectSchema:
-		return fmt.Errorf("member schema is not %q", ProjectSchema)
-	case !ValidName(p.Name):
-		return fmt.Errorf("member name must be 1 to 32 of a-z, 0-9 and -")
-	case !ValidName(p.Domain):
-		return fmt.Errorf("member domain must be 1 to 32 of a-z, 0-9 and -")
-	case p.Scheme != SchemeKeyedHash:
-		return fmt.Errorf("member scheme must be %q", SchemeKeyedHash)
-	case p.Profile == "":
-		return fmt.Errorf("member profile is missing: a preset's name or a profile file's path")
-	case len(p.Parties) == 0:
-		return fmt.Errorf("member parties is empty: name at least one source_dataset")
-	case p.Keys.TokenEpoch == 0 || p.Keys.EncodingEpoch == 0:
-		return fmt.Errorf("members keys.token_epoch and keys.encoding_epoch count from 1")
-	case p.Reidentify.Mode != "none" && p.Reidentify.Mode != "direct":
-		return fmt.Errorf("member reidentify.mode must be none or direct")
-	}
-	seen := map[string]bool{}
-	for i, party := range p.Parties {
-		if !ValidSourceDataset(party.SourceDataset) {
-			return fmt.Errorf("member parties[%d].source_dataset must be 1 to 64 of letters, digits, - and _", i)
-		}
-		if seen[party.SourceDataset] {
-			return fmt.Errorf("member parties[%d].source_dataset is there twice", i)
-		}
-		seen[party.SourceDataset] = true
-	}
-	if _, err := p.End(); err != nil {
-		return err
-	}
-	return nil
-}
-
 // End returns the moment at which the project expires.
 func (p *Project) End() (time.Time, error) {
 	if p.Expires == "" {

@@ -14,9 +14,9 @@ func resources(from, to time.Time, stages []result.Stage) result.Resources {
 	r := result.Resources{WallS: to.Sub(from).Seconds(), Stages: stages}
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &usage) == nil {
-		r.CPUS = time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+		cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 		peak := usage.Maxrss * 1024 // Linux counts kibibytes
-		r.PeakRSSBytes = &peak
+		r.CPUS, r.PeakRSSBytes = &cpu, &peak
 	}
 	return r
 }

@@ -30,7 +30,6 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 			func() ([]result.Output, error) { return j.writeLinks(result.LinksFile, j.candidates) },
 			func() ([]result.Output, error) { return j.writeLinks(result.ConflictsFile, j.conflicts) },
 			func() ([]result.Output, error) { return j.writeClusters(summary) },
-			func() ([]result.Output, error) { return j.writeModel() },
 		}
 		for _, step := range steps {
 			if err := ctx.Err(); err != nil {
@@ -42,10 +41,23 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 			}
 			summary.Outputs = append(summary.Outputs, outputs...)
 		}
+		if err := result.WriteDocument(j.Out, result.ModelFile, modelDocument(j.model, j.strataNames(), j.cohorts[0].Manifest, j.Software, j.created)); err != nil {
+			return err
+		}
 		if err := result.WriteDocument(j.Out, result.RunFile, run); err != nil {
 			return err
 		}
-		return report.Write(filepath.Join(j.Out, result.ReportFile), summary, run, j.Software)
+		if err := report.Write(filepath.Join(j.Out, result.ReportFile), summary, run, j.Software); err != nil {
+			return err
+		}
+		for _, name := range []string{result.ModelFile, result.RunFile, result.ReportFile} {
+			output, err := result.OutputOf(j.Out, name)
+			if err != nil {
+				return err
+			}
+			summary.Outputs = append(summary.Outputs, output)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -59,7 +71,7 @@ func output(folder string, f table.File) result.Output {
 	if err != nil {
 		path = filepath.Base(f.Path)
 	}
-	return result.Output{Path: filepath.ToSlash(path), SHA256: f.SHA256}
+	return result.Output{Path: filepath.ToSlash(path), SHA256: f.SHA256, Bytes: &f.Bytes}
 }
 
 func (j *job) writeLinks(name string, candidates []resolve.Candidate) ([]result.Output, error) {
@@ -73,7 +85,11 @@ func (j *job) writeLinks(name string, candidates []resolve.Candidate) ([]result.
 		if name == result.LinksFile && c.Probability < j.Keep {
 			continue
 		}
-		if err := w.Append(j.link(c)); err != nil {
+		l := j.link(c)
+		if name == result.LinksFile { // conflicts compete with nothing
+			l.LinkProbability = &c.Probability
+		}
+		if err := w.Append(l); err != nil {
 			return nil, err
 		}
 	}
@@ -106,7 +122,7 @@ func (j *job) link(c *resolve.Candidate) *result.Link {
 	s := &j.strata[c.Stratum]
 	score := j.scoreOf(c)
 	l := &result.Link{
-		MatchWeight: score.Weight, MatchProbability: score.Probability, LinkProbability: c.Probability,
+		MatchWeight: score.Weight, MatchProbability: score.Probability,
 		SourceDatasetL: s.left.SourceDataset(), SourceDatasetR: s.right.SourceDataset(),
 		UniqueIDL: s.left.UniqueID[c.Left], UniqueIDR: s.right.UniqueID[c.Right],
 		MatchKey: "token", Basis: j.basis(c), Decision: result.DecisionNo,
@@ -264,11 +280,6 @@ func tokenText(c *cohort.Cohort, row int) string {
 	return keys.Token{Scheme: scheme, DomainNo: c.Manifest.DomainNo, TokenEpoch: uint16(c.Manifest.TokenEpoch), Value: c.Token[row]}.String()
 }
 
-func (j *job) writeModel() ([]result.Output, error) {
-	document := modelDocument(j.model, j.strataNames(), j.cohorts[0].Manifest, j.Software, j.created)
-	return nil, result.WriteDocument(j.Out, result.ModelFile, document)
-}
-
 func (j *job) strataNames() (names [][2]string) {
 	for _, s := range j.strata {
 		names = append(names, [2]string{s.left.SourceDataset(), s.right.SourceDataset()})
@@ -332,16 +343,17 @@ func (j *job) quality(x resolve.Expectation) (q result.Quality) {
 }
 
 // prevalence is the probability that two random records of different parties
-// are one person's.
-func (j *job) prevalence() float64 {
+// are one person's; nil where there are no two.
+func (j *job) prevalence() *float64 {
 	pairs := 0.0
 	for _, s := range j.strata {
 		pairs += float64(s.left.Rows()) * float64(s.right.Rows())
 	}
 	if pairs == 0 {
-		return 0
+		return nil
 	}
-	return min(1, j.estimator.ExpectedMatches()/pairs)
+	p := min(1, j.estimator.ExpectedMatches()/pairs)
+	return &p
 }
 
 func (j *job) pairs() (p result.Pairs) {

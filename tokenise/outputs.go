@@ -84,11 +84,11 @@ func (s *setting) removeUnfinished() {
 func (o *outputs) openTables(chainEnd []byte) (err error) {
 	o.chainEnd = chainEnd
 	o.crosswalk, err = table.Create(o.Crosswalk, arrow.NewSchema([]arrow.Field{
-		table.String("source_dataset", false, true), table.String("source_id", false, false), table.String("unique_id", false, false)}, nil), o.Software)
+		table.String("source_dataset", false, true), table.String("source_id", false, false), table.ID("unique_id")}, nil), o.Software)
 	if err != nil || len(o.groups) == 0 {
 		return err
 	}
-	columns := []arrow.Field{table.String("unique_id", false, false)}
+	columns := []arrow.Field{table.ID("unique_id")}
 	for _, g := range o.groups {
 		columns = append(columns, table.String(g.name, true, true))
 	}

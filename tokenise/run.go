@@ -70,7 +70,7 @@ type Options struct {
 
 // DefaultChunkRows is the number of rows of a chunk. Two are in memory as text
 // and two encoded: with the default profile some 300 MB.
-const DefaultChunkRows = 256 << 10
+const DefaultChunkRows = 128 << 10
 
 func (o *Options) chunkRows() int64 {
 	if o.ChunkRows > 0 {
@@ -175,6 +175,7 @@ func (s *setting) encodeAll(ctx context.Context, c *checkpoint) (*Result, error)
 	if err != nil {
 		return nil, err
 	}
+	s.encoder = nil // its tables take hundreds of megabytes, and nothing is encoded any more
 	return s.finish(ctx, c, chain)
 }
 

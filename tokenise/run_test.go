@@ -194,13 +194,15 @@ func slow(t *rapid.T, rows []source.Row, o *tokenise.Options) (e expected) {
 		switch {
 		case nothing:
 			refuse(minted, "", reason.RowNothingLinkable)
-			continue
 		case !first:
 			refuse(minted, "unique_id", reason.UniqueIDDuplicate)
 			continue
 		}
 		for _, w := range warnings {
 			e.warnings += fmt.Sprintf("%d,%s,%s,%s\n", row.Number, minted, w.Field, w.Code)
+		}
+		if nothing {
+			continue
 		}
 		encoded = append(encoded, r)
 		e.crosswalk = append(e.crosswalk, minted+" north "+row.Values[0])

@@ -180,10 +180,9 @@ func (w *worker) prepare(number int64, sourceID string, p *prepared) {
 	if flags == 0 {
 		flags = flagRefused
 		p.event(&event{number: number, refused: true, hasID: true, id: id, problem: reason.Problem{Code: reason.RowNothingLinkable}})
-	} else {
-		for _, warning := range w.warnings {
-			p.event(&event{number: number, hasID: true, id: id, problem: warning})
-		}
+	}
+	for _, warning := range w.warnings { // of a refused row they say why nothing in it can be linked
+		p.event(&event{number: number, hasID: true, id: id, problem: warning})
 	}
 	b := binary.BigEndian.AppendUint64(p.rows.bytes, uint64(number))
 	b = append(append(b, id[:]...), byte(state), flags)

@@ -14,15 +14,22 @@ import (
 func evaluateCommand(env *boot.Environment) *cobra.Command {
 	var o evaluate.Options
 	asJSON := false
+	met := &meetings{}
+	groups, cohorts := &fileList{met: met}, &fileList{met: met}
 	c := &cobra.Command{
 		Use:   "evaluate",
 		Short: "Compare links with known truth",
 		Long: `Compare links with truth: a CSV of pairs (source_dataset_l, unique_id_l,
 source_dataset_r, unique_id_r) or of clusters (source_dataset, unique_id, cluster), on
 the minted unique_ids.`,
-		Example: "  linker evaluate --links run1/links.parquet --truth truth.csv",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Example: `  linker evaluate --links run1/links.parquet --truth truth.csv
+  linker evaluate --links run1/links.parquet --truth truth.csv --groups groups.csv --cohorts north.parquet south.parquet`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := met.takeArguments("linker evaluate", args); err != nil {
+				return err
+			}
+			o.Groups, o.Cohorts = groups.paths, cohorts.paths
 			if o.Links == "" || o.Truth == "" {
 				return fault.New(fault.Usage, "linker evaluate", "--links or --truth is missing", "see: linker evaluate --help")
 			}
@@ -47,8 +54,9 @@ the minted unique_ids.`,
 	}
 	c.Flags().StringVar(&o.Links, "links", "", "DIR/links.parquet of a result")
 	c.Flags().StringVar(&o.Truth, "truth", "", "truth as CSV")
-	c.Flags().StringSliceVar(&o.Groups, "groups", nil, "group columns, CSV or Parquet, for recall by group")
-	c.Flags().StringSliceVar(&o.Cohorts, "cohorts", nil, "the cohorts that were linked, to count matches that blocking missed")
+	met.arguments = c.Flags().NArg
+	c.Flags().Var(groups, "groups", "group columns, CSV or Parquet, for recall by group")
+	c.Flags().Var(cohorts, "cohorts", "the cohorts that were linked, to count matches that blocking missed")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the evaluation as JSON")
 	return c
 }

@@ -29,7 +29,12 @@ file, by a channel that nobody else can read; whoever holds it can open the
 project's tokens and encodings.
 
 The key check values are printed. Put them into project.json (keys.token_kcv and
-keys.encoding_kcv), so that a party with other keys is told before it encodes.`,
+keys.encoding_kcv), so that a party with other keys is told before it encodes.
+
+A project that names key check values already has its keys, and new ones would not
+be those: it is refused. Get the key file from a party that has it, or from its
+backup. To give the project new keys on purpose, agree it with every party, set both
+check values to null, raise the epochs, and run this again.`,
 		Example: "  tokeniser keys new --project project.json --out keys.json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -42,6 +47,11 @@ keys.encoding_kcv), so that a party with other keys is told before it encodes.`,
 			}
 			if err := p.CheckCurrent(env.Wall()); err != nil {
 				return err
+			}
+			if p.Keys.TokenKCV != nil || p.Keys.EncodingKCV != nil {
+				return fault.New(fault.Usage, "making keys for project "+p.Name, "the project file names key check values already, so its keys exist and new ones would not be those",
+					"get the key file from a party that has it, or from its backup; to replace the keys on purpose, agree it with every party, "+
+						"set keys.token_kcv and keys.encoding_kcv to null, raise the epochs, and run this again")
 			}
 			profile, err := encode.LoadProfile(p.Profile, filepath.Dir(project))
 			if err != nil {

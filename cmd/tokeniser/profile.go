@@ -24,7 +24,8 @@ func profileCommand(env *boot.Environment) *cobra.Command {
 		Short: "Say how fit a table is for linkage; no value of it is shown",
 		Long: `Read a table and say how complete and valid its fields are, what is duplicated, how
 many rows could be linked by what, which column was taken for which field and why,
-and what to fix first. Counts under 10 are not shown, and no value ever is.`,
+and what to correct first, and who can. No value is ever shown, no count of 1 to 9 rows,
+and no other count from which such a one would follow.`,
 		Example: "  tokeniser profile --in people.csv --write-map people.map.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

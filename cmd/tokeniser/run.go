@@ -69,6 +69,7 @@ func (s *share) Set(text string) error {
 func runCommand(env *boot.Environment) *cobra.Command {
 	var o batch.Options
 	var table tableFlags
+	var clk clkFlags
 	maxRefused := share(.01)
 	asJSON := false
 	c := &cobra.Command{
@@ -84,16 +85,22 @@ when it is malformed or nothing in it can be linked; a field that cannot be used
 a warning and the row goes on without it. When more rows are refused than
 --max-refused allows, no cohort is written and the exit code is 3.
 
-Memory does not grow with the table; while it runs, encoded rows wait on the disk
+Memory does not grow with the table: it stays near 1 GiB. While it runs, encoded rows wait on the disk
 beside --out (about 300 bytes a row). A run that was interrupted, or killed, goes on
 with --resume and the same flags, and writes the same bytes. The output is the same
-whatever --threads says.`,
+whatever --threads says.
+
+` + clkHelp,
 		Example: `  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet \
-    --quarantine north.refused.csv --confirm-map`,
+    --quarantine north.refused.csv --confirm-map
+` + clkExample,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Source, err = table.options(env.Stdin); err != nil {
 				return err
+			}
+			if clk.given(c.Flags()) {
+				return clk.run(c, env, &table, &o, asJSON)
 			}
 			for _, flag := range []struct{ name, value string }{{"--project", o.Project}, {"--key-file", o.KeyFile}, {"--out", o.Out}} {
 				if flag.value == "" {
@@ -107,6 +114,7 @@ whatever --threads says.`,
 			o.Software, o.Clock, o.Wall, o.Messages = boot.Software(), env.Clock, env.Wall, env.Stderr
 			progress := env.Progress("encoding", "B")
 			o.Progress = progress.Set
+			boundMemory()
 			result, err := batch.Run(c.Context(), o)
 			progress.Done()
 			if errors.Is(err, tokenise.ErrInterrupted) {
@@ -116,6 +124,9 @@ whatever --threads says.`,
 				return errors.Join(err, writeRunJSON(env, &o, result))
 			}
 			if err != nil {
+				if f := fixFirst(result); f != nil {
+					fmt.Fprintf(env.Stderr, "to fix first: %s\n", f)
+				}
 				return err
 			}
 			return writeRunText(env.Stdout, &o, result)
@@ -138,6 +149,7 @@ whatever --threads says.`,
 	flags.Var(&maxRefused, "max-refused", "share of rows that may be refused")
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	clk.add(flags)
 	return c
 }
 

@@ -40,7 +40,7 @@ type runSummary struct {
 
 // fix is the field that costs most rows, and how to correct it.
 type fix struct {
-	Field  string `json:"field"`
+	Field  string `json:"field"` // "row" where no field is to blame
 	Rows   int64  `json:"rows"`
 	Advice string `json:"advice"`
 }
@@ -90,7 +90,7 @@ func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
 		b.WriteString("warning: the table has a header and no rows; the cohort is empty\n")
 	}
 	if f := fixFirst(r); f != nil {
-		fmt.Fprintf(&b, "to fix first: %s, not usable in %s rows; %s\n", f.Field, humanize.Comma(f.Rows), f.Advice)
+		fmt.Fprintf(&b, "to fix first: %s\n", f)
 	}
 	if r.Refused[reason.RowEncoding] > 0 && o.Source.Encoding == source.EncodingAuto {
 		b.WriteString("rows were refused because they are not UTF-8; if the file is Windows-1252, run again with --encoding windows-1252\n")
@@ -106,14 +106,29 @@ func writeCounts(b *strings.Builder, label string, counts map[reason.Code]int64)
 	}
 }
 
+// String says it to a person.
+func (f *fix) String() string {
+	if f.Field == "row" {
+		return humanize.Comma(f.Rows) + " rows; " + f.Advice
+	}
+	return f.Field + ", not usable in " + humanize.Comma(f.Rows) + " rows; " + f.Advice
+}
+
 // fixFirst returns the field that could not be used in most rows, and what to
-// do about its most frequent reason; nil where every field could be used.
+// do about its most frequent reason; nil where every field could be used, or
+// there is no result.
 func fixFirst(r *tokenise.Result) *fix {
+	if r == nil {
+		return nil
+	}
 	var worst *fix
 	for _, field := range slices.Sorted(maps.Keys(r.WarnedFields)) {
 		if n := r.WarnedFields[field]; worst == nil || n > worst.Rows {
 			worst = &fix{Field: field, Rows: n}
 		}
+	}
+	if n := r.Refused[reason.RowNothingLinkable]; n > 0 && worst == nil {
+		return &fix{Field: "row", Rows: n, Advice: reason.RowNothingLinkable.Advice()}
 	}
 	if worst == nil {
 		return nil

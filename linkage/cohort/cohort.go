@@ -52,7 +52,7 @@ type Layout struct {
 
 func (l Layout) schema() *arrow.Schema {
 	fields := []arrow.Field{
-		table.String(ColumnUniqueID, false, false),
+		table.ID(ColumnUniqueID),
 		table.String(ColumnSourceDataset, false, true),
 		table.String(ColumnCohortID, false, true),
 		table.Fixed(ColumnToken, TokenBytes, true),

@@ -1,12 +1,8 @@
 package equity
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"os"
 	"path/filepath"
 
-	"tarn/keys/fault"
 	"tarn/linkage/report"
 	"tarn/linkage/result"
 )
@@ -28,14 +24,13 @@ func Apply(dir string, equity *result.Equity) error {
 	if err := report.Write(path, summary, run, summary.Software); err != nil {
 		return err
 	}
-	b, err := os.ReadFile(path)
+	drawn, err := result.OutputOf(dir, result.ReportFile)
 	if err != nil {
-		return fault.Wrap(fault.Internal, "reading "+path, err, "")
+		return err
 	}
-	sum := sha256.Sum256(b)
 	for i := range summary.Outputs {
 		if summary.Outputs[i].Path == result.ReportFile {
-			summary.Outputs[i].SHA256 = hex.EncodeToString(sum[:])
+			summary.Outputs[i] = drawn
 		}
 	}
 	return result.WriteDocument(dir, result.SummaryFile, summary)

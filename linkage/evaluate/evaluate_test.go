@@ -45,7 +45,7 @@ func writeLinks(t testing.TB, dir string, rows []row) string {
 	}
 	for _, r := range rows {
 		l := result.Link{SourceDatasetL: dataset(r.l), SourceDatasetR: dataset(r.r), UniqueIDL: r.l, UniqueIDR: r.r,
-			LinkProbability: r.p, MatchProbability: r.p, MatchWeight: math.Log2(r.p / (1 - r.p)), MatchKey: "dob", Basis: result.BasisDemographic, Decision: r.decision}
+			LinkProbability: &r.p, MatchProbability: r.p, MatchWeight: math.Log2(r.p / (1 - r.p)), MatchKey: "dob", Basis: result.BasisDemographic, Decision: r.decision}
 		if err := w.Append(&l); err != nil {
 			t.Fatal(err)
 		}

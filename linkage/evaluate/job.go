@@ -65,10 +65,14 @@ func (r *registry) number(dataset, id string) record {
 // candidate is one row of links.parquet.
 type candidate struct {
 	pair        pair
-	probability float64 // link_probability
+	probability float64 // link_probability, or unknown
 	weight      float64
 	linked      bool
 }
+
+// unknown stands for a link_probability that the links do not give: it is below
+// every threshold.
+const unknown = -1
 
 // job is what a linkage job left.
 type job struct {
@@ -114,7 +118,11 @@ func readJob(ctx context.Context, links string) (*job, error) {
 		}
 		j.within = j.within || l.SourceDatasetL == l.SourceDatasetR
 		j.across = j.across || l.SourceDatasetL != l.SourceDatasetR
-		j.candidates = append(j.candidates, candidate{pairOf(left, right), l.LinkProbability, l.MatchWeight, l.Decision == result.DecisionLink})
+		probability := float64(unknown)
+		if l.LinkProbability != nil {
+			probability = *l.LinkProbability
+		}
+		j.candidates = append(j.candidates, candidate{pairOf(left, right), probability, l.MatchWeight, l.Decision == result.DecisionLink})
 		return nil
 	})
 	if err != nil {

@@ -69,7 +69,7 @@ func TestTimesAndResourcesDoNotChangeTheReport(t *testing.T) {
 	s, run := sample()
 	s.Equity = sampleEquity()
 	s.Created, run.Created = "2031-01-01T00:00:00Z", "2031-01-01T00:00:00Z"
-	s.Resources = result.Resources{WallS: 99, CPUS: 99, Stages: []result.Stage{{Name: "link", WallS: 9}}}
+	s.Resources = result.Resources{WallS: 99, CPUS: number(99), Stages: []result.Stage{{Name: "link", WallS: 9}}}
 	s.Outputs[2].SHA256, s.Outputs[3].SHA256 = "ff", "ee" // report.html itself, and run.json, which carries a time
 	if got := render(t, s, run); got != want {
 		t.Error("the report differs between two runs of one job")

@@ -19,11 +19,11 @@ func sample() (*result.Summary, *result.Run) {
 		Pairs:    result.Pairs{Planned: 412345, Compared: 412345, Token: 8102, Demographic: 404243},
 		Links:    result.Links{Total: 9954, TokenOnly: 41, DemographicOnly: 1861, Both: 8052, Review: 77, Conflicts: 3},
 		Clusters: result.Clusters{Total: 30040, Linked: 9954, Singletons: 20086, Largest: 2},
-		Model:    result.Model{Converged: true, Iterations: 14, Probability: 2.49e-5},
+		Model:    result.Model{Converged: true, Iterations: 14, Probability: number(2.49e-5)},
 		Estimated: result.Quality{
 			Precision: estimate(.99961, .9991, .99983), Recall: estimate(.9934, .9912, .9951)},
 		Unlinkable: 12,
-		Resources:  result.Resources{WallS: 1.25, CPUS: 2.4},
+		Resources:  result.Resources{WallS: 1.25, CPUS: number(2.4)},
 		Warnings:   []result.Warning{{Code: "project_digest_differs", Text: "north and south carry different project digests; keys may have been rotated"}},
 		Outputs:    []result.Output{{Path: "links.parquet", SHA256: "aa11"}, {Path: "clusters.parquet", SHA256: "bb22"}, {Path: "report.html", SHA256: "cc33"}, {Path: "run.json", SHA256: "dd44"}},
 	}
@@ -94,3 +94,5 @@ func sampleEquity() *result.Equity {
 	gap(&age)
 	return &result.Equity{Dimensions: []result.EquityDimension{ethnicity, age}}
 }
+
+func number(v float64) *float64 { return &v }

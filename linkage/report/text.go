@@ -107,6 +107,13 @@ func signed(v float64) string {
 // probability writes a threshold without rounding .999 to 1.
 func probability(v float64) string { return strconv.FormatFloat(v, 'g', 5, 64) }
 
+func optional(v *float64) string {
+	if v == nil {
+		return "not known"
+	}
+	return probability(*v)
+}
+
 // share is present/rows as the report shows it: from rounded counts, and
 // hidden where one side is small. value is NaN where it is hidden.
 func share(part, whole int64) (value float64, text string) {

@@ -211,7 +211,7 @@ func parameters(s *result.Summary, run *result.Run) section {
 			converged = "no"
 		}
 		rows = append(rows, []string{"Model converged", converged}, []string{"Model iterations", thousands(int64(s.Model.Iterations))},
-			[]string{"Probability that two random records match", probability(s.Model.Probability)})
+			[]string{"Probability that two random records match", optional(s.Model.Probability)})
 	}
 	sec.Tables = append(sec.Tables, dataTable{Caption: "Parameters", Head: []string{"Parameter", "Value"}, Rows: rows})
 	files := dataTable{Caption: "Tables of this result and their SHA-256 digests", Head: []string{"File", "SHA-256"}}

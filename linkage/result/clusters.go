@@ -6,6 +6,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"tarn/keys/fault"
 	"tarn/linkage/cohort/table"
 )
 
@@ -77,21 +78,36 @@ func ScanClusters(ctx context.Context, path string, f func(*Member) error) error
 				return err
 			}
 		}
-		sizes, okSizes := batch.Column(3).(*array.Int32)
-		datasets, okDatasets := batch.Column(4).(*array.Int32)
+		sizes, err := counts(batch.Column(3), columns[3])
+		if err != nil {
+			return err
+		}
+		datasets, err := counts(batch.Column(4), columns[4])
+		if err != nil {
+			return err
+		}
 		for row := range int(batch.NumRows()) {
 			for i, to := range []*string{&m.ClusterID, &m.SourceDataset, &m.UniqueID} {
 				*to, _ = text[i](row)
 			}
-			if okSizes && okDatasets {
-				m.ClusterSize, m.Datasets = sizes.Value(row), datasets.Value(row)
-			}
+			m.ClusterSize, m.Datasets = sizes(row), datasets(row)
 			if err := f(&m); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// counts reads a column of counts, 64 bits wide where a tool has rewritten it.
+func counts(column arrow.Array, name string) (func(row int) int32, error) {
+	switch c := column.(type) {
+	case *array.Int32:
+		return c.Value, nil
+	case *array.Int64:
+		return func(row int) int32 { return int32(c.Value(row)) }, nil
+	}
+	return nil, fault.New(fault.Usage, "reading the column "+name, "it holds no integers", "give the file as linker link wrote it")
 }
 
 // CrosswalkRow says to which cluster a record of one party belongs.

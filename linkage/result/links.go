@@ -34,8 +34,8 @@ type Link struct {
 	UniqueIDR        string
 	Gamma            []int8 // agreement level, -1 missing
 	FieldWeights     []float64
-	MatchKey         string  // what brought the pair together: a block's name, all or token
-	LinkProbability  float64 // after competition with the records' other candidates
+	MatchKey         string   // what brought the pair together: a block's name, all or token
+	LinkProbability  *float64 // after competition with the records' other candidates; nil for conflicts, which do not compete
 	Basis            string
 	Decision         string
 }
@@ -50,7 +50,7 @@ func linksSchema(fields []string) *arrow.Schema {
 		columns = append(columns, table.Int8("gamma_"+f, false), table.Double("mw_"+f, false))
 	}
 	return arrow.NewSchema(append(columns,
-		table.String("match_key", false, true), table.Double("link_probability", false),
+		table.String("match_key", false, true), table.Double("link_probability", true),
 		table.String("basis", false, true), table.String("decision", false, true)), nil)
 }
 
@@ -81,7 +81,11 @@ func (w *LinkWriter) Append(l *Link) error {
 		at += 2
 	}
 	b.Field(at).(*array.StringBuilder).Append(l.MatchKey)
-	b.Field(at + 1).(*array.Float64Builder).Append(l.LinkProbability)
+	if l.LinkProbability == nil {
+		b.Field(at + 1).AppendNull()
+	} else {
+		b.Field(at + 1).(*array.Float64Builder).Append(*l.LinkProbability)
+	}
 	b.Field(at + 2).(*array.StringBuilder).Append(l.Basis)
 	b.Field(at + 3).(*array.StringBuilder).Append(l.Decision)
 	return w.table.EndRow()
@@ -118,8 +122,12 @@ func ScanLinks(ctx context.Context, path string, f func(*Link) error) error {
 			}
 		}
 		for row := range int(batch.NumRows()) {
-			for i, to := range []*float64{&l.MatchWeight, &l.MatchProbability, &l.LinkProbability} {
+			for i, to := range []*float64{&l.MatchWeight, &l.MatchProbability} {
 				*to, _ = number[i](row)
+			}
+			l.LinkProbability = nil
+			if p, ok := number[2](row); ok {
+				l.LinkProbability = &p
 			}
 			for i, to := range []*string{&l.SourceDatasetL, &l.SourceDatasetR, &l.UniqueIDL, &l.UniqueIDR, &l.MatchKey, &l.Basis, &l.Decision} {
 				*to, _ = text[i](row)

@@ -4,6 +4,8 @@
 package result
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 
@@ -99,7 +101,7 @@ type Clusters struct {
 type Model struct {
 	Converged   bool         `json:"converged"`
 	Iterations  int          `json:"iterations"`
-	Probability float64      `json:"probability_two_random_records_match"`
+	Probability *float64     `json:"probability_two_random_records_match"` // nil where there are no two records of different parties
 	Fields      []ModelLevel `json:"fields"`
 }
 
@@ -152,11 +154,11 @@ type EquityGroup struct {
 
 // Resources says what the job cost. Unknown is nil.
 type Resources struct {
-	WallS         float64 `json:"wall_s"`
-	CPUS          float64 `json:"cpu_s"`
-	PeakRSSBytes  *int64  `json:"peak_rss_bytes"`
-	PeakDiskBytes *int64  `json:"peak_disk_bytes"`
-	Stages        []Stage `json:"stages"`
+	WallS         float64  `json:"wall_s"`
+	CPUS          *float64 `json:"cpu_s"`
+	PeakRSSBytes  *int64   `json:"peak_rss_bytes"`
+	PeakDiskBytes *int64   `json:"peak_disk_bytes"`
+	Stages        []Stage  `json:"stages"`
 }
 
 // Stage is one stage of a job.
@@ -171,10 +173,23 @@ type Warning struct {
 	Text string `json:"text"`
 }
 
-// Output is one file of the result, relative to its folder.
+// Output is one file of the result, relative to its folder. All are named but
+// summary.json itself and the linker's state.
 type Output struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
+	Bytes  *int64 `json:"bytes"` // nil in results of versions that did not say
+}
+
+// OutputOf returns the digest and the size of a file of the folder.
+func OutputOf(folder, name string) (Output, error) {
+	path := filepath.Join(folder, filepath.FromSlash(name))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Output{}, fault.Wrap(fault.Internal, "reading "+path, err, "")
+	}
+	sum, size := sha256.Sum256(b), int64(len(b))
+	return Output{Path: name, SHA256: hex.EncodeToString(sum[:]), Bytes: &size}, nil
 }
 
 // Run is run.json: how the job was done, and the counts behind the report's

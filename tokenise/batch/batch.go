@@ -122,7 +122,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkInputs(positions, profile); err != nil {
+	if err := checkInputs(positions, mapping.Absent, profile); err != nil {
 		return nil, err
 	}
 	guarded := &idGuard{Reader: rows, at: -1}
@@ -201,21 +201,23 @@ func (o Options) show(m *source.Mapping) error {
 }
 
 // checkInputs refuses a table that has none of what makes a record linkable,
-// or lacks an input that the profile cannot do without.
-func checkInputs(positions map[string]int, profile *encode.Profile) error {
+// or lacks an input of the profile and does not say so.
+func checkInputs(positions map[string]int, absent []string, profile *encode.Profile) error {
 	var missing []string
+	mapped := 0
 	for _, input := range profile.Inputs() {
-		if _, ok := positions[input]; !ok {
+		if _, ok := positions[input]; ok {
+			mapped++
+		} else if !slices.Contains(absent, input) {
 			missing = append(missing, input)
 		}
 	}
-	_, number := positions[encode.FieldNHSNumber]
-	if len(missing) == len(profile.Inputs()) && !number {
+	if _, number := positions[encode.FieldNHSNumber]; mapped == 0 && !number {
 		return fault.New(fault.Usage, "mapping columns to fields", "no column holds a field that could be linked on", "name the columns in a map: tokeniser profile --write-map, then --map")
 	}
 	if len(missing) > 0 {
 		return fault.New(fault.Usage, "mapping columns to fields", "no column holds "+strings.Join(missing, ", ")+", which the profile "+profile.Name+" encodes",
-			"name the columns in a map (tokeniser profile --write-map, then --map), or use a profile without these fields")
+			"name the columns in a map (tokeniser profile --write-map, then --map); a field that the table does not have goes into absent there")
 	}
 	return nil
 }

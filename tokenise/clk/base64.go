@@ -3,6 +3,7 @@ package clk
 import (
 	"errors"
 	"strings"
+	"unicode/utf8"
 )
 
 const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -14,10 +15,10 @@ func lenientBase64(text string) ([]byte, error) {
 	var decoded []byte
 	var group uint
 	place, pads := 0, 0
+	if strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return nil, errors.New("holds a character that is not ASCII")
+	}
 	for i := range len(text) {
-		if text[i] >= 0x80 {
-			return nil, errors.New("holds a character that is not ASCII")
-		}
 		if text[i] == '=' {
 			if place >= 2 {
 				if pads++; place+pads >= 4 {

@@ -74,14 +74,19 @@ func BenchmarkEncodeFEBRL(b *testing.B) {
 // BenchmarkEncodeUnseen encodes rows in which no name, street or house has been
 // seen before, the worst case of the caches.
 func BenchmarkEncodeUnseen(b *testing.B) {
-	rows := syntheticRows(1 << 17)
+	benchmarkRows(b, newEncoder(b, peopleSchema(b), "secret"), unseenRows(1<<17))
+}
+
+// unseenRows are rows in which no name, street or house comes twice.
+func unseenRows(n int) [][]string {
+	rows := syntheticRows(n)
 	for i, row := range rows {
 		for _, column := range []int{1, 2, 4, 5, 6} {
 			row[column] += fmt.Sprintf("%c%c%c%c", 'a'+i%26, 'a'+i/26%26, 'a'+i/676%26, 'a'+i/17576%26)
 		}
 		rows[i] = oneText(row)
 	}
-	benchmarkRows(b, newEncoder(b, peopleSchema(b), "secret"), rows)
+	return rows
 }
 
 func benchmarkRows(b *testing.B, e *Encoder, rows [][]string) {
@@ -114,12 +119,17 @@ func processorTime(b *testing.B) time.Duration {
 
 // BenchmarkPeerFEBRL measures clkhash on the first of the same rows, on one
 // core, once its caches are warm.
-func BenchmarkPeerFEBRL(b *testing.B) {
+func BenchmarkPeerFEBRL(b *testing.B) { benchmarkPeer(b, syntheticRows(1<<18)) }
+
+// BenchmarkPeerUnseen measures clkhash on the rows of BenchmarkEncodeUnseen.
+func BenchmarkPeerUnseen(b *testing.B) { benchmarkPeer(b, unseenRows(1<<17)) }
+
+func benchmarkPeer(b *testing.B, rows [][]string) {
 	const warm, measured = 20000, 40000
 	p := startPeer(b)
 	for b.Loop() {
 		var answer struct{ Seconds float64 }
-		p.ask(b, map[string]any{"schema": rawJSON(peopleSchema(b)), "secret": "secret", "rows": syntheticRows(1 << 18)[:warm+measured], "seconds": true, "warm": warm}, &answer)
+		p.ask(b, map[string]any{"schema": rawJSON(peopleSchema(b)), "secret": "secret", "rows": rows[:warm+measured], "seconds": true, "warm": warm}, &answer)
 		b.ReportMetric(measured/answer.Seconds, "records/cpu-s")
 	}
 }

@@ -1,10 +1,6 @@
 package clk
 
 import (
-	"golang.org/x/sys/unix"
-	"os"
-	"unsafe"
-
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
@@ -48,13 +44,6 @@ func newCache(bytes, keySize, size int) *cache {
 	if fit := bytes / c.setBytes; fit > 0 {
 		c.sets = 1 << (bits.Len(uint(fit)) - 1)
 		c.memory = make([]byte, c.sets*c.setBytes)
-		if os.Getenv("HUGE") != "" {
-			m := make([]byte, c.sets*c.setBytes+4<<20)
-			off := (2 << 20) - int(uintptr(unsafe.Pointer(&m[0]))%(2<<20))
-			err := unix.Madvise(m[off:off+len(c.memory)+(2<<20)-1], unix.MADV_HUGEPAGE)
-			println(err == nil)
-			c.memory = m[off : off+len(c.memory)]
-		}
 	}
 	return c
 }

@@ -1,7 +1,6 @@
 package clk
 
 import (
-	"fmt"
 	"regexp"
 
 	"github.com/go-json-experiment/json"
@@ -76,9 +75,12 @@ func readFeature(o *object) feature {
 		o.close(true)
 		return f
 	}
-	// An ignored feature that has these members is checked like any other.
+	// Of an ignored feature that has these members clkhash checks the form, and
+	// then never looks at what they mean.
+	o.formOnly = f.ignored
 	f.readFormat(o.object("format", true))
 	f.readHashing(o.object("hashing", true))
+	o.formOnly = false
 	o.close(false)
 	return f
 }
@@ -96,7 +98,7 @@ func (f *feature) readFormat(o *object) {
 		if text, ok := o.text("format", true); ok {
 			var err error
 			if f.dates, err = newDateFormat(text); err != nil {
-				o.wrong("format", err.Error())
+				o.useless("format", err.Error())
 			}
 		}
 	case "enum":
@@ -118,7 +120,7 @@ func (f *feature) readText(o *object) {
 	if pattern, ok := o.text("pattern", false); ok {
 		var err error
 		if f.pattern, err = compilePattern(pattern); err != nil {
-			o.wrong("pattern", err.Error())
+			o.useless("pattern", err.Error())
 		}
 		return // case, minLength and maxLength must not be there as well
 	}
@@ -173,7 +175,7 @@ func (f *feature) readHash(o *object) {
 	if f.blake && string(hash.members["prevent_singularity"]) == "null" {
 		hash.used["prevent_singularity"] = true // clkhash looks at it, and null is nothing
 	} else if f.preventSingularity = hash.boolean("prevent_singularity"); f.blake && hash.has("prevent_singularity") {
-		hash.wrong("prevent_singularity", "is of doubleHash only")
+		hash.useless("prevent_singularity", "is of doubleHash only")
 	}
 	hash.close(false)
 }
@@ -197,7 +199,7 @@ func (f *feature) readComparison(o *object) {
 		}
 		var wrong string
 		if f.numeric, wrong = newNumeric(threshold, resolution, precision); wrong != "" {
-			o.fail(o.place, fmt.Sprintf("cannot be used: %s", wrong))
+			o.useless("thresholdDistance", wrong)
 		}
 	}
 	o.close(false)

@@ -27,6 +27,7 @@ type object struct {
 type reading struct {
 	err      error
 	warnings []string
+	formOnly bool // what members mean does not matter
 }
 
 func (r *reading) fail(place, wrong string) {
@@ -51,6 +52,13 @@ func (o *object) at(name string) string {
 }
 
 func (o *object) wrong(name, what string) { o.fail(o.at(name), what) }
+
+// useless is wrong of a member whose form is right.
+func (o *object) useless(name, what string) {
+	if !o.formOnly {
+		o.wrong(name, what)
+	}
+}
 
 func (o *object) has(name string) bool { return o.members[name] != nil }
 
@@ -168,7 +176,7 @@ func (o *object) count(name string, required bool, low, high int, pointed bool) 
 	switch {
 	case !ok:
 		return 0, false
-	case !n.whole && !pointed:
+	case !n.whole && !pointed && !o.formOnly:
 		o.wrong(name, "is not written as an integer: leave out the point and the exponent")
 	case n.float < float64(low) || n.float > float64(high):
 		o.wrong(name, fmt.Sprintf("is not between %d and %d", low, high))

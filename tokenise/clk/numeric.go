@@ -31,10 +31,10 @@ func newNumeric(threshold number, resolution, precision int) (*numeric, string) 
 	} else if scaled := math.RoundToEven(threshold.float * n.factor); !math.IsInf(scaled, 0) {
 		n.distance, _ = big.NewFloat(scaled).Int(nil)
 	} else {
-		return nil, "thresholdDistance is too large"
+		return nil, "is too large"
 	}
 	if n.distance.Sign() <= 0 {
-		return nil, "fractional_precision has too few digits for thresholdDistance"
+		return nil, "needs more digits than fractional_precision says"
 	}
 	if half, _ := new(big.Rat).SetFrac(n.distance, big.NewInt(2)).Float64(); !math.IsInf(half, 0) {
 		exact := new(big.Float).SetPrec(2000).SetFloat64(half)

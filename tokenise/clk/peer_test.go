@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 type rawJSON = json.RawMessage
@@ -44,7 +46,7 @@ func startPeer(t testing.TB) *peer {
 	return &peer{in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
 }
 
-func (p *peer) ask(t testing.TB, request, answer any) {
+func (p *peer) ask(t rapid.TB, request, answer any) {
 	t.Helper()
 	if err := p.in.Encode(request); err != nil {
 		t.Fatal(err)

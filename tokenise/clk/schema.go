@@ -3,6 +3,7 @@ package clk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"os"
 	"strings"
@@ -13,14 +14,16 @@ import (
 )
 
 // Limits of what is taken, far beyond what is of use, so that a document cannot
-// ask for more memory than there is. clkhash has none of them.
+// ask for more memory or time than there is. clkhash has none of them.
 const (
-	maxFilterBits = 1 << 22 // of a filter before it is folded
-	maxBits       = 1 << 16 // bitsPerToken, bitsPerFeature
-	maxGram       = 1 << 10 // n of an n-gram
-	maxResolution = 1 << 15
+	maxFilterBits = 1 << 17 // of a filter before it is folded
+	maxFolds      = 17
+	maxBits       = 1 << 12 // bitsPerToken, bitsPerFeature
+	maxGram       = 1 << 7  // n of an n-gram
+	maxResolution = 1 << 9
 	maxKeySize    = 1 << 14 // more than HKDF can give
-	maxSchemaSize = 1 << 24 // bytes of the document
+	maxFeatures   = 1 << 9
+	maxSchemaSize = 1 << 20 // bytes of the document
 )
 
 // defaultKeySize is the size of a key in bytes where the schema gives none.
@@ -60,14 +63,12 @@ func (s *Schema) Warnings() []string { return s.warnings }
 // ReadSchema reads a schema file. Errors are of kind [fault.Usage].
 func ReadSchema(path string) (*Schema, error) {
 	doing := "reading the linkage schema " + path
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, doing, err, "give the path of a clkhash linkage schema with --schema")
 	}
-	if info.Size() > maxSchemaSize {
-		return nil, fault.New(fault.Usage, doing, "it is too large to be a schema", "give the path of a clkhash linkage schema with --schema")
-	}
-	document, err := os.ReadFile(path)
+	defer func() { _ = f.Close() }() // opened for reading
+	document, err := io.ReadAll(io.LimitReader(f, maxSchemaSize+1))
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, doing, err, "give the path of a clkhash linkage schema with --schema")
 	}
@@ -81,6 +82,9 @@ func ReadSchema(path string) (*Schema, error) {
 // Parse reads and checks a schema. It refuses what clkhash refuses, and what
 // clkhash would only fail on later, at the first record.
 func Parse(document []byte) (*Schema, error) {
+	if len(document) > maxSchemaSize {
+		return nil, errors.New("it is too large to be a schema")
+	}
 	if jsontext.Value(document).Kind() != '{' || !jsontext.Value(document).IsValid() {
 		return nil, errors.New("it is not a JSON object in UTF-8 without members of the same name")
 	}
@@ -96,6 +100,9 @@ func Parse(document []byte) (*Schema, error) {
 	s := &Schema{}
 	s.readConfig(root.object("clkConfig", true))
 	features := root.list("features")
+	if len(features) > maxFeatures {
+		return nil, fmt.Errorf("features has %d entries, more than %d", len(features), maxFeatures)
+	}
 	for i, value := range features {
 		s.features = append(s.features, readFeature(r.object(fmt.Sprintf("features[%d]", i), value)))
 	}
@@ -126,7 +133,7 @@ func (s *Schema) readConfig(o *object) {
 // one that its documentation has and that it reads over. So does this: two
 // sides must make the same CLKs, and the other side may be clkhash.
 func (s *Schema) readFolds(o *object) {
-	s.folds, _ = o.count("xor_folds", false, 0, 22, false)
+	s.folds, _ = o.count("xor_folds", false, 0, maxFolds, false)
 	documented, ok := o.count("xorFolds", false, 0, 1<<53, true)
 	switch {
 	case !ok || documented == s.folds && o.has("xor_folds"):

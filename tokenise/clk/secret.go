@@ -72,7 +72,12 @@ func ReadSecretFile(path string) (Secret, error) {
 	if len(text) > maxSecretBytes {
 		return Secret{}, fault.New(fault.Usage, doing, "it is too long for a secret", next)
 	}
-	secret, err := NewSecret(withoutLineEnd(text))
+	text = withoutLineEnd(text)
+	if len(text) > 0 && bytes.IndexByte([]byte("\r\n"), text[len(text)-1]) >= 0 {
+		// A shell's $(cat FILE) drops all line ends: one side would have another secret.
+		return Secret{}, fault.New(fault.Usage, doing, "it ends in more than one line end", "write the secret as one line of UTF-8")
+	}
+	secret, err := NewSecret(text)
 	if err != nil {
 		return Secret{}, fault.Wrap(fault.Usage, doing, err, "write the secret as one line of UTF-8")
 	}

@@ -1,6 +1,7 @@
 package clk
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -53,6 +54,9 @@ func newNormaliser(f *feature) normaliser {
 func (n *normaliser) value(text []byte) ([]byte, reason.Code) {
 	if n.sentinel != nil && string(text) == *n.sentinel {
 		n.scratch = append(n.scratch[:0], n.replaceWith...)
+		if n.numeric == nil && !n.encodable(n.scratch) {
+			return nil, ValueEncoding // tokens of a number are ASCII again
+		}
 		return n.scratch, "" // neither checked nor reformatted
 	}
 	if !utf8.Valid(text) {
@@ -89,13 +93,14 @@ func (n *normaliser) integer(text []byte) ([]byte, reason.Code) {
 	return digits, ""
 }
 
+// encodable reports whether a text can be written in the feature's encoding.
+func (n *normaliser) encodable(text []byte) bool {
+	return n.encoding != encodingASCII || !slices.ContainsFunc(text, func(c byte) bool { return c >= utf8.RuneSelf })
+}
+
 func (n *normaliser) checkText(text []byte) reason.Code {
-	if n.encoding == encodingASCII {
-		for _, c := range text {
-			if c >= utf8.RuneSelf {
-				return ValueEncoding
-			}
-		}
+	if !n.encodable(text) {
+		return ValueEncoding
 	}
 	if n.pattern != nil {
 		if !n.pattern.Match(text) {

@@ -1,15 +1,8 @@
-// Package dataprofile says how fit a table is for linkage before anything is
-// encoded: what is there, what is valid, what is duplicated, which rows could
-// be linked by what. It counts and never repeats a value; small counts are
-// suppressed, so that the profile may be shown to people who may not see the
-// table.
 package dataprofile
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"io"
 	"slices"
@@ -21,89 +14,15 @@ import (
 	"tarn/tokenise/source"
 )
 
-// Schema is the schema member of a data profile.
-const Schema = "tarn.data-profile/1"
-
-// SuppressedBelow is the smallest count that is shown.
-const SuppressedBelow = 10
-
-// Document is a data profile. Counts that are suppressed are nil.
-type Document struct {
-	Schema          string     `json:"schema"`
-	Software        string     `json:"software"`
-	Created         string     `json:"created"`
-	Input           Input      `json:"input"`
-	Columns         []Column   `json:"columns"`
-	Fields          []Field    `json:"fields"`
-	Duplicates      Duplicates `json:"duplicates"`
-	Linkable        Linkable   `json:"linkable"`
-	Advice          []Advice   `json:"advice"`
-	MapDigest       string     `json:"map_digest"`
-	SuppressedBelow int        `json:"suppressed_below"`
-}
-
-// Input is the table.
-type Input struct {
-	Format    string  `json:"format"`
-	Rows      int64   `json:"rows"`
-	Refused   *int64  `json:"refused"` // rows that cannot be read
-	Bytes     int64   `json:"bytes"`
-	Delimiter *string `json:"delimiter"`
-	Encoding  *string `json:"encoding"`
-	Header    bool    `json:"header"`
-}
-
-// Column is one column of the table and what it was taken for.
-type Column struct {
-	Column         string  `json:"column"`
-	Field          *string `json:"field"`
-	Confidence     *string `json:"confidence"`
-	Reason         *string `json:"reason"`
-	Used           bool    `json:"used"`
-	RefusedBecause *string `json:"refused_because"`
-}
-
-// Field is one canonical field.
-type Field struct {
-	Field         string            `json:"field"`
-	Present       *int64            `json:"present"` // something is given
-	Valid         *int64            `json:"valid"`   // of these, usable
-	Missing       *int64            `json:"missing"`
-	Codes         map[string]*int64 `json:"codes"`
-	DistinctRatio *float64          `json:"distinct_ratio"` // of the usable values; nil where too many to count
-	DefaultValues *int64            `json:"default_values"` // dates that stand for "not known", pseudo-postcodes
-	present       int64
-	valid         int64
-}
-
-// Duplicates counts rows that repeat an earlier one.
-type Duplicates struct {
-	ExactRows     *int64 `json:"exact_rows"`
-	NHSNumberRows *int64 `json:"nhs_number_rows"`
-}
-
-// Linkable counts rows by what they could be linked on.
-type Linkable struct {
-	ByToken        *int64 `json:"by_token"`
-	ByDemographics *int64 `json:"by_demographics"` // a date of birth and a name
-	Neither        *int64 `json:"neither"`
-}
-
-// Advice is one thing to do, most useful first.
-type Advice struct {
-	Field string `json:"field"`
-	Text  string `json:"text"`
-}
-
 // distinctLimit bounds the values that are remembered, as 64-bit hashes under
 // a key that lives as long as the process.
 const distinctLimit = 1 << 20
 
-// distinct counts different values.
+// distinct counts values that were there before.
 type distinct struct {
-	seen map[uint64]struct{}
-	over bool
-	rows int64 // values that were seen before
+	seen  map[uint64]struct{}
+	over  bool
+	again int64
 }
 
 func newDistinct() *distinct { return &distinct{seen: map[uint64]struct{}{}} }
@@ -113,7 +32,7 @@ func (d *distinct) add(hash uint64) {
 		return
 	}
 	if _, ok := d.seen[hash]; ok {
-		d.rows++
+		d.again++
 		return
 	}
 	if len(d.seen) == distinctLimit {
@@ -123,21 +42,43 @@ func (d *distinct) add(hash uint64) {
 	d.seen[hash] = struct{}{}
 }
 
+// repeats returns how many values repeated an earlier one, nil where there
+// were too many to remember.
+func (d *distinct) repeats() *int64 {
+	if d.over {
+		return nil
+	}
+	return &d.again
+}
+
+// column gathers the counts of one field.
+type column struct {
+	field          string
+	at             int
+	missing, valid int64
+	codes          map[reason.Code]int64
+	values         *distinct
+	usable         bool // in the row that is being read
+}
+
 // collector gathers the counts of one table.
 type collector struct {
-	seed      maphash.Seed
-	today     demographics.Date
-	positions map[string]int
-	fields    []string
-	counts    map[string]*Field
-	codes     map[string]map[reason.Code]int64
-	distinct  map[string]*distinct
-	rows      *distinct
-	refused   int64
-	total     int64
-	byToken   int64
-	byDemo    int64
-	neither   int64
+	seed    maphash.Seed
+	today   demographics.Date
+	columns []*column
+	by      map[string]*column
+	rows    *distinct
+	counts  counts
+}
+
+func newCollector(positions map[string]int, today demographics.Date) *collector {
+	c := &collector{seed: maphash.MakeSeed(), today: today, by: map[string]*column{}, rows: newDistinct()}
+	for field, at := range positions {
+		c.by[field] = &column{field: field, at: at, codes: map[reason.Code]int64{}, values: newDistinct()}
+		c.columns = append(c.columns, c.by[field])
+	}
+	slices.SortFunc(c.columns, func(a, b *column) int { return strings.Compare(a.field, b.field) })
+	return c
 }
 
 // Collect reads the table to its end and returns its profile, without
@@ -147,14 +88,7 @@ func Collect(ctx context.Context, r source.Reader, m *source.Mapping, today demo
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{seed: maphash.MakeSeed(), today: today, positions: positions, counts: map[string]*Field{}, codes: map[string]map[reason.Code]int64{}, distinct: map[string]*distinct{}, rows: newDistinct()}
-	for field := range positions {
-		if field != source.UniqueIDField {
-			c.fields = append(c.fields, field)
-			c.counts[field], c.codes[field], c.distinct[field] = &Field{Field: field}, map[reason.Code]int64{}, newDistinct()
-		}
-	}
-	slices.Sort(c.fields)
+	c := newCollector(positions, today)
 	var batch source.Batch
 	for {
 		if err := ctx.Err(); err != nil {
@@ -174,13 +108,16 @@ func Collect(ctx context.Context, r source.Reader, m *source.Mapping, today demo
 			progress(r.Position())
 		}
 	}
-	return c.document(r, m), nil
+	d := c.result().published(SuppressedBelow)
+	d.describe(r.Input(), m)
+	d.Advice = d.advice(m.UniqueID)
+	return d, nil
 }
 
 func (c *collector) row(row *source.Row) {
-	c.total++
+	c.counts.rows++
 	if row.Problem != "" {
-		c.refused++
+		c.counts.refused++
 		return
 	}
 	var whole maphash.Hash
@@ -190,79 +127,98 @@ func (c *collector) row(row *source.Row) {
 		_ = whole.WriteByte(0)
 	}
 	c.rows.add(whole.Sum64())
-	usable := map[string]bool{}
-	for _, field := range c.fields {
-		usable[field] = c.value(field, row.Values[c.positions[field]])
+	for _, column := range c.columns {
+		c.value(column, row.Values[column.at])
 	}
-	token := usable["nhs_number"]
-	demographic := usable["date_of_birth"] && (usable["given_name"] || usable["family_name"])
-	if token {
-		c.byToken++
-	}
+	demographic := c.usable("date_of_birth") && (c.usable("given_name") || c.usable("family_name"))
 	if demographic {
-		c.byDemo++
+		c.counts.byDemographics++
 	}
-	if !token && !demographic {
-		c.neither++
+	if !demographic && !c.usable("nhs_number") {
+		c.counts.neither++
 	}
 }
 
-// value judges one field of one row and reports whether it can be used.
-func (c *collector) value(field, raw string) bool {
-	normal, code, given := c.judge(field, raw)
-	f := c.counts[field]
-	if given {
-		f.present++
-	}
+func (c *collector) usable(field string) bool {
+	column, ok := c.by[field]
+	return ok && column.usable
+}
+
+// value judges one field of one row.
+func (c *collector) value(column *column, raw string) {
+	normal, code := c.judge(column.field, raw)
+	column.usable = normal != ""
 	if code != "" {
-		c.codes[field][code]++
+		column.codes[code]++
 	}
-	if normal == "" {
-		return false
+	if column.usable {
+		column.valid++
+		column.values.add(maphash.String(c.seed, normal))
+	} else if code == "" {
+		column.missing++
 	}
-	f.valid++
-	c.distinct[field].add(maphash.String(c.seed, normal))
-	return true
 }
 
-// judge returns the normalised value, empty where it cannot be used, what is
-// to be said of it, and whether anything was given.
-func (c *collector) judge(field, raw string) (normal string, code reason.Code, given bool) {
+// judge returns the normalised value, empty where it cannot be used, and what
+// is to be said of it. Neither means that nothing is given.
+func (c *collector) judge(field, raw string) (normal string, code reason.Code) {
 	switch field {
 	case "nhs_number":
 		n, state, problem := nhsnumber.Parse(raw)
-		if n != (nhsnumber.Number{}) {
+		if state.Identifies(false) {
 			normal = string(n[:])
 		}
-		return normal, reason.Code(problem.String()), state != nhsnumber.Absent
+		return normal, reason.Code(problem.String())
 	case "date_of_birth":
 		d, code := demographics.ParseDate(raw, c.today)
 		if !d.IsZero() {
 			normal = d.String()
 		}
-		return normal, code, normal != "" || code != ""
+		return normal, code
 	case "postcode":
-		normal, code = demographics.Postcode(raw)
-		return normal, code, normal != "" || code != ""
+		return demographics.Postcode(raw)
 	case "sex":
 		letter, code := demographics.Sex(raw)
 		if letter != 0 {
 			normal = string(letter)
 		}
-		return normal, code, normal != "" || code != ""
+		return normal, code
 	case "given_name", "other_given_names", "family_name", "previous_family_name":
 		parts, code := demographics.Name(raw)
-		return strings.Join(parts, " "), code, len(parts) > 0 || code != ""
+		return strings.Join(parts, " "), code
+	case source.UniqueIDField:
+		return raw, ""
 	}
-	normal = demographics.Code(raw)
-	return normal, "", normal != ""
+	return demographics.Code(raw), ""
 }
 
-func shown(n int64) *int64 {
-	if n > 0 && n < SuppressedBelow {
-		return nil
+func (c *collector) result() *counts {
+	c.counts.exactRows = c.rows.repeats()
+	for _, column := range c.columns {
+		f := fieldCounts{name: column.field, missing: column.missing, plain: column.valid, repeats: column.values.repeats()}
+		usable, useless := codesOf(column.field)
+		for _, code := range usable {
+			f.usable = append(f.usable, coded{code, column.codes[code]})
+			f.plain -= column.codes[code]
+		}
+		for _, code := range useless {
+			f.useless = append(f.useless, coded{code, column.codes[code]})
+		}
+		c.counts.fields = append(c.counts.fields, f)
 	}
-	return &n
+	return &c.counts
+}
+
+// describe adds what is said of the file and its columns.
+func (d *Document) describe(in source.Input, m *source.Mapping) {
+	d.MapDigest = m.Digest()
+	d.Input.Format, d.Input.Header, d.Input.Delimiter, d.Input.Encoding = in.Format, in.HasHeader, text(in.Delimiter), text(in.Encoding)
+	if in.Bytes > 0 {
+		d.Input.Bytes = &in.Bytes
+	}
+	for _, f := range m.Columns {
+		d.Columns = append(d.Columns, Column{Column: f.Column, Field: text(f.Field), Confidence: text(f.Confidence), Reason: text(f.Reason), Used: f.Used, RefusedBecause: text(f.RefusedBecause)})
+	}
 }
 
 func text(s string) *string {
@@ -270,69 +226,4 @@ func text(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func (c *collector) document(r source.Reader, m *source.Mapping) *Document {
-	in := r.Input()
-	d := &Document{Schema: Schema, MapDigest: m.Digest(), SuppressedBelow: SuppressedBelow, Columns: []Column{}, Fields: []Field{}, Advice: []Advice{},
-		Input:    Input{Format: in.Format, Rows: c.total, Refused: shown(c.refused), Bytes: in.Bytes, Delimiter: text(in.Delimiter), Encoding: text(in.Encoding), Header: in.HasHeader},
-		Linkable: Linkable{ByToken: shown(c.byToken), ByDemographics: shown(c.byDemo), Neither: shown(c.neither)}}
-	for _, f := range m.Columns {
-		d.Columns = append(d.Columns, Column{Column: f.Column, Field: text(f.Field), Confidence: text(f.Confidence), Reason: text(f.Reason), Used: f.Used, RefusedBecause: text(f.RefusedBecause)})
-	}
-	readable := c.total - c.refused
-	for _, name := range c.fields {
-		f := c.counts[name]
-		f.Present, f.Valid, f.Missing = shown(f.present), shown(f.valid), shown(readable-f.present)
-		f.Codes = map[string]*int64{}
-		for code, n := range c.codes[name] {
-			f.Codes[string(code)] = shown(n)
-		}
-		if values := c.distinct[name]; !values.over && f.valid >= SuppressedBelow {
-			ratio := float64(len(values.seen)) / float64(f.valid)
-			f.DistinctRatio = &ratio
-		}
-		f.DefaultValues = shown(c.codes[name][reason.DateOfBirthDefault] + c.codes[name][reason.PostcodePseudo])
-		d.Fields = append(d.Fields, *f)
-	}
-	if !c.rows.over {
-		d.Duplicates.ExactRows = shown(c.rows.rows)
-	}
-	if n := c.distinct["nhs_number"]; n != nil && !n.over {
-		d.Duplicates.NHSNumberRows = shown(n.rows)
-	}
-	d.Advice = c.advice(readable)
-	return d
-}
-
-// advice names fields by the number of rows that would gain, most first.
-func (c *collector) advice(rows int64) []Advice {
-	type gain struct {
-		Advice
-		rows int64
-	}
-	var gains []gain
-	add := func(field string, n int64, format string) {
-		if n >= SuppressedBelow && rows > 0 {
-			gains = append(gains, gain{Advice{field, fmt.Sprintf(format, 100*float64(n)/float64(rows))}, n})
-		}
-	}
-	for _, name := range c.fields {
-		f := c.counts[name]
-		add(name, f.present-f.valid, "%.1f%% of rows have a value that cannot be used: see the codes")
-		if slices.Contains([]string{"nhs_number", "date_of_birth", "given_name", "family_name"}, name) {
-			add(name, rows-f.present, "%.1f%% of rows have no value; without it a row links less well or not at all")
-		}
-	}
-	for _, needed := range []string{"nhs_number", "date_of_birth", "given_name", "family_name", "postcode", "sex"} {
-		if _, ok := c.counts[needed]; !ok {
-			gains = append(gains, gain{Advice{needed, "no column holds it: map one if there is one"}, rows + 1})
-		}
-	}
-	slices.SortStableFunc(gains, func(a, b gain) int { return cmp.Compare(b.rows, a.rows) })
-	advice := []Advice{}
-	for _, g := range gains {
-		advice = append(advice, g.Advice)
-	}
-	return advice
 }

@@ -35,30 +35,17 @@ var keyCheckToday = demographics.Date{Year: 2026, Month: 1, Day: 1}
 // its filters in profile order, u8(present) and the bytes if present, then its
 // tags in profile order, u8(present) and 8 bytes, zeros if missing.
 func (e *Encoder) KeyCheckValue() (string, error) {
-	table, err := csv.NewReader(strings.NewReader(keyCheckRecords)).ReadAll()
+	records, err := e.profile.publishedRecords()
 	if err != nil {
-		return "", fmt.Errorf("encode: reading the published records: %w", err)
+		return "", err
 	}
 	digest := e.profile.Digest()
 	h := sha256.New()
 	h.Write(keys.LP(keys.Text("tarn/kcv/v1"), digest[:]))
-	columns := map[string]int{}
-	for i, name := range table[0] {
-		columns[name] = i
-	}
-	normaliser, worker := e.profile.NewNormaliser(keyCheckToday), e.NewWorker()
-	var record Record
+	worker := e.NewWorker()
 	var encoded Encoded
-	for _, row := range table[1:] {
-		raw := func(input string) string {
-			i, ok := columns[input]
-			if !ok {
-				i = columns[keyCheckText]
-			}
-			return row[i]
-		}
-		normaliser.Normalise(raw, &record, func(string, reason.Code) {})
-		if err := worker.Encode(&record, &encoded); err != nil {
+	for i := range records {
+		if err := worker.Encode(&records[i], &encoded); err != nil {
 			return "", err
 		}
 		for _, filter := range encoded.Filters {
@@ -79,4 +66,29 @@ func (e *Encoder) KeyCheckValue() (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:keys.CheckValueSize]), nil
+}
+
+// publishedRecords returns the published records, normalised as the profile
+// says.
+func (p *Profile) publishedRecords() ([]Record, error) {
+	table, err := csv.NewReader(strings.NewReader(keyCheckRecords)).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("encode: reading the published records: %w", err)
+	}
+	columns := map[string]int{}
+	for i, name := range table[0] {
+		columns[name] = i
+	}
+	normaliser, records := p.NewNormaliser(keyCheckToday), make([]Record, len(table)-1)
+	for r, row := range table[1:] {
+		raw := func(input string) string {
+			i, ok := columns[input]
+			if !ok {
+				i = columns[keyCheckText]
+			}
+			return row[i]
+		}
+		normaliser.Normalise(raw, &records[r], func(string, reason.Code) {})
+	}
+	return records, nil
 }

@@ -47,9 +47,12 @@ func Compare(a, b Problem) int {
 	return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Code, b.Code))
 }
 
-// Advice says what to do about a field that could not be used for this reason.
+// Advice says what to do about a field that could not be used, or a row that was
+// refused, for this reason; empty where there is nothing to say.
 func (c Code) Advice() string {
 	switch c {
+	case RowNothingLinkable:
+		return "these rows have neither an NHS number nor enough else to link on: tokeniser profile says which fields are missing or unusable"
 	case NHSNumberLength:
 		return "check that the column holds ten-digit numbers and that no spreadsheet has dropped leading zeros or rounded them"
 	case NHSNumberCheckDigit:

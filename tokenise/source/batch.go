@@ -16,6 +16,8 @@ type Batch struct {
 	text  []byte   // of all cells, one after another
 	spans []span   // of all cells of rows without a problem, in text
 	cells []string // the same as texts
+
+	verbatim bool // as Options.Verbatim
 }
 
 type span struct{ start, end int }
@@ -26,7 +28,9 @@ const (
 	batchBytes = 1 << 20
 )
 
-func (b *Batch) reset() { b.Rows, b.text, b.spans = b.Rows[:0], b.text[:0], b.spans[:0] }
+func (b *Batch) reset(verbatim bool) {
+	b.Rows, b.text, b.spans, b.verbatim = b.Rows[:0], b.text[:0], b.spans[:0], verbatim
+}
 
 func (b *Batch) full() bool { return len(b.Rows) >= batchRows || len(b.text) >= batchBytes }
 
@@ -37,7 +41,15 @@ func (b *Batch) add(number int64, problem reason.Code) {
 }
 
 // cell adds the bytes of text from start on as a cell.
-func (b *Batch) cell(start int) { b.spans = append(b.spans, trim(b.text, start, len(b.text))) }
+func (b *Batch) cell(start int) { b.spans = append(b.spans, b.span(start, len(b.text))) }
+
+// span returns where the cell in text[start:end] lies.
+func (b *Batch) span(start, end int) span {
+	if b.verbatim {
+		return span{start, end}
+	}
+	return trim(b.text, start, end)
+}
 
 // drop takes back what was added since.
 func (b *Batch) drop(spans, text int) { b.spans, b.text = b.spans[:spans], b.text[:text] }

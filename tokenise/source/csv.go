@@ -146,7 +146,7 @@ func (r *csvReader) Input() Input {
 
 // Read implements Reader.
 func (r *csvReader) Read(b *Batch) error {
-	b.reset()
+	b.reset(r.options.Verbatim)
 	for !b.full() {
 		if r.held {
 			r.held = false
@@ -155,10 +155,13 @@ func (r *csvReader) Read(b *Batch) error {
 		} else if err != nil {
 			return r.wrap(err)
 		}
-		if r.record.Blank {
-			continue
-		}
 		problem := r.record.Problem
+		if r.record.Blank {
+			if !r.options.Verbatim || len(r.header) > 1 {
+				continue
+			}
+			problem = reason.RowMalformed
+		}
 		if problem == "" {
 			var err error
 			if problem, err = r.check(); err != nil {
@@ -206,7 +209,7 @@ func (r *csvReader) cells(b *Batch) {
 		for i := range r.record.Fields {
 			f := &r.record.Fields[i]
 			if !f.Escaped {
-				b.spans = append(b.spans, trim(b.text, base+f.In, base+f.Out))
+				b.spans = append(b.spans, b.span(base+f.In, base+f.Out))
 				continue
 			}
 			start := len(b.text)

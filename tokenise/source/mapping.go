@@ -48,7 +48,11 @@ type Mapping struct {
 	// Fields gives, for each canonical or profile field, its column.
 	Fields map[string]string
 	// UniqueID is the column that identifies rows, or RowID.
-	UniqueID  string
+	UniqueID string
+	// Absent names fields that the table is known not to have. Without it, a
+	// table that lacks a field which the profile encodes is refused: most often
+	// the column has another name.
+	Absent    []string
 	Confirmed bool // somebody has looked at it
 	// Columns tells of every column of the header, in its order; empty for a
 	// mapping that was loaded.
@@ -173,6 +177,7 @@ type mapDocument struct {
 	Schema    string            `toml:"schema"`
 	Confirmed bool              `toml:"confirmed"`
 	UniqueID  string            `toml:"unique_id"`
+	Absent    []string          `toml:"absent,omitempty"`
 	Columns   map[string]string `toml:"columns"`
 }
 
@@ -201,12 +206,12 @@ func parseMap(text string) (*Mapping, error) {
 		return nil, fmt.Errorf("a value is not of the expected type")
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return nil, fmt.Errorf("the key %s is not known: schema, confirmed, unique_id and [columns] are", unknown[0])
+		return nil, fmt.Errorf("the key %s is not known: schema, confirmed, unique_id, absent and [columns] are", unknown[0])
 	}
 	if d.Schema != MapSchema {
 		return nil, fmt.Errorf("schema is not %q", MapSchema)
 	}
-	m := &Mapping{Fields: d.Columns, UniqueID: d.UniqueID, Confirmed: d.Confirmed}
+	m := &Mapping{Fields: d.Columns, UniqueID: d.UniqueID, Absent: d.Absent, Confirmed: d.Confirmed}
 	if m.Fields == nil {
 		m.Fields = map[string]string{}
 	}
@@ -215,6 +220,11 @@ func parseMap(text string) (*Mapping, error) {
 	}
 	if _, twice := m.Fields[UniqueIDField]; twice {
 		return nil, fmt.Errorf("unique_id stands above [columns], not in it")
+	}
+	for i, field := range m.Absent {
+		if _, there := m.Fields[field]; there || field == UniqueIDField {
+			return nil, fmt.Errorf("absent[%d] is a field that the map gives a column for", i)
+		}
 	}
 	return m, nil
 }
@@ -232,7 +242,7 @@ func (m *Mapping) Write(w io.Writer) error {
 	}
 	e := toml.NewEncoder(w)
 	e.Indent = ""
-	return e.Encode(mapDocument{Schema: MapSchema, Confirmed: m.Confirmed, UniqueID: cmp.Or(m.UniqueID, RowID), Columns: m.Fields})
+	return e.Encode(mapDocument{Schema: MapSchema, Confirmed: m.Confirmed, UniqueID: cmp.Or(m.UniqueID, RowID), Absent: m.Absent, Columns: m.Fields})
 }
 
 // Digest returns the SHA-256, in hex, of the fields and their columns, sorted,

@@ -94,7 +94,7 @@ func (r *ndjsonReader) Input() Input {
 
 // Read implements Reader.
 func (r *ndjsonReader) Read(b *Batch) error {
-	b.reset()
+	b.reset(r.options.Verbatim)
 	for !b.full() {
 		if err := r.scanner.Next(&r.record); errors.Is(err, io.EOF) {
 			break
@@ -135,7 +135,7 @@ func (r *ndjsonReader) cells(b *Batch) reason.Code {
 		}
 		from := len(b.text)
 		b.text = jsonlines.AppendText(b.text, raw[m.Start:m.End])
-		b.spans[base+column] = trim(b.text, from, len(b.text))
+		b.spans[base+column] = b.span(from, len(b.text))
 	}
 	switch text := b.text[start:]; {
 	case bytes.IndexByte(text, 0) >= 0:

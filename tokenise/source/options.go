@@ -35,7 +35,11 @@ type Options struct {
 	NoHeader    bool   // of CSV: columns are then column_1, column_2, ..
 	Encoding    string // of CSV and NDJSON; "" is auto
 	MaxRowBytes int    // 0 is DefaultMaxRowBytes
-	Stdin       io.Reader
+	// Verbatim keeps the white space around cells. In CSV of one column a blank
+	// line, which may be a cell with nothing in it, is then a malformed row instead
+	// of none.
+	Verbatim bool
+	Stdin    io.Reader
 }
 
 func (o *Options) limit() int {
@@ -78,7 +82,7 @@ func Open(path string, o Options) (Reader, error) {
 	}
 	if t.format == FormatParquet {
 		file, size := t.stream.Detach()
-		return openParquet(path, file, size, t.options.limit())
+		return openParquet(path, file, size, t.options)
 	}
 	r, err := t.reader()
 	if err != nil {

@@ -22,21 +22,22 @@ import (
 )
 
 type parquetReader struct {
-	name    string
-	file    *os.File
-	size    int64
-	limit   int // bytes of a row
-	rows    int64
-	header  []string
-	leftOut []string
-	records pqarrow.RecordReader
-	columns []textColumn
-	number  int64
+	name     string
+	file     *os.File
+	verbatim bool
+	size     int64
+	limit    int // bytes of a row
+	rows     int64
+	header   []string
+	leftOut  []string
+	records  pqarrow.RecordReader
+	columns  []textColumn
+	number   int64
 }
 
 const parquetNext = "give a whole Parquet file; if it was copied, copy it again"
 
-func openParquet(name string, f *os.File, size int64, limit int) (r Reader, err error) {
+func openParquet(name string, f *os.File, size int64, o Options) (r Reader, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fault.New(fault.Usage, "reading "+name, fmt.Sprintf("it cannot be processed (%T)", p), parquetNext)
@@ -55,7 +56,7 @@ func openParquet(name string, f *os.File, size int64, limit int) (r Reader, err 
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reading "+name, "its schema cannot be read", parquetNext)
 	}
-	p := &parquetReader{name: name, file: f, size: size, limit: limit, rows: raw.NumRows()}
+	p := &parquetReader{name: name, file: f, size: size, limit: o.limit(), verbatim: o.Verbatim, rows: raw.NumRows()}
 	leaves, err := p.choose(reader.Manifest.Fields)
 	if err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func (r *parquetReader) Read(b *Batch) (err error) {
 			err = fault.New(fault.Usage, "reading "+r.name, fmt.Sprintf("its data cannot be processed (%T)", p), parquetNext)
 		}
 	}()
-	b.reset()
+	b.reset(r.verbatim)
 	if r.rows == 0 || !r.records.Next() {
 		if err := r.records.Err(); err != nil && !errors.Is(err, io.EOF) {
 			return fault.New(fault.Usage, "reading "+r.name, "its data are damaged", parquetNext)

@@ -46,6 +46,6 @@ type Input struct {
 // Row is one data row.
 type Row struct {
 	Number  int64       // from 1
-	Values  []string    // aligned with Header, without white space around; missing is ""
+	Values  []string    // aligned with Header, without white space around unless Options.Verbatim; missing is ""
 	Problem reason.Code // why the row cannot be used, or ""
 }

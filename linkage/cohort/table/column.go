@@ -13,7 +13,8 @@ import (
 // Hints are field metadata that tell Create how to store a column; they do
 // not reach the file.
 const (
-	hintPlain    = "tarn.plain"    // no dictionary, no compression: filters look random
+	hintPlain    = "tarn.plain"    // no dictionary, no compression, no statistics: filters look random
+	hintRandom   = "tarn.random"   // no dictionary, no compression
 	hintRepeated = "tarn.repeated" // few distinct values: a dictionary
 )
 
@@ -26,6 +27,11 @@ func String(name string, nullable, repeated bool) arrow.Field {
 		f.Metadata = hint(hintRepeated)
 	}
 	return f
+}
+
+// ID is a column of minted ids: text in which no compressor finds anything.
+func ID(name string) arrow.Field {
+	return arrow.Field{Name: name, Type: arrow.BinaryTypes.String, Metadata: hint(hintRandom)}
 }
 
 // Int64 is a column of 64-bit integers.

@@ -54,8 +54,8 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 const batchRows = 16 << 10
 
 // Create begins the table at path with this schema. software is recorded as
-// the file's creator. Columns whose metadata hold the key "plain" are written
-// without dictionary and compression.
+// the file's creator. How each column is stored is for the functions that make
+// fields to say: [ID], [Fixed] and so on.
 func Create(path string, schema *arrow.Schema, software string) (*Writer, error) {
 	doing := "writing " + path
 	pending, err := keys.NewFile(path)
@@ -76,8 +76,12 @@ func Create(path string, schema *arrow.Schema, software string) (*Writer, error)
 		if _, ok := f.Metadata.GetValue(hintRepeated); ok {
 			properties = append(properties, parquet.WithDictionaryFor(f.Name, true))
 		}
-		if _, ok := f.Metadata.GetValue(hintPlain); ok {
-			properties = append(properties, parquet.WithCompressionFor(f.Name, compress.Codecs.Uncompressed), parquet.WithStatsFor(f.Name, false))
+		_, plain := f.Metadata.GetValue(hintPlain)
+		if _, random := f.Metadata.GetValue(hintRandom); plain || random {
+			properties = append(properties, parquet.WithCompressionFor(f.Name, compress.Codecs.Uncompressed))
+		}
+		if plain {
+			properties = append(properties, parquet.WithStatsFor(f.Name, false))
 		}
 	}
 	bare := withoutHints(schema)

@@ -2,10 +2,14 @@ package keys
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys/fault"
 	"tarn/keys/secret"
@@ -94,8 +98,8 @@ func ReadKeyFile(path string) (*KeyFile, error) {
 
 func parseKeyFile(document []byte) (*KeyFile, error) {
 	var d keyDocument
-	if err := DecodeStrict(document, &d); err != nil {
-		return nil, err
+	if err := json.Unmarshal(document, &d, json.RejectUnknownMembers(true)); err != nil {
+		return nil, describeKeyFile(err)
 	}
 	if d.Schema != KeyFileSchema {
 		return nil, fmt.Errorf("member schema is not %q", KeyFileSchema)
@@ -122,11 +126,30 @@ func parseKeyFile(document []byte) (*KeyFile, error) {
 		}
 		key, err := parseKey(d.RowKeys[name])
 		if err != nil {
-			return nil, fmt.Errorf("member row_keys.%s %w", name, err)
+			return nil, fmt.Errorf("a member of row_keys %w", err)
 		}
 		k.RowKeys[name] = key
 	}
 	return k, nil
+}
+
+// describeKeyFile is DescribeJSON for a file in which even the name of a member
+// may be a key, pasted into the wrong place: members are named only where they
+// are known.
+func describeKeyFile(err error) error {
+	place := jsontext.Pointer("")
+	var semantic *json.SemanticError
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &semantic) {
+		place = semantic.JSONPointer
+	} else if errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName) {
+		place = syntactic.JSONPointer
+	}
+	known := []jsontext.Pointer{"", "/schema", "/software", "/created", "/test", "/project", "/domain", "/scheme", "/token_key", "/encoding_key", "/release_key", "/row_keys"}
+	if !slices.Contains(known, place) {
+		return errors.New("a member is unknown, there twice or not of the expected type (it is not named here, as it might be a key)")
+	}
+	return DescribeJSON(err)
 }
 
 func parseKey(text string) (secret.Key, error) {

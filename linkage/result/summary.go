@@ -208,14 +208,13 @@ type Run struct {
 
 // Parameters are the settings that the result depends on.
 type Parameters struct {
-	Threshold    string   `json:"threshold"` // auto or a number
-	MinPrecision float64  `json:"min_precision"`
-	Keep         float64  `json:"keep"`
-	Method       string   `json:"method"`
-	OneToOne     string   `json:"one_to_one"`
-	Blocking     string   `json:"blocking"`
-	WithTokens   bool     `json:"with_tokens"`
-	Warnings     []string `json:"warnings,omitzero"`
+	Threshold    string  `json:"threshold"` // auto or a number
+	MinPrecision float64 `json:"min_precision"`
+	Keep         float64 `json:"keep"`
+	Method       string  `json:"method"`
+	OneToOne     string  `json:"one_to_one"`
+	Blocking     string  `json:"blocking"`
+	WithTokens   bool    `json:"with_tokens"`
 }
 
 // ScoreBin counts compared pairs by match weight, in bins of one unit.

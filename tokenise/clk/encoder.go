@@ -68,7 +68,8 @@ func (e *Encoder) NewWorker(cacheBytes int) *Worker {
 		if f := &s.features[i]; !f.ignored {
 			keys := func() *featureKeys { return &e.get()[i] }
 			w.features = append(w.features, featureWorker{
-				normaliser: newNormaliser(f), caches: shared, column: uint16(i), hasher: newHasher(f, s.workLength(), keys), cached: f.cachedBits(s.workLength()),
+				normaliser: newNormaliser(f), caches: shared, column: uint16(i), hasher: newHasher(f, s.workLength(), keys),
+				direct: newDirect(f, s.workLength(), cacheBytes/16/len(s.features)), cached: f.cachedBits(s.workLength()),
 			})
 		}
 	}
@@ -94,7 +95,13 @@ func (w *Worker) Encode(values []string) ([]byte, []reason.Problem) {
 	w.lookUp(values)
 	for i := range w.features {
 		f := &w.features[i]
-		filter, code := f.encode(values[f.column])
+		var filter []byte
+		var code reason.Code
+		if f.looked {
+			filter, code = f.encode(values[f.column])
+		} else {
+			code = f.addTo(w.filter, values[f.column])
+		}
 		if code != "" {
 			w.problems = append(w.problems, reason.Problem{Field: f.identifier, Code: code})
 			continue
@@ -112,22 +119,32 @@ func (w *Worker) Encode(values []string) ([]byte, []reason.Problem) {
 func (w *Worker) lookUp(values []string) {
 	for i := range w.features {
 		f := &w.features[i]
-		f.hash = hashOf(f.seed, f.column, values[f.column])
+		f.lookUp(values[f.column])
 	}
 	for i := range w.features {
-		f := &w.features[i]
-		f.place = f.values.find(f.hash)
+		if f := &w.features[i]; f.looked {
+			f.place = f.values.find(f.hash)
+		}
 	}
 	for i := range w.features {
-		f := &w.features[i]
-		w.touched += f.values.touch(f.place)
+		if f := &w.features[i]; f.looked {
+			w.touched += f.values.touch(f.place)
+		}
 	}
 }
 
 // or sets the bits of a filter in another of the same size, in whole words.
 func or(to, from []byte) {
+	little := binary.LittleEndian
+	for len(to) >= 32 && len(from) >= 32 { // takes half the time of words one by one
+		little.PutUint64(to, little.Uint64(to)|little.Uint64(from))
+		little.PutUint64(to[8:], little.Uint64(to[8:])|little.Uint64(from[8:]))
+		little.PutUint64(to[16:], little.Uint64(to[16:])|little.Uint64(from[16:]))
+		little.PutUint64(to[24:], little.Uint64(to[24:])|little.Uint64(from[24:]))
+		to, from = to[32:], from[32:]
+	}
 	for len(to) >= 8 && len(from) >= 8 {
-		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(to)|binary.LittleEndian.Uint64(from))
+		little.PutUint64(to, little.Uint64(to)|little.Uint64(from))
 		to, from = to[8:], from[8:]
 	}
 }

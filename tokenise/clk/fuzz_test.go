@@ -76,10 +76,10 @@ func FuzzSchema(f *testing.F) {
 
 // TestLimits: the most that is taken can be encoded, and one more is refused.
 func TestLimits(t *testing.T) {
-	most := map[string]int{"L": 1 << 16, "FOLDS": 1, "KEY": 15, "N": maxGram, "K": maxBits, "COUNT": 3}
+	most := map[string]int{"L": 1 << 16, "FOLDS": 1, "SIZE": 15, "N": maxGram, "K": maxBits, "COUNT": 3}
 	document := func(limits map[string]int) []byte {
 		feature := `{"identifier": "x", "format": {"type": "string"}, "hashing": {"comparison": {"type": "ngram", "n": $N}, "strategy": {"bitsPerToken": $K}}}`
-		text := `{"version": 3, "clkConfig": {"l": $L, "xor_folds": $FOLDS, "kdf": {"type": "HKDF", "keySize": $KEY}}, "features": [` + feature + strings.Repeat(", "+feature, limits["COUNT"]-1) + `]}`
+		text := `{"version": 3, "clkConfig": {"l": $L, "xor_folds": $FOLDS, "kdf": {"type": "HKDF", "keySize": $SIZE}}, "features": [` + feature + strings.Repeat(", "+feature, limits["COUNT"]-1) + `]}`
 		for name, value := range limits {
 			text = strings.ReplaceAll(text, "$"+name, fmt.Sprint(value))
 		}
@@ -92,7 +92,7 @@ func TestLimits(t *testing.T) {
 	for name, wrong := range map[string]int{"L": 1<<16 + 2, "FOLDS": 2, "N": maxGram + 1, "K": maxBits + 1, "COUNT": maxFeatures + 1} {
 		more := maps.Clone(most)
 		if more[name] = wrong; name == "COUNT" {
-			more["KEY"] = 1
+			more["SIZE"] = 1
 		}
 		if _, err := Parse(document(more)); err == nil {
 			t.Errorf("%s of %d is taken", name, wrong)

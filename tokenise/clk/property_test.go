@@ -84,8 +84,8 @@ func (a *agreement) compare(t *rapid.T, p *peer, formats []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := e.NewWorker(1 << 15) // so little that values push each other out
-	for range 2 {             // the second time some are in it
+	w := e.NewWorker(some(t, 1<<15, 1<<22)) // with the first, values push each other out
+	for range 2 {                           // the second time some are in it
 		for i, row := range rows {
 			want := ""
 			if answer.CLKs[i] != nil {

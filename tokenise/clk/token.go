@@ -16,8 +16,11 @@ type featureWorker struct {
 	*caches
 	column uint16
 	hasher hasher
-	cached int // the number of positions that are kept of a token
+	direct *direct // nil where the feature has no tokens for it
+	cached int     // the number of positions that are kept of a token
 
+	trial   trial
+	looked  bool   // the value was looked up
 	hash    uint64 // of the value
 	place   place  // of the value in its cache
 	key     []byte // the value
@@ -59,16 +62,49 @@ func newCaches(s *Schema, bytes int) *caches {
 	for i := range s.features {
 		most = max(most, s.features[i].cachedBits(s.workLength()))
 	}
-	return &caches{seed: maphash.MakeSeed(), values: newCache(bytes/16*15, longestValue, filterBytes(s.workLength())), tokens: newCache(bytes/16, longestToken, 2*most)}
+	return &caches{seed: maphash.MakeSeed(), values: newCache(bytes/16*14, longestValue, filterBytes(s.workLength())), tokens: newCache(bytes/16, longestToken, 2*most)}
 }
 
 // filterBytes returns the size of a filter, which is padded to whole words.
 func filterBytes(length int) int { return (length + 63) / 64 * 8 }
 
+// lookUp is the first step of encoding a value: where it may be kept. A value
+// whose tokens are at hand as fast as memory is read is not looked for.
+func (f *featureWorker) lookUp(value string) {
+	if f.looked = !f.quick(value); f.looked {
+		f.hash = hashOf(f.seed, f.column, value)
+	}
+}
+
+// quick reports whether a value is best made of its tokens.
+func (f *featureWorker) quick(value string) bool {
+	if value == "" {
+		return f.sentinel == nil && f.format == formatString
+	}
+	if f.direct == nil {
+		return false
+	}
+	if k, _ := f.share(len(value) + f.gram - 1); k >= f.direct.each {
+		return false // more positions than are at hand
+	}
+	return f.positional || f.trial.off()
+}
+
+// addTo adds the bits of a value that was not looked up.
+func (f *featureWorker) addTo(filter []byte, value string) reason.Code {
+	f.key = append(f.key[:0], value...)
+	text, code := f.value(f.key)
+	if code == "" {
+		code = f.addTokens(filter, text)
+	}
+	return code
+}
+
 // encode returns the filter of a value, valid until the next call, or why the
 // value is refused. The value's hash and place must be set.
 func (f *featureWorker) encode(value string) ([]byte, reason.Code) {
 	s := at(f.values, f.place, f.column, value)
+	f.trial.result(s.filled)
 	if !s.filled {
 		f.key = append(f.key[:0], value...)
 		text, code := f.value(f.key)
@@ -88,18 +124,24 @@ func (f *featureWorker) addTokens(filter, text []byte) reason.Code {
 	switch {
 	case len(text) == 0:
 	case f.numeric != nil:
-		at, n := 0, 2*f.numeric.resolution+1
+		k, more := f.share(2*f.numeric.resolution + 1)
 		ok := f.numeric.tokens(&f.decimal, text, func(token []byte) {
-			f.add(filter, token, f.bits(at, n))
-			at++
+			bits := k
+			if more > 0 {
+				bits++
+				more--
+			}
+			f.add(filter, token, bits)
 		})
 		if !ok {
 			return ValueNotNumber
 		}
+	case f.direct != nil && ascii(text):
+		f.addASCII(filter, text)
 	case f.gram > 0:
 		f.addGrams(filter, text)
 	default: // exact
-		f.add(filter, text, f.bits(0, 1))
+		f.add(filter, text, f.mostBits())
 	}
 	return ""
 }
@@ -118,6 +160,7 @@ func (f *featureWorker) addGrams(filter, text []byte) {
 	}
 	f.starts = append(f.starts, len(f.padded))
 	n := len(f.starts) - f.gram
+	k, more := f.share(n)
 	for i := range n {
 		token := f.padded[f.starts[i]:f.starts[i+f.gram]]
 		if f.positional {
@@ -126,7 +169,11 @@ func (f *featureWorker) addGrams(filter, text []byte) {
 			f.token = append(f.token, token...)
 			token = f.token
 		}
-		f.add(filter, token, f.bits(i, n))
+		bits := k
+		if i < more {
+			bits++
+		}
+		f.add(filter, token, bits)
 	}
 }
 
@@ -137,18 +184,14 @@ func appendSpaces(b []byte, n int) []byte {
 	return b
 }
 
-// bits returns the number of bits of the token of index i out of n.
-func (f *featureWorker) bits(i, n int) int {
+// share returns the number of bits of each of n tokens, and how many of them,
+// the first, get one more: bitsPerFeature is divided until it is used up. A
+// token may get none.
+func (f *featureWorker) share(n int) (k, more int) {
 	if f.perToken > 0 {
-		return f.perToken
+		return f.perToken, 0
 	}
-	// bitsPerFeature is divided; the first tokens get one more until it is used
-	// up. A token may get none.
-	k := f.perFeature / n
-	if i < f.perFeature%n {
-		k++
-	}
-	return k
+	return f.perFeature / n, f.perFeature % n
 }
 
 // add sets the first k bits of a token.

@@ -56,7 +56,8 @@ func (d *Document) advice(uniqueID string) []Advice {
 		list = append(list, Advice{Field: field, Code: text(string(code)), Rows: rows, Share: d.share(rows), By: by, Text: what})
 	}
 	nonzero := func(n *int64) bool { return n != nil && *n > 0 }
-	if nonzero(d.Input.Refused) {
+	unread := d.Input.Refused == nil && d.Input.Rows >= 2*SuppressedBelow
+	if unread || nonzero(d.Input.Refused) {
 		add("table", "", d.Input.Refused, byExtract, "rows cannot be read: run with --quarantine to see which and why; often quotation marks or the character encoding are wrong")
 	}
 	if nonzero(d.Duplicates.ExactRows) {
@@ -76,7 +77,8 @@ func (d *Document) advice(uniqueID string) []Advice {
 				add(f.Field, reason.Code(code), n, byOf(reason.Code(code)), reason.Code(code).Advice())
 			}
 		}
-		if by, what := missingText(f.Field); what != "" && (nonzero(f.Missing) || slices.Contains(f.Small, "missing")) {
+		// Few missing values may be those of rows that cannot be read.
+		if by, what := missingText(f.Field); what != "" && (nonzero(f.Missing) || !unread && slices.Contains(f.Small, partMissing)) {
 			add(f.Field, "", f.Missing, by, what)
 		}
 	}

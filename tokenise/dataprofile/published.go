@@ -1,6 +1,8 @@
 package dataprofile
 
 import (
+	"slices"
+
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 )
@@ -82,6 +84,9 @@ func (c *counts) published(limit int64) *Document {
 			n := *shown.Missing + c.refused
 			shown.Missing = &n
 		}
+		if showRefused && c.refused > 0 { // what is small is not all that is missing
+			shown.Small = slices.DeleteFunc(shown.Small, func(name string) bool { return name == partMissing })
+		}
 		d.Fields = append(d.Fields, shown)
 		if known := o.of(f.name); known != nil && shown.Valid == nil {
 			*known = span{0, readable}
@@ -130,6 +135,12 @@ func (d *Document) field(name string) (*Field, bool) {
 	return nil, false
 }
 
+// Counts of a field that are no code, as Small names them.
+const (
+	partMissing = "missing"
+	partValid   = "valid"
+)
+
 // published returns the field as it is shown, without what repeats.
 func (f *fieldCounts) published(limit int64) Field {
 	parts := make([]int64, 0, len(f.useless)+2)
@@ -146,9 +157,9 @@ func (f *fieldCounts) published(limit int64) Field {
 		name, to := "", (**int64)(nil)
 		switch i {
 		case missing:
-			name, to = "missing", &shown.Missing
+			name, to = partMissing, &shown.Missing
 		case valid:
-			name, to = "valid", &shown.Valid
+			name, to = partValid, &shown.Valid
 		default:
 			name = string(f.useless[i].code)
 		}

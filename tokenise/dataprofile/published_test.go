@@ -149,3 +149,27 @@ func read(c *counts, found gathered) {
 		found.add(key.String()+"tells "+name, truth)
 	}
 }
+
+// TestLeasts: what the terminal says a hidden count is at least, it is.
+func TestLeasts(t *testing.T) {
+	told := 0
+	for missing := range int64(25) {
+		for wrong := range int64(25) {
+			for _, refused := range []int64{0, 3, 30} {
+				c := &counts{rows: 100 + refused, refused: refused, fields: []fieldCounts{
+					{name: "date_of_birth", missing: missing, plain: 100 - missing - wrong, useless: []coded{{reason.DateOfBirthFuture, 0}, {reason.DateOfBirthDefault, 0}, {reason.DateOfBirthInvalid, wrong}}}}}
+				d := c.published(SuppressedBelow)
+				present, valid := d.Fields[0].leasts(&d.Input)
+				if present != nil {
+					told++
+				}
+				if present != nil && *present > 100-missing || valid != nil && *valid > 100-missing-wrong {
+					t.Errorf("%d missing, %d wrong, %d refused: at least %s and %s", missing, wrong, refused, seen(present), seen(valid))
+				}
+			}
+		}
+	}
+	if told < 200 {
+		t.Errorf("only %d were told: the test is blind", told)
+	}
+}

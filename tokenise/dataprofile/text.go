@@ -32,6 +32,71 @@ func (f *Field) count(name string, n *int64) string {
 	return count(n)
 }
 
+// leasts returns the least that present and valid can be where they are hidden,
+// as far as that follows from what is shown: where one count is hidden beside
+// small ones, it is the rest without nine for each of these. nil is unknown.
+func (f *Field) leasts(in *Input) (present, valid *int64) {
+	rest, open := in.Rows, []string{}
+	if in.Refused != nil && f.Missing == nil {
+		rest -= *in.Refused
+	}
+	see := func(name string, n *int64) {
+		switch {
+		case n != nil:
+			rest -= *n
+		case slices.Contains(f.Small, name):
+			rest -= SuppressedBelow - 1
+		default:
+			open = append(open, name)
+		}
+	}
+	_, useless := codesOf(f.Field)
+	for _, code := range useless {
+		see(string(code), f.Codes[string(code)])
+	}
+	see(partMissing, f.Missing)
+	see(partValid, f.Valid)
+	if slices.Equal(open, []string{partValid}) {
+		valid = &rest
+	}
+	if f.Missing == nil && slices.Contains(f.Small, partMissing) {
+		n := in.Rows - (SuppressedBelow - 1)
+		present = &n
+	}
+	return present, valid
+}
+
+// leastByDemographics is the least number of rows with a usable date of birth
+// and a usable name that the shown counts of these leave open.
+func (d *Document) leastByDemographics() *int64 {
+	least := func(name string) int64 {
+		f, ok := d.field(name)
+		if !ok {
+			return 0
+		}
+		if f.Valid != nil {
+			return *f.Valid
+		}
+		if _, valid := f.leasts(&d.Input); valid != nil {
+			return *valid
+		}
+		return 0
+	}
+	n := least("date_of_birth") + max(least("given_name"), least("family_name")) - d.Input.Rows
+	if n <= 0 {
+		return nil
+	}
+	return &n
+}
+
+// atLeast writes a count, or where it is hidden the least that it can be.
+func atLeast(shown string, least *int64) string {
+	if shown != hiddenText || least == nil {
+		return shown
+	}
+	return ">=" + humanize.Comma(*least)
+}
+
 // reasons lists the codes that are not 0.
 func (f *Field) reasons() string {
 	var list []string
@@ -54,13 +119,18 @@ func WriteText(w io.Writer, d *Document) error {
 	if d.Input.Encoding != nil {
 		fmt.Fprintf(&b, ", %s", *d.Input.Encoding)
 	}
-	fmt.Fprintf(&b, "; %s rows cannot be read\n\n%-22s %12s %12s %12s  reasons\n", count(d.Input.Refused), "field", "given", "usable", "missing")
+	unread := count(d.Input.Refused)
+	if d.Input.Refused == nil && d.Input.Rows >= 2*SuppressedBelow {
+		unread = "few, or all but few,"
+	}
+	fmt.Fprintf(&b, "; %s rows cannot be read\n\n%-22s %12s %12s %12s  reasons\n", unread, "field", "given", "usable", "missing")
 	for i := range d.Fields {
 		f := &d.Fields[i]
-		line := fmt.Sprintf("%-22s %12s %12s %12s  %s", f.Field, count(f.Present), f.count("valid", f.Valid), f.count("missing", f.Missing), f.reasons())
+		present, valid := f.leasts(&d.Input)
+		line := fmt.Sprintf("%-22s %12s %12s %12s  %s", f.Field, atLeast(count(f.Present), present), atLeast(f.count(partValid, f.Valid), valid), f.count(partMissing, f.Missing), f.reasons())
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	fmt.Fprintf(&b, "\nrows that can be linked by NHS number %s, by demographics %s, by neither %s\n", count(d.Linkable.ByToken), count(d.Linkable.ByDemographics), count(d.Linkable.Neither))
+	fmt.Fprintf(&b, "\nrows that can be linked by NHS number %s, by demographics %s, by neither %s\n", count(d.Linkable.ByToken), atLeast(count(d.Linkable.ByDemographics), d.leastByDemographics()), count(d.Linkable.Neither))
 	fmt.Fprintf(&b, "rows that repeat an earlier row %s", count(d.Duplicates.ExactRows))
 	if _, ok := d.field("nhs_number"); ok {
 		fmt.Fprintf(&b, ", its NHS number %s", count(d.Duplicates.NHSNumberRows))

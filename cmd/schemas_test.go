@@ -1,0 +1,374 @@
+package cmd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"tarn/bench/measure"
+	"tarn/keys"
+)
+
+// schemaFolder holds a JSON Schema for each document that a command writes.
+const schemaFolder = "../docs/schemas"
+
+// withoutSchema are documents that no other program reads.
+var withoutSchema = map[string]string{
+	"tarn.tokenise-checkpoint/1": "inside the hidden folder of a run, read by the version that wrote it",
+	"tarn.column-map/1":          "TOML",
+	"tarn.encoding-profile/1":    "written by people; held to its schema beside the code that reads it",
+}
+
+// journey runs every command that writes a document or a table once, over the
+// binaries as they are shipped, and returns the folder and what was printed as
+// JSON.
+type journey struct {
+	folder  string
+	printed [][]byte
+}
+
+func (j *journey) run(t *testing.T, code int, name string, args ...string) {
+	t.Helper()
+	command := exec.Command(filepath.Join(j.folder, "bin", name), args...)
+	command.Dir = j.folder
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	_ = command.Run() // the exit code is looked at
+	if got := command.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%s %s: exit %d, want %d\n%s", name, strings.Join(args, " "), got, code, stderr.String())
+	}
+	if slices.Contains(args, "--json") {
+		j.printed = append(j.printed, bytes.Clone(stdout.Bytes()))
+	}
+}
+
+func (j *journey) write(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(j.folder, name), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// weakProfile writes a preset in which one field is not compared, which is
+// warned of.
+func (j *journey) weakProfile(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../tokenise/encode/profiles/nhs-field-1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var profile map[string]any
+	if err := json.Unmarshal(b, &profile); err != nil {
+		t.Fatal(err)
+	}
+	comparison := profile["comparison"].(map[string]any)
+	comparison["fields"] = comparison["fields"].([]any)[1:]
+	if b, err = json.Marshal(profile); err != nil {
+		t.Fatal(err)
+	}
+	j.write(t, "weak.profile.json", b)
+	return "weak.profile.json"
+}
+
+func newJourney(t *testing.T) *journey {
+	t.Helper()
+	j := &journey{folder: t.TempDir()}
+	build(t, filepath.Join(j.folder, "bin"))
+	j.run(t, 0, "tarn", "synth", "--people", "400", "--parties", "2", "--seed", "5", "--errors", "nhs", "--encode", "--out", "people")
+	table, err := os.ReadFile(filepath.Join(j.folder, "people", "north.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(table), "\n")
+	lines[5] = "a line with too few fields\n"
+	lines[6] = strings.Replace(lines[6], ",", ",123", 1) // a number of the wrong length
+	j.write(t, "holes.csv", []byte(strings.Join(lines, "")))
+	project := []string{"--project", "people/project.json", "--key-file", "people/keys.json"}
+	j.run(t, 0, "tokeniser", append([]string{"run", "--in", "holes.csv", "--source", "north", "--confirm-map", "--out", "holes.parquet", "--groups", "holes.groups.parquet", "--json"}, project...)...)
+	j.run(t, 0, "tokeniser", append([]string{"run", "--in", "people/south.csv", "--confirm-map", "--out", "south.parquet", "--groups", "south.groups.parquet"}, project...)...)
+	j.run(t, 0, "tokeniser", "profile", "--in", "holes.csv", "--json")
+	j.run(t, 0, "tokeniser", append([]string{"column", "--in", "holes.csv", "--column", "nhs_number", "--out", "tokens.csv", "--quarantine", "refused.csv", "--json"}, project...)...)
+	j.run(t, 0, "tokeniser", "encoding", "check", j.weakProfile(t), "--json")
+	archive, err := txtar.ParseFile("testdata/script/clkhash.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range archive.Files {
+		if file.Name == "people.csv" || file.Name == "schema.json" {
+			j.write(t, "clk."+file.Name, file.Data)
+		}
+	}
+	j.write(t, "secret.txt", []byte("a secret of nobody\n"))
+	j.run(t, 0, "tokeniser", "run", "--schema", "clk.schema.json", "--secret-file", "secret.txt", "--in", "clk.people.csv", "--out", "clks.json", "--json")
+	j.run(t, 0, "linker", "link", "holes.parquet", "south.parquet", "--out", "result", "--with-tokens", "--json")
+	j.run(t, 0, "tarn", "synth", "--people", "40", "--parties", "2", "--seed", "6", "--errors", "nhs", "--encode", "--out", "few")
+	j.run(t, 0, "linker", "link", "few/north.parquet", "few/south.parquet", "--out", "unsure")
+	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
+	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
+	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
+	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},
+		Subject: func(context.Context) (float64, error) { return 2, nil }, Peer: func(context.Context) (float64, error) { return 1, nil },
+		TargetOf: func(float64) float64 { return 1 }, Check: func(context.Context) (int64, bool, error) { return 1, true, nil }}
+	result, err := figures.Run(t.Context(), 3, "test", time.Now)
+	if err == nil {
+		err = result.Write(filepath.Join(j.folder, "bench"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// documents returns every JSON document of the journey, and those of
+// testdata/formats that people write, by the schema that each names.
+func (j *journey) documents(t *testing.T) map[string][][]byte {
+	t.Helper()
+	documents := map[string][][]byte{}
+	add := func(from string, content []byte) {
+		var head struct {
+			Schema string `json:"schema"`
+		}
+		if err := json.Unmarshal(content, &head); err != nil || head.Schema == "" {
+			t.Errorf("%s is no document that names its schema: %v", from, err)
+		}
+		documents[head.Schema] = append(documents[head.Schema], content)
+	}
+	for _, content := range j.printed {
+		add("what was printed", content)
+	}
+	err := filepath.WalkDir(j.folder, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".json" || strings.Contains(path, "clk") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		add(entry.Name(), b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../testdata/formats/project.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("testdata/formats/project.json", example)
+	return documents
+}
+
+// schemaOf returns a schema as it is written and as it judges.
+func schemaOf(t *testing.T, name string) (written map[string]any, judge *jsonschema.Schema) {
+	t.Helper()
+	short, version, _ := strings.Cut(strings.TrimPrefix(name, "tarn."), "/")
+	path := filepath.Join(schemaFolder, short+".schema.json")
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, &written)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written["$id"] != "tarn:"+short+"/"+version {
+		t.Errorf("%s is not of %s", path, name)
+	}
+	if judge, err = jsonschema.NewCompiler().Compile(path); err != nil {
+		t.Fatal(err)
+	}
+	return written, judge
+}
+
+func valid(judge *jsonschema.Schema, document any) error {
+	b, err := json.Marshal(document)
+	if err != nil {
+		return err
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	return judge.Validate(v)
+}
+
+// members calls f for each object of a document that a schema lists the
+// members of, with its place in the schema.
+func members(schema map[string]any, document any, place string, f func(place string, schema, object map[string]any)) {
+	switch v := document.(type) {
+	case map[string]any:
+		if properties, ok := schema["properties"].(map[string]any); ok {
+			f(place, schema, v)
+			for name, value := range v {
+				if below, ok := properties[name].(map[string]any); ok {
+					members(below, value, place+"/"+name, f)
+				}
+			}
+		} else if below, ok := schema["additionalProperties"].(map[string]any); ok {
+			for _, value := range v {
+				members(below, value, place+"/*", f)
+			}
+		}
+	case []any:
+		if below, ok := schema["items"].(map[string]any); ok {
+			for _, value := range v {
+				members(below, value, place+"/-", f)
+			}
+		}
+	}
+}
+
+// listed returns every member that a schema lists.
+func listed(schema map[string]any, place string, into map[string]bool) {
+	properties, _ := schema["properties"].(map[string]any)
+	for name, below := range properties {
+		into[place+"/"+name] = true
+		listed(below.(map[string]any), place+"/"+name, into)
+	}
+	for _, step := range []struct{ name, mark string }{{"items", "/-"}, {"additionalProperties", "/*"}} {
+		if below, ok := schema[step.name].(map[string]any); ok {
+			listed(below, place+step.mark, into)
+		}
+	}
+}
+
+// TestDocumentsMeetTheirSchemas: what the commands write meets its schema; the
+// schema lists nothing that is not written; and it refuses a document with a
+// member more or one less.
+func TestDocumentsMeetTheirSchemas(t *testing.T) {
+	j := newJourney(t)
+	documents := j.documents(t)
+	for _, name := range schemaNames(t) {
+		if withoutSchema[name] != "" {
+			continue
+		}
+		if len(documents[name]) == 0 {
+			t.Errorf("nothing wrote a document of %s", name)
+			continue
+		}
+		written, judge := schemaOf(t, name)
+		never := map[string]bool{}
+		listed(written, "", never)
+		tried := map[string]bool{}
+		for _, content := range documents[name] {
+			var document any
+			if err := json.Unmarshal(content, &document); err != nil {
+				t.Fatal(err)
+			}
+			if err := valid(judge, document); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			members(written, document, "", func(place string, schema, object map[string]any) {
+				for member := range object {
+					delete(never, place+"/"+member)
+				}
+				if tried[place] {
+					return
+				}
+				tried[place] = true
+				object["of_another_kind"] = 1
+				if valid(judge, document) == nil {
+					t.Errorf("%s: a member that is not listed passes at %q", name, place)
+				}
+				delete(object, "of_another_kind")
+				required, _ := schema["required"].([]any)
+				for _, member := range required {
+					value := object[member.(string)]
+					delete(object, member.(string))
+					if valid(judge, document) == nil {
+						t.Errorf("%s: a document without %s/%s passes", name, place, member)
+					}
+					object[member.(string)] = value
+				}
+			})
+		}
+		for member := range never {
+			t.Errorf("%s lists %s, which nothing writes", name, member)
+		}
+	}
+	t.Run("columns", func(t *testing.T) { j.columns(t) })
+}
+
+// schemaNames returns the schemas that the code names.
+func schemaNames(t *testing.T) []string {
+	t.Helper()
+	found := map[string]bool{}
+	name := regexp.MustCompile(`"(tarn\.[a-z-]+/[0-9]+)"`)
+	for _, root := range []string{"../keys", "../linkage", "../tokenise", "../bench", "."} {
+		err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, match := range name.FindAllStringSubmatch(string(b), -1) {
+				found[match[1]] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := slices.Sorted(maps.Keys(found))
+	if len(names) < 15 {
+		t.Fatalf("found %d schemas: the test is blind", len(names))
+	}
+	return names
+}
+
+// TestOptionalMembersOfAProject: a project that a schema accepts is read,
+// whichever of the members that may be missing are.
+func TestOptionalMembersOfAProject(t *testing.T) {
+	written, judge := schemaOf(t, keys.ProjectSchema)
+	b, err := os.ReadFile("../testdata/formats/project.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	optional := 0
+	for pass := range 2 { // 0: each alone, 1: all together
+		var document any
+		if err := json.Unmarshal(b, &document); err != nil {
+			t.Fatal(err)
+		}
+		read := func() {
+			t.Helper()
+			b, err := json.Marshal(document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := valid(judge, document); err != nil {
+				t.Errorf("the schema: %v", err)
+			}
+			if _, err := keys.ParseProject(b); err != nil {
+				t.Error(err)
+			}
+		}
+		read()
+		members(written, document, "", func(_ string, schema, object map[string]any) {
+			for _, member := range slices.Sorted(maps.Keys(object)) {
+				if slices.Contains(schema["required"].([]any), any(member)) {
+					continue
+				}
+				optional++
+				value := object[member]
+				delete(object, member)
+				read()
+				if pass == 0 {
+					object[member] = value
+				}
+			}
+		})
+	}
+	if optional < 20 {
+		t.Errorf("%d members may be missing: the test is blind", optional)
+	}
+}

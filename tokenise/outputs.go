@@ -84,7 +84,7 @@ func (s *setting) removeUnfinished() {
 func (o *outputs) openTables(chainEnd []byte) (err error) {
 	o.chainEnd = chainEnd
 	o.crosswalk, err = table.Create(o.Crosswalk, arrow.NewSchema([]arrow.Field{
-		table.String("source_dataset", false, true), table.String("source_id", false, false), table.ID("unique_id")}, nil), o.Software)
+		table.Constant("source_dataset", o.SourceDataset), table.String("source_id", false, false), table.ID("unique_id")}, nil), o.Software)
 	if err != nil || len(o.groups) == 0 {
 		return err
 	}
@@ -101,9 +101,8 @@ func (o *outputs) openTables(chainEnd []byte) (err error) {
 func (o *outputs) addEntry(id, texts []byte) error {
 	sourceID, rest := takeText(texts)
 	b := o.crosswalk.Builder()
-	b.Field(0).(*array.StringBuilder).Append(o.SourceDataset)
-	b.Field(1).(*array.StringBuilder).BinaryBuilder.Append(sourceID)
-	b.Field(2).(*array.StringBuilder).BinaryBuilder.Append(id)
+	b.Field(0).(*array.StringBuilder).BinaryBuilder.Append(sourceID)
+	b.Field(1).(*array.StringBuilder).BinaryBuilder.Append(id)
 	if err := o.crosswalk.EndRow(); err != nil || o.groupTable == nil {
 		return err
 	}

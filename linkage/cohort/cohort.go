@@ -50,13 +50,17 @@ type Layout struct {
 	Tags    []string // tag_<field>
 }
 
-func (l Layout) schema() *arrow.Schema {
+// nhsNumberStates are the values of ColumnNHSNumberState.
+var nhsNumberStates = []string{"valid", "absent", "invalid", "test", "chi", "hsc_ni"}
+
+// schema returns the columns of a cohort of one party.
+func (l Layout) schema(sourceDataset, cohortID string) *arrow.Schema {
 	fields := []arrow.Field{
 		table.ID(ColumnUniqueID),
-		table.String(ColumnSourceDataset, false, true),
-		table.String(ColumnCohortID, false, true),
+		table.Constant(ColumnSourceDataset, sourceDataset),
+		table.Constant(ColumnCohortID, cohortID),
 		table.Fixed(ColumnToken, TokenBytes, true),
-		table.String(ColumnNHSNumberState, false, true),
+		table.OneOf(ColumnNHSNumberState, nhsNumberStates...),
 	}
 	for _, name := range l.Blocks {
 		fields = append(fields, table.Int64(name, true))

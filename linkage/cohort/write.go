@@ -3,6 +3,7 @@ package cohort
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -14,7 +15,6 @@ import (
 type Writer struct {
 	layout   Layout
 	identity Identity
-	cohortID string
 	software string
 	table    *table.Writer
 	last     Row
@@ -25,6 +25,8 @@ type Writer struct {
 // error of the caller.
 var ErrOrder = errors.New("cohort: rows are not in the order of the format")
 
+var errState = errors.New("cohort: the state of an NHS number is none of the format's")
+
 // Create begins the cohort file at path. identity is complete: its RowsDigest
 // is known before the first row is written.
 func Create(path string, layout Layout, identity Identity, software string) (*Writer, error) {
@@ -32,17 +34,21 @@ func Create(path string, layout Layout, identity Identity, software string) (*Wr
 	if err != nil {
 		return nil, err
 	}
-	t, err := table.Create(path, layout.schema(), software)
+	t, err := table.Create(path, layout.schema(identity.SourceDataset, id), software)
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{layout: layout, identity: identity, cohortID: id, software: software, table: t}, nil
+	return &Writer{layout: layout, identity: identity, software: software, table: t}, nil
 }
 
 // Append writes one row.
 func (w *Writer) Append(row *Row) error {
 	if w.any && w.layout.Compare(&w.last, row) >= 0 {
 		return ErrOrder
+	}
+	state := slices.Index(nhsNumberStates, row.NHSNumberState)
+	if state < 0 {
+		return errState
 	}
 	w.last.UniqueID = row.UniqueID
 	w.last.Blocks = append(w.last.Blocks[:0], row.Blocks...)
@@ -52,15 +58,13 @@ func (w *Writer) Append(row *Row) error {
 	var id [32]byte
 	hex.Encode(id[:], row.UniqueID[:])
 	b.Field(0).(*array.StringBuilder).BinaryBuilder.Append(id[:])
-	b.Field(1).(*array.StringBuilder).Append(w.identity.SourceDataset)
-	b.Field(2).(*array.StringBuilder).Append(w.cohortID)
 	if row.HasToken {
-		b.Field(3).(*array.FixedSizeBinaryBuilder).Append(row.Token[:])
+		b.Field(1).(*array.FixedSizeBinaryBuilder).Append(row.Token[:])
 	} else {
-		b.Field(3).AppendNull()
+		b.Field(1).AppendNull()
 	}
-	b.Field(4).(*array.StringBuilder).Append(row.NHSNumberState)
-	at := 5
+	b.Field(2).(*array.Int8Builder).Append(int8(state))
+	at := 3
 	at = appendTags(b, at, row.Blocks)
 	for _, filter := range row.Filters {
 		if filter == nil {

@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,6 +17,8 @@ const (
 	hintPlain    = "tarn.plain"    // no dictionary, no compression, no statistics: filters look random
 	hintRandom   = "tarn.random"   // no dictionary, no compression
 	hintRepeated = "tarn.repeated" // few distinct values: a dictionary
+	hintOneOf    = "tarn.one-of"   // a dictionary of these values, a line each
+	hintConstant = "tarn.constant" // the first of them in every row
 )
 
 func hint(key string) arrow.Metadata { return arrow.NewMetadata([]string{key}, []string{"1"}) }
@@ -33,6 +36,21 @@ func String(name string, nullable, repeated bool) arrow.Field {
 func ID(name string) arrow.Field {
 	return arrow.Field{Name: name, Type: arrow.BinaryTypes.String, Metadata: hint(hintRandom)}
 }
+
+// Constant is a column of the same text in every row. It has no column builder.
+func Constant(name, value string) arrow.Field {
+	return arrow.Field{Name: name, Type: constantType, Metadata: arrow.NewMetadata([]string{hintOneOf, hintConstant}, []string{value, "1"})}
+}
+
+// OneOf is a column of these texts, none of which is empty or has a line end. Its
+// column builder, an [array.Int8Builder], takes their indices.
+func OneOf(name string, values ...string) arrow.Field {
+	return arrow.Field{Name: name, Type: constantType, Metadata: arrow.NewMetadata([]string{hintOneOf}, []string{strings.Join(values, "\n")})}
+}
+
+// constantType is the type of columns whose dictionary is known beforehand.
+// Parquet knows dictionaries as an encoding only: they are read as text.
+var constantType = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
 
 // Int64 is a column of 64-bit integers.
 func Int64(name string, nullable bool) arrow.Field {

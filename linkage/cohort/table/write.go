@@ -19,7 +19,8 @@ import (
 )
 
 // Writer writes one table. Rows are appended to the column builders of
-// [Writer.Builder], each column once for a row, followed by [Writer.EndRow].
+// [Writer.Builder], each column but the constant ones once for a row, followed by
+// [Writer.EndRow].
 // While rows are appended, those before them are encoded and written by a
 // goroutine of the writer's own, which ends with Finish, Commit or Abort: one of
 // them must be called.
@@ -30,6 +31,7 @@ type Writer struct {
 	digest  hash.Hash
 	bytes   countingWriter
 	parquet *pqarrow.FileWriter
+	columns *assembler
 	builder *array.RecordBuilder
 	rows    int64
 	batch   int64
@@ -73,7 +75,8 @@ func Create(path string, schema *arrow.Schema, software string) (*Writer, error)
 		parquet.WithAllocator(memory.DefaultAllocator),
 	}
 	for _, f := range schema.Fields() {
-		if _, ok := f.Metadata.GetValue(hintRepeated); ok {
+		_, repeated := f.Metadata.GetValue(hintRepeated)
+		if _, oneOf := f.Metadata.GetValue(hintOneOf); repeated || oneOf {
 			properties = append(properties, parquet.WithDictionaryFor(f.Name, true))
 		}
 		_, plain := f.Metadata.GetValue(hintPlain)
@@ -84,14 +87,14 @@ func Create(path string, schema *arrow.Schema, software string) (*Writer, error)
 			properties = append(properties, parquet.WithStatsFor(f.Name, false))
 		}
 	}
-	bare := withoutHints(schema)
-	w.parquet, err = pqarrow.NewFileWriter(bare, io.MultiWriter(w.buffer, w.digest, &w.bytes),
+	w.columns = newAssembler(schema)
+	w.parquet, err = pqarrow.NewFileWriter(w.columns.schema, io.MultiWriter(w.buffer, w.digest, &w.bytes),
 		parquet.NewWriterProperties(properties...), pqarrow.DefaultWriterProps())
 	if err != nil {
 		w.Abort()
 		return nil, fault.Wrap(fault.Internal, doing, err, "")
 	}
-	w.builder = array.NewRecordBuilder(memory.DefaultAllocator, bare)
+	w.builder = array.NewRecordBuilder(memory.DefaultAllocator, w.columns.built)
 	w.builder.Reserve(batchRows)
 	w.full, w.failed, w.done = make(chan arrow.RecordBatch, 1), make(chan struct{}), make(chan struct{})
 	go w.write(w.full)
@@ -116,7 +119,7 @@ func (w *Writer) flush() error {
 	if w.batch == 0 {
 		return nil
 	}
-	record := w.builder.NewRecordBatch()
+	record := w.columns.batch(w.builder.NewRecordBatch())
 	w.rows += w.batch
 	w.batch = 0
 	select {

@@ -99,6 +99,20 @@ func integer(scratch, text []byte) ([]byte, bool) {
 	return number[:to], true
 }
 
+// isPlain reports whether a text is a number as integer would return it: up to
+// 18 ASCII digits, the first not 0.
+func isPlain(text []byte) bool {
+	if len(text) == 0 || len(text) > 18 || text[0] == '0' {
+		return false
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
 // float does float(text). Infinities and what is not a number are refused:
 // no number can be made of them.
 func float(scratch, text []byte) (float64, bool) {

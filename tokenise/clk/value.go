@@ -82,11 +82,14 @@ func (n *normaliser) value(text []byte) ([]byte, reason.Code) {
 }
 
 func (n *normaliser) integer(text []byte) ([]byte, reason.Code) {
-	digits, ok := integer(n.scratch, text)
-	if !ok {
-		return nil, ValueNotInteger
+	digits := text
+	if !isPlain(text) {
+		var ok bool
+		if digits, ok = integer(n.scratch, text); !ok {
+			return nil, ValueNotInteger
+		}
+		n.scratch = digits
 	}
-	n.scratch = digits
 	if n.minimum != nil && compareDecimals(digits, n.minimum) < 0 || n.maximum != nil && compareDecimals(digits, n.maximum) > 0 {
 		return nil, ValueRange
 	}

@@ -52,9 +52,10 @@ type section struct {
 type Writer struct {
 	path    string
 	pending *keys.PendingFile
-	out     *bufio.Writer
+	buffer  []byte // what was not written yet, all of the current section
 	footer  footer
 	at      int64
+	err     error // why the buffer could not be written
 }
 
 // Create begins the chunk at path.
@@ -63,43 +64,54 @@ func Create(path string) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating a chunk: %w", err)
 	}
-	return &Writer{path: path, pending: pending, out: bufio.NewWriterSize(pending, bufferBytes)}, nil
+	return &Writer{path: path, pending: pending, buffer: make([]byte, 0, 2*bufferBytes)}, nil
 }
 
 // Begin ends the section before and begins the next. Sections are numbered
 // from 0.
-func (w *Writer) Begin() { w.footer.Sections = append(w.footer.Sections, section{Offset: w.at}) }
+func (w *Writer) Begin() {
+	w.flush()
+	w.footer.Sections = append(w.footer.Sections, section{Offset: w.at})
+}
 
 // Append writes one record of the current section.
 func (w *Writer) Append(record []byte) error {
-	s := &w.footer.Sections[len(w.footer.Sections)-1]
-	var length [binary.MaxVarintLen64]byte
-	prefix := length[:binary.PutUvarint(length[:], uint64(len(record)))]
-	for _, b := range [][]byte{prefix, record} {
-		if _, err := w.out.Write(b); err != nil {
-			return fmt.Errorf("writing a chunk: %w", err)
-		}
-		s.CRC = crc32.Update(s.CRC, castagnoli, b)
-		w.at += int64(len(b))
-		s.Bytes += int64(len(b))
+	w.footer.Sections[len(w.footer.Sections)-1].Records++
+	w.buffer = append(binary.AppendUvarint(w.buffer, uint64(len(record))), record...)
+	if len(w.buffer) >= bufferBytes {
+		w.flush()
 	}
-	s.Records++
-	return nil
+	return w.err
+}
+
+// flush writes the buffer and sums it into the current section.
+func (w *Writer) flush() {
+	if len(w.buffer) == 0 || w.err != nil {
+		return
+	}
+	s := &w.footer.Sections[len(w.footer.Sections)-1]
+	s.CRC = crc32.Update(s.CRC, castagnoli, w.buffer)
+	s.Bytes += int64(len(w.buffer))
+	w.at += int64(len(w.buffer))
+	if _, err := w.pending.Write(w.buffer); err != nil {
+		w.err = fmt.Errorf("writing a chunk: %w", err)
+	}
+	w.buffer = w.buffer[:0]
 }
 
 // Commit ends the chunk, with a note of the caller's, makes sure it is on the
 // disk and puts it under its name.
 func (w *Writer) Commit(note []byte) error {
+	if w.flush(); w.err != nil {
+		return w.err
+	}
 	w.footer.Note = note
 	b, err := json.Marshal(w.footer)
 	if err != nil {
 		return fmt.Errorf("writing a chunk: %w", err)
 	}
 	b = append(binary.BigEndian.AppendUint32(b, uint32(len(b))), magic...)
-	if _, err := w.out.Write(b); err != nil {
-		return fmt.Errorf("writing a chunk: %w", err)
-	}
-	if err := w.out.Flush(); err != nil {
+	if _, err := w.pending.Write(b); err != nil {
 		return fmt.Errorf("writing a chunk: %w", err)
 	}
 	if err := w.pending.CloseAtomicallyReplace(); err != nil {

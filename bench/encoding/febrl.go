@@ -57,7 +57,7 @@ func makeFEBRL(folder string, people *rawTable, rows int) (*febrlTable, error) {
 	t.schemaPath, t.peerPath, t.secretPath = filepath.Join(folder, "febrl.schema.json"), filepath.Join(folder, "febrl.csv"), filepath.Join(folder, "febrl.secret")
 	var text strings.Builder
 	w := csv.NewWriter(&text)
-	if err := w.WriteAll(append([][]string{febrlHeader}, t.rows[:min(rows, peerRows)]...)); err != nil {
+	if err := w.WriteAll(append([][]string{febrlHeader}, t.peerRows()...)); err != nil {
 		return nil, fault.Wrap(fault.Internal, "making a table in the columns of FEBRL", err, "")
 	}
 	for path, content := range map[string][]byte{t.schemaPath: febrlSchema, t.peerPath: []byte(text.String()), t.secretPath: []byte("secret\n")} {
@@ -67,3 +67,6 @@ func makeFEBRL(folder string, people *rawTable, rows int) (*febrlTable, error) {
 	}
 	return t, nil
 }
+
+// peerRows are those that clkhash encodes.
+func (t *febrlTable) peerRows() [][]string { return t.rows[:min(len(t.rows), peerRows)] }

@@ -40,8 +40,8 @@ func (e *Encoder) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacte
 // LogValue implements [slog.LogValuer] with a fixed text.
 func (e *Encoder) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// DefaultCacheBytes is the memory in which a worker keeps filters of values and
-// tokens that it has seen, 32 MiB. More makes it no faster on names, dates and
+// DefaultCacheBytes is the memory in which a worker keeps positions of tokens
+// and filters of values that it has seen, 32 MiB. More makes it no faster on names, dates and
 // addresses: what is seen rarely is made anew as fast as memory is read.
 const DefaultCacheBytes = 32 << 20
 
@@ -69,7 +69,7 @@ func (e *Encoder) NewWorker(cacheBytes int) *Worker {
 			keys := func() *featureKeys { return &e.get()[i] }
 			w.features = append(w.features, featureWorker{
 				normaliser: newNormaliser(f), caches: shared, column: uint16(i), hasher: newHasher(f, s.workLength(), keys),
-				direct: newDirect(f, s.workLength(), cacheBytes/16/len(s.features)), cached: f.cachedBits(s.workLength()),
+				direct: newDirect(f, s.workLength(), cacheBytes/16*14/len(s.features)), cached: f.cachedBits(s.workLength()),
 			})
 		}
 	}

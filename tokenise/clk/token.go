@@ -57,12 +57,15 @@ func (f *feature) cachedBits(length int) int {
 	return max(f.perToken, min(f.perFeature, mostCached))
 }
 
+// newCaches makes caches of an eighth of so many bytes; the rest is for direct
+// tables. The cache of values is small on purpose: what the processor's own cache
+// does not hold takes longer to fetch than to make of tokens that are at hand.
 func newCaches(s *Schema, bytes int) *caches {
 	most := 0
 	for i := range s.features {
 		most = max(most, s.features[i].cachedBits(s.workLength()))
 	}
-	return &caches{seed: maphash.MakeSeed(), values: newCache(bytes/16*14, longestValue, filterBytes(s.workLength())), tokens: newCache(bytes/16, longestToken, 2*most)}
+	return &caches{seed: maphash.MakeSeed(), values: newCache(bytes/16, longestValue, filterBytes(s.workLength())), tokens: newCache(bytes/16, longestToken, 2*most)}
 }
 
 // filterBytes returns the size of a filter, which is padded to whole words.

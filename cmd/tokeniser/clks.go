@@ -16,10 +16,12 @@ import (
 	"tarn/cmd/internal/boot"
 	"tarn/keys"
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/tokenise/batch"
 	"tarn/tokenise/clk"
 	"tarn/tokenise/clk/clks"
 	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
 )
 
 const clkHelp = `With --schema, a clkhash linkage schema of version 3, a table is encoded as clkhash and
@@ -107,6 +109,10 @@ func (f *clkFlags) check(flags *pflag.FlagSet, out string) error {
 // shared has --out, --quarantine, --threads and how the table is read.
 func (f *clkFlags) run(c *cobra.Command, env *boot.Environment, table *tableFlags, shared *batch.Options, asJSON bool) error {
 	if err := f.check(c.Flags(), shared.Out); err != nil {
+		return err
+	}
+	if err := outfile.Check("encoding a table with a linkage schema", []outfile.Input{{Flag: "--in", Path: table.in}, {Flag: "--schema", Path: f.schema}, {Flag: "--secret-file", Path: f.secretFile}},
+		[]outfile.Output{{Flag: "--quarantine", Path: shared.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}, {Flag: "--out", Path: shared.Out}}); err != nil {
 		return err
 	}
 	schema, err := clk.ReadSchema(f.schema)

@@ -14,6 +14,7 @@ import (
 	"tarn/cmd/internal/boot"
 	"tarn/keys"
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/tokenise/column"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -70,6 +71,10 @@ standard error; use it only if the exit code is 0.`,
 				if flag.value == "" {
 					return fault.New(fault.Usage, "replacing a column by tokens", flag.name+" is missing", "see: tokeniser column --help")
 				}
+			}
+			if err := outfile.Check("replacing a column by tokens", []outfile.Input{{Flag: "--in", Path: table.in}, {Flag: "--project", Path: project}, {Flag: "--key-file", Path: keyFile}},
+				[]outfile.Output{{Flag: "--out", Path: o.Out}, {Flag: "--quarantine", Path: o.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}}); err != nil {
+				return err
 			}
 			if o.Project, err = keys.ReadProject(project); err != nil {
 				return err

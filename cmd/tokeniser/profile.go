@@ -10,6 +10,7 @@ import (
 	"tarn/cmd/internal/boot"
 	"tarn/keys"
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/tokenise/dataprofile"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/source"
@@ -33,6 +34,11 @@ and no other count from which such a one would follow.`,
 			if err != nil {
 				return err
 			}
+			maps := func(start []byte) bool { return bytes.Contains(start, []byte(source.MapSchema)) }
+			if err := outfile.Check("writing the column map", []outfile.Input{{Flag: "--in", Path: table.in}, {Flag: "--map", Path: table.mapPath}},
+				[]outfile.Output{{Flag: "--write-map", Path: writeMap, Kind: "a column map", Earlier: maps}}); err != nil {
+				return err
+			}
 			opened, err := source.Open(table.in, options)
 			if err != nil {
 				return err
@@ -40,6 +46,7 @@ and no other count from which such a one would follow.`,
 			rows := source.WithContext(c.Context(), opened)
 			defer func() { _ = rows.Close() }() // opened for reading
 			mapping := source.FindMapping(rows.Header(), nil)
+			mapping.Show(rows.Input().LeftOut)
 			if table.mapPath != "" {
 				if mapping, err = source.LoadMap(table.mapPath); err != nil {
 					return err

@@ -28,8 +28,8 @@ type runSummary struct {
 	Rows      int64                 `json:"rows"`
 	OK        int64                 `json:"ok"`
 	Refused   int64                 `json:"refused"`
-	Tokens    int64                 `json:"tokens"`
-	Encoded   int64                 `json:"encoded"`
+	Tokens    *int64                `json:"tokens"`  // null where no cohort was written
+	Encoded   *int64                `json:"encoded"` // likewise
 	RefusedBy map[reason.Code]int64 `json:"refused_by_code"`
 	Warnings  map[reason.Code]int64 `json:"warnings"`
 	FixFirst  *fix                  `json:"fix_first"` // null where nothing needs it
@@ -47,9 +47,12 @@ type fix struct {
 
 func writeRunJSON(env *boot.Environment, o *batch.Options, r *tokenise.Result) error {
 	s := runSummary{Schema: "tarn.tokenise-summary/1", Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Rows: r.Rows, OK: r.Rows - r.RefusedRows(), Refused: r.RefusedRows(),
-		Tokens: r.Tokens, Encoded: r.Encoded, RefusedBy: r.Refused, Warnings: r.Warned, FixFirst: fixFirst(r), Resumed: r.ResumedRows, Complete: r.Complete, Outputs: []string{}}
+		RefusedBy: r.Refused, Warnings: r.Warned, FixFirst: fixFirst(r), Resumed: r.ResumedRows, Complete: r.Complete, Outputs: []string{}}
 	if m := r.Manifest; m != nil {
 		s.CohortID, s.OK, s.Outputs = &m.CohortID, m.Rows, outputs(o)
+		if !r.Complete {
+			s.Tokens, s.Encoded = &r.Tokens, &r.Encoded
+		}
 	} else if o.Quarantine != "" {
 		s.Outputs = []string{o.Quarantine}
 	}
@@ -108,34 +111,58 @@ func writeCounts(b *strings.Builder, label string, counts map[reason.Code]int64)
 
 // String says it to a person.
 func (f *fix) String() string {
-	if f.Field == "row" {
+	if f.Field == wholeRow {
 		return humanize.Comma(f.Rows) + " rows; " + f.Advice
 	}
 	return f.Field + ", not usable in " + humanize.Comma(f.Rows) + " rows; " + f.Advice
 }
 
-// fixFirst returns the field that could not be used in most rows, and what to
-// do about its most frequent reason; nil where every field could be used, or
-// there is no result.
+// blame says which field a refusal is put down to.
+var blame = map[reason.Code]string{
+	reason.UniqueIDDuplicate: source.UniqueIDField, reason.UniqueIDEmpty: source.UniqueIDField,
+	reason.RowMalformed: wholeRow, reason.RowEncoding: wholeRow, reason.RowTooLong: wholeRow,
+}
+
+// wholeRow stands for a field where none is to blame.
+const wholeRow = "row"
+
+// fixFirst returns the field that could not be used, or for which a row was
+// refused, in most rows, and what to do about its most frequent reason; nil
+// where there is none, or no result. Rows in which nothing was left to link are
+// put down to their fields.
 func fixFirst(r *tokenise.Result) *fix {
 	if r == nil {
 		return nil
 	}
-	var worst *fix
-	for _, field := range slices.Sorted(maps.Keys(r.WarnedFields)) {
-		if n := r.WarnedFields[field]; worst == nil || n > worst.Rows {
-			worst = &fix{Field: field, Rows: n}
+	problems := maps.Clone(r.WarnedProblems)
+	if problems == nil {
+		problems = map[reason.Problem]int64{}
+	}
+	for code, field := range blame {
+		if n := r.Refused[code]; n > 0 {
+			problems[reason.Problem{Field: field, Code: code}] += n
 		}
 	}
-	if n := r.Refused[reason.RowNothingLinkable]; n > 0 && worst == nil {
-		return &fix{Field: "row", Rows: n, Advice: reason.RowNothingLinkable.Advice()}
+	if n := r.Refused[reason.RowNothingLinkable]; n > 0 && len(problems) == 0 {
+		problems[reason.Problem{Field: wholeRow, Code: reason.RowNothingLinkable}] = n
+	}
+	rows := map[string]int64{}
+	maps.DeleteFunc(problems, func(p reason.Problem, _ int64) bool { return p.Code.Harmless() })
+	for p, n := range problems {
+		rows[p.Field] += n
+	}
+	var worst *fix
+	for _, field := range slices.Sorted(maps.Keys(rows)) {
+		if n := rows[field]; worst == nil || n > worst.Rows {
+			worst = &fix{Field: field, Rows: n}
+		}
 	}
 	if worst == nil {
 		return nil
 	}
 	most := int64(0)
-	for _, p := range slices.SortedFunc(maps.Keys(r.WarnedProblems), reason.Compare) {
-		if n := r.WarnedProblems[p]; p.Field == worst.Field && n > most {
+	for _, p := range slices.SortedFunc(maps.Keys(problems), reason.Compare) {
+		if n := problems[p]; p.Field == worst.Field && n > most {
 			most, worst.Advice = n, p.Code.Advice()
 		}
 	}

@@ -87,6 +87,9 @@ func (o *Options) say(text string) error {
 }
 
 func run(ctx context.Context, o Options) (*tokenise.Result, error) {
+	if err := o.checkFiles(); err != nil {
+		return nil, err
+	}
 	project, err := keys.ReadProject(o.Project)
 	if err != nil {
 		return nil, err
@@ -118,8 +121,14 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.say("reading " + rows.Input().String()); err != nil {
+		return nil, err
+	}
 	positions, err := mapping.Resolve(rows.Header())
 	if err != nil {
+		return nil, err
+	}
+	if err := checkLeftOut(rows.Input(), positions, mapping.Absent, profile); err != nil {
 		return nil, err
 	}
 	if err := checkInputs(positions, mapping.Absent, profile); err != nil {
@@ -170,6 +179,7 @@ func (o Options) mapping(rows source.Reader, profile *encode.Profile) (*source.M
 		}
 	} else {
 		m = source.FindMapping(rows.Header(), profile.Inputs())
+		m.Show(rows.Input().LeftOut)
 	}
 	if o.UniqueID != "" {
 		m.UniqueID = o.UniqueID
@@ -198,6 +208,20 @@ func (o Options) show(m *source.Mapping) error {
 		return err
 	}
 	return m.WriteText(o.Messages)
+}
+
+// checkLeftOut refuses a table in which a column that would be taken for a field
+// holds objects or lists: the field would be missing in every row.
+func checkLeftOut(in source.Input, positions map[string]int, absent []string, profile *encode.Profile) error {
+	for _, column := range in.LeftOut {
+		field := source.FieldNamed(column, profile.Inputs())
+		if _, mapped := positions[field]; field == "" || mapped || slices.Contains(absent, field) {
+			continue
+		}
+		return fault.New(fault.Usage, "mapping columns to fields", "the column "+column+", by its name "+field+", has objects or lists in it, so none of its values can be read",
+			"write one value in each row; or name "+field+" in absent of a column map to go on without it")
+	}
+	return nil
 }
 
 // checkInputs refuses a table that has none of what makes a record linkable,

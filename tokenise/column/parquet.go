@@ -233,11 +233,50 @@ func copyChunk[T any](c *parquetCopy, chunk file.ColumnChunkReader, from batchRe
 		if err != nil || total == 0 {
 			return c.damaged("its data are damaged")
 		}
-		if _, err := to.WriteBatch(values[:read], part(definition, total), part(repetition, total)); err != nil {
+		highest := chunk.Descriptor().MaxDefinitionLevel()
+		if err := writeParts(to, values[:read], part(definition, total), part(repetition, total), highest); err != nil {
 			return c.failed(err)
 		}
 	}
 	return nil
+}
+
+// manyBytes is about the most that is written at a time: a page of a few bytes
+// may say of a long text, over and over, that it comes again.
+const manyBytes = 4 << 20
+
+// writeParts writes a batch, in parts of whole records where its values are long.
+// highest is the definition level of what has a value.
+func writeParts[T any](to batchWriter[T], values []T, definition, repetition []int16, highest int16) error {
+	texts, ok := any(values).([]parquet.ByteArray)
+	if !ok {
+		_, err := to.WriteBatch(values, definition, repetition)
+		return err
+	}
+	elements := max(len(values), len(definition))
+	from, fromValue, value, bytes := 0, 0, 0, 0
+	for at := range elements {
+		begins := repetition == nil || repetition[at] == 0
+		if begins && bytes > manyBytes {
+			if _, err := to.WriteBatch(values[fromValue:value], slice(definition, from, at), slice(repetition, from, at)); err != nil {
+				return err
+			}
+			from, fromValue, bytes = at, value, 0
+		}
+		if definition == nil || definition[at] == highest {
+			bytes += len(texts[value])
+			value++
+		}
+	}
+	_, err := to.WriteBatch(values[fromValue:], slice(definition, from, elements), slice(repetition, from, elements))
+	return err
+}
+
+func slice(levels []int16, from, to int) []int16 {
+	if levels == nil {
+		return nil
+	}
+	return levels[from:to]
 }
 
 // levels returns room for the levels of a batch; nil where there are none.

@@ -33,7 +33,7 @@ func textOfPhysical(column *schema.Column) physicalText {
 			return nil
 		}
 		return func(chunk file.ColumnChunkReader, definition []int16) (int64, []string, error) {
-			return readTexts(chunk.(*file.ByteArrayColumnChunkReader), definition, func(v parquet.ByteArray) string { return string(v) })
+			return readTexts(chunk.(*file.ByteArrayColumnChunkReader), definition, shortText)
 		}
 	case parquet.Types.Int32:
 		return func(chunk file.ColumnChunkReader, definition []int16) (int64, []string, error) {
@@ -56,6 +56,18 @@ func textOfPhysical(column *schema.Column) physicalText {
 		}
 	}
 	return nil
+}
+
+// longestNumber bounds the text of a cell that may be a number, in bytes.
+const longestNumber = 1 << 10
+
+// shortText gives a text as it is, and one that is too long for a number as
+// something that is none.
+func shortText(v parquet.ByteArray) string {
+	if len(v) > longestNumber {
+		return "too long"
+	}
+	return string(v)
 }
 
 // decimalText gives a whole number of big-endian bytes, in two's complement, as

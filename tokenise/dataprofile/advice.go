@@ -20,11 +20,12 @@ const (
 
 // byOf says who can put right what a code says.
 func byOf(code reason.Code) string {
+	if code.Harmless() {
+		return byNobody
+	}
 	switch code {
 	case reason.NHSNumberLength, reason.DateOfBirthInvalid, reason.DateOfBirthFuture, reason.NameEmpty, reason.SexUnknown:
 		return byExtract
-	case reason.NHSNumberCHI, reason.NHSNumberHSCNI, reason.PostcodePseudo:
-		return byNobody
 	case reason.DateOfBirthDefault, reason.NameJunk:
 		return byDesk
 	}

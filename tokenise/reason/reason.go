@@ -47,10 +47,26 @@ func Compare(a, b Problem) int {
 	return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Code, b.Code))
 }
 
+// Harmless reports that the code says what is so, and nothing is to be
+// corrected.
+func (c Code) Harmless() bool {
+	return c == NHSNumberCHI || c == NHSNumberHSCNI || c == PostcodePseudo
+}
+
 // Advice says what to do about a field that could not be used, or a row that was
 // refused, for this reason; empty where there is nothing to say.
 func (c Code) Advice() string {
 	switch c {
+	case RowMalformed:
+		return "these rows have another number of fields than the header, or are no rows: often quotation marks or line breaks within fields"
+	case RowEncoding:
+		return "these rows are not text in the table's encoding: give it with --encoding, or write the table as UTF-8"
+	case RowTooLong:
+		return "these rows are too long to be rows: often a quotation mark that is never closed"
+	case UniqueIDDuplicate:
+		return "only the first row of each id is used: give every row an id of its own, or run with --unique-id row"
+	case UniqueIDEmpty:
+		return "give every row an id, or run with --unique-id row"
 	case RowNothingLinkable:
 		return "these rows have neither an NHS number nor enough else to link on: tokeniser profile says which fields are missing or unusable"
 	case NHSNumberLength:

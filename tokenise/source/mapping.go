@@ -159,6 +159,21 @@ func fieldOf(column string) (field string, order int) {
 	return "", 0
 }
 
+// FieldNamed returns the field that a column is taken for by its name: a
+// canonical one, or one of the extra fields that a profile names; "" for none.
+func FieldNamed(column string, extra []string) string {
+	if refusedBecause(column) != "" {
+		return ""
+	}
+	field, _ := fieldOf(column)
+	for _, name := range extra {
+		if field == "" && squash(name) == squash(column) {
+			field = name
+		}
+	}
+	return field
+}
+
 func refusedBecause(column string) string {
 	name := squash(column)
 	if strings.HasPrefix(name, "PSEUDO") {
@@ -271,7 +286,7 @@ func (m *Mapping) sortedFields() []string {
 func (m *Mapping) Resolve(header []string) (map[string]int, error) {
 	positions := map[string]int{}
 	at := func(field, column string) error {
-		i := slices.Index(header, column)
+		i := slices.Index(header, strings.TrimSpace(column)) // as headers are read
 		if i < 0 {
 			return fault.New(fault.Usage, "mapping columns to fields", "the input has no column "+column+", which the map gives for "+field, "correct the map, or give the table it was made for")
 		}
@@ -289,6 +304,13 @@ func (m *Mapping) Resolve(header []string) (map[string]int, error) {
 		}
 	}
 	return positions, nil
+}
+
+// Show adds columns that were left out of the header to those that are told of.
+func (m *Mapping) Show(leftOut []string) {
+	for _, column := range leftOut {
+		m.Columns = append(m.Columns, Found{Column: column, RefusedBecause: "it has objects, lists or bytes in it"})
+	}
 }
 
 // WriteText writes the mapping for a person to confirm.

@@ -29,7 +29,7 @@ func TestParquetTypes(t *testing.T) {
 		{"binary", arrow.BinaryTypes.Binary, `"eHl6"`, "xyz"}, {"dictionary", dictionary, `"cat"`, "cat"},
 		{"int8", arrow.PrimitiveTypes.Int8, `-8`, "-8"}, {"int16", arrow.PrimitiveTypes.Int16, `16`, "16"}, {"int32", arrow.PrimitiveTypes.Int32, `32`, "32"}, {"int64", arrow.PrimitiveTypes.Int64, `9434765919`, "9434765919"},
 		{"uint8", arrow.PrimitiveTypes.Uint8, `255`, "255"}, {"uint16", arrow.PrimitiveTypes.Uint16, `65535`, "65535"}, {"uint32", arrow.PrimitiveTypes.Uint32, `4294967295`, "4294967295"}, {"uint64", arrow.PrimitiveTypes.Uint64, `18446744073709551615`, "18446744073709551615"},
-		{"float32", arrow.PrimitiveTypes.Float32, `1.5`, "1.5"}, {"float64", arrow.PrimitiveTypes.Float64, `9434765919`, "9434765919"}, {"bool", arrow.FixedWidthTypes.Boolean, `true`, "true"},
+		{"float32", arrow.PrimitiveTypes.Float32, `1.5`, "1.5"}, {"float32 rounded", arrow.PrimitiveTypes.Float32, `9434765919`, "9.434766e+09"}, {"float64 rounded", arrow.PrimitiveTypes.Float64, `9007199254740993`, "9.007199254740992e+15"}, {"float64", arrow.PrimitiveTypes.Float64, `9434765919`, "9434765919"}, {"bool", arrow.FixedWidthTypes.Boolean, `true`, "true"},
 		{"date32", arrow.FixedWidthTypes.Date32, `"1973-10-22"`, "1973-10-22"}, {"date64", arrow.FixedWidthTypes.Date64, `"1973-10-22"`, "1973-10-22"},
 		{"time32", arrow.FixedWidthTypes.Time32s, `"12:34:56"`, "12:34:56"}, {"time64", arrow.FixedWidthTypes.Time64us, `"12:34:56.000007"`, "12:34:56"},
 		{"moment", &arrow.TimestampType{Unit: arrow.Millisecond}, `"1973-10-22T00:00:00"`, "1973-10-22T00:00:00"},

@@ -82,11 +82,21 @@ func numberText(column arrow.Array) textColumn {
 		return func(to []byte, i int) []byte { return strconv.AppendInt(to, value(i), 10) }
 	}
 	fraction := func(value func(int) float64, bits int) textColumn {
+		// From here on not every whole number has a float of its own: one that was
+		// rounded must not look like the digits that somebody wrote.
+		exact := float64(int64(1) << 53)
+		if bits == 32 {
+			exact = 1 << 24
+		}
 		return func(to []byte, i int) []byte {
-			if v := value(i); !math.IsNaN(v) {
+			switch v := value(i); {
+			case math.IsNaN(v):
+				return to
+			case math.Abs(v) >= exact:
+				return strconv.AppendFloat(to, v, 'e', -1, bits)
+			default:
 				return strconv.AppendFloat(to, v, 'f', -1, bits)
 			}
-			return to
 		}
 	}
 	text := func(value func(int) string) textColumn {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/csv"
 	"strconv"
+	"strings"
 
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -28,7 +29,15 @@ func CreateQuarantine(path string) (*QuarantineWriter, error) {
 	}
 	w := &QuarantineWriter{path: path, pending: pending, buffer: bufio.NewWriter(pending)}
 	w.csv = csv.NewWriter(w.buffer)
-	return w, w.csv.Write([]string{"row", "unique_id", "field", "code"})
+	return w, w.csv.Write(quarantineHeader)
+}
+
+var quarantineHeader = []string{"row", "unique_id", "field", "code"}
+
+// IsQuarantine reports whether a file that begins with these bytes is a
+// quarantine file.
+func IsQuarantine(start []byte) bool {
+	return strings.HasPrefix(string(start), strings.Join(quarantineHeader, ",")+"\n")
 }
 
 // Append writes one reason of one row.

@@ -5,7 +5,12 @@
 // goes on with the next: nothing is lost and nothing ends early.
 package source
 
-import "tarn/tokenise/reason"
+import (
+	"strconv"
+	"strings"
+
+	"tarn/tokenise/reason"
+)
 
 // Reader reads the data rows of a table, in order.
 type Reader interface {
@@ -41,6 +46,27 @@ type Input struct {
 	// LeftOut is the columns that are not in the header because their values are
 	// no text, number or date: objects, lists, fixed binary.
 	LeftOut []string
+}
+
+// String says how a table is read: csv, delimiter ";", windows-1252, gzip.
+func (i Input) String() string {
+	parts := []string{i.Format}
+	switch i.Delimiter {
+	case "":
+	case "\t":
+		parts = append(parts, "delimiter tab")
+	default:
+		parts = append(parts, "delimiter "+strconv.Quote(i.Delimiter))
+	}
+	for _, part := range []string{i.Encoding, i.Compression} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if !i.HasHeader {
+		parts = append(parts, "no header")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Row is one data row.

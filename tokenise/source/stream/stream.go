@@ -47,6 +47,7 @@ type Stream struct {
 	compression string
 	encoding    string
 	size        int64
+	begun       fs.FileInfo // the file as it was opened; nil where it is no regular file
 }
 
 // Stdin is the path that stands for standard input.
@@ -72,7 +73,7 @@ func Open(path string, stdin io.Reader, encoding string) (*Stream, error) {
 		}
 		in = s.file
 	}
-	s.raw = &counter{in: in}
+	s.raw = &counter{in: in, ended: s.unchanged}
 	s.in = bufio.NewReaderSize(s.raw, 64<<10)
 	err := s.decompress()
 	if err == nil {
@@ -94,6 +95,8 @@ func (s *Stream) openFile(path string) error {
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
 		err = fault.New(fault.Usage, "reading "+path, "it is a folder", next)
+	} else if err == nil && info.Mode()&os.ModeDevice != 0 {
+		err = fault.New(fault.Usage, "reading "+path, "it is a device", next)
 	} else if err != nil {
 		err = fault.Wrap(fault.Usage, "reading "+path, err, next)
 	}
@@ -103,7 +106,7 @@ func (s *Stream) openFile(path string) error {
 	}
 	s.file = f
 	if info.Mode().IsRegular() {
-		s.size = info.Size()
+		s.size, s.begun = info.Size(), info
 	}
 	return nil
 }
@@ -276,15 +279,37 @@ func (s *Stream) wrap(err error) error {
 	return fault.New(fault.Usage, "reading "+s.name, "its "+s.compression+" stream is damaged or ends too early", "compress the table again, or copy the file again; nothing was written")
 }
 
-// counter counts what is read.
+// unchanged refuses a file that has been written to since it was opened: what
+// was read of it may be the half of a table.
+func (s *Stream) unchanged() error {
+	if s.begun == nil || s.file == nil {
+		return nil
+	}
+	now, err := s.file.Stat()
+	if err != nil {
+		return s.wrap(err)
+	}
+	if now.Size() != s.begun.Size() || !now.ModTime().Equal(s.begun.ModTime()) {
+		return fault.New(fault.Usage, "reading "+s.name, "it was changed while it was read", "copy it, or wait until it is complete, and run again")
+	}
+	return nil
+}
+
+// counter counts what is read, and asks at the end whether it may end there.
 type counter struct {
-	in io.Reader
-	n  int64
+	in    io.Reader
+	ended func() error
+	n     int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
 	c.n += int64(n)
+	if errors.Is(err, io.EOF) {
+		if changed := c.ended(); changed != nil {
+			err = changed
+		}
+	}
 	return n, err
 }
 

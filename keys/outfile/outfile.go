@@ -1,0 +1,118 @@
+// Package outfile refuses to write a file where something else lies: an input of
+// the same command, another of its outputs, a device, or a file that an earlier
+// run of the command has not made. A mistyped flag then costs nothing.
+package outfile
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"tarn/keys/fault"
+)
+
+// Input is a file that a command reads.
+type Input struct{ Flag, Path string }
+
+// Output is a file that a command is going to write. One with no path, or "-",
+// is none.
+type Output struct {
+	Flag string // as the user gives it, for messages
+	Path string
+	// Kind is what it is, for messages: "a quarantine file".
+	Kind string
+	// Earlier reports whether a file that begins with these bytes, up to 4 KiB of
+	// it, may be replaced. Nil replaces any regular file. An empty file always may
+	// be replaced.
+	Earlier func(start []byte) bool
+}
+
+const startBytes = 4 << 10
+
+// Check refuses outputs with kind [fault.Usage]. doing is what the command does.
+func Check(doing string, inputs []Input, outputs []Output) error {
+	taken := make([]place, 0, len(inputs)+len(outputs))
+	for _, in := range inputs {
+		if in.Path != "" && in.Path != "-" {
+			taken = append(taken, placeOf(in.Flag, in.Path))
+		}
+	}
+	for _, out := range outputs {
+		if out.Path == "" || out.Path == "-" {
+			continue
+		}
+		p := placeOf(out.Flag, out.Path)
+		for i := range taken {
+			if p.same(&taken[i]) {
+				return fault.New(fault.Usage, doing, out.Flag+" and "+taken[i].flag+" name the same file", "give each a file of its own")
+			}
+		}
+		if err := out.checkExisting(doing); err != nil {
+			return err
+		}
+		taken = append(taken, p)
+	}
+	return nil
+}
+
+// place is where a file lies, or would.
+type place struct {
+	flag, path string
+	info       os.FileInfo // nil where nothing is there
+}
+
+func placeOf(flag, path string) place {
+	p := place{flag: flag, path: resolved(path)}
+	p.info, _ = os.Stat(path) // what cannot be looked at will be found out when it is written
+	return p
+}
+
+// resolved returns the path with every link in its folder followed; the file
+// itself need not be there.
+func resolved(path string) string {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err == nil {
+		folder, err = filepath.Abs(folder)
+	}
+	if err != nil {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(folder, filepath.Base(path))
+}
+
+func (p *place) same(o *place) bool {
+	return p.path == o.path || p.info != nil && o.info != nil && os.SameFile(p.info, o.info)
+}
+
+// checkExisting refuses to replace what is no earlier output.
+func (out *Output) checkExisting(doing string) error {
+	next := "name another file with " + out.Flag
+	info, err := os.Stat(out.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fault.Wrap(fault.Usage, doing, err, next)
+	case info.IsDir():
+		return fault.New(fault.Usage, doing, "the name given with "+out.Flag+" is that of a folder", next)
+	case !info.Mode().IsRegular():
+		return fault.New(fault.Usage, doing, "what lies under the name given with "+out.Flag+" is no regular file", next)
+	case out.Earlier == nil || info.Size() == 0:
+		return nil
+	}
+	f, err := os.Open(out.Path)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	defer func() { _ = f.Close() }() // opened for reading
+	start := make([]byte, startBytes)
+	n, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	if !out.Earlier(start[:n]) {
+		return fault.New(fault.Usage, doing, "the file given with "+out.Flag+" exists and is not "+out.Kind, next+", or remove it")
+	}
+	return nil
+}

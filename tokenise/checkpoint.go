@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
@@ -67,6 +68,9 @@ func openCheckpoint(out string, resume bool, run []byte, today demographics.Date
 	if err := os.Mkdir(c.folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, false, fault.Wrap(fault.Internal, "writing "+out, plain(err), "choose a folder that exists and can be written")
 	}
+	if err := c.checkFolder(doing); err != nil {
+		return nil, false, err
+	}
 	if c.lock, err = os.OpenFile(filepath.Join(c.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, false, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
@@ -82,6 +86,30 @@ func openCheckpoint(out string, resume bool, run []byte, today demographics.Date
 		restarted = found
 	}
 	return c, restarted, c.clear(run)
+}
+
+// ownFiles matches what a checkpoint holds: what it is of, chunks, what merges
+// put aside, and files that had not got their name when a run was killed.
+var ownFiles = regexp.MustCompile(`^(lock|run\.json|chunk-\d{6}|(merge|duplicates)-.*|\..+\d+)$`)
+
+// checkFolder refuses a folder that is a link or holds something else: it will be
+// emptied and removed.
+func (c *checkpoint) checkFolder(doing string) error {
+	next := "remove it, or name another file with --out"
+	info, err := os.Lstat(c.folder)
+	if err == nil && !info.IsDir() {
+		return fault.New(fault.Usage, doing, "it is not a folder", next)
+	}
+	entries, err := os.ReadDir(c.folder)
+	if err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be read and written")
+	}
+	for _, e := range entries {
+		if !ownFiles.MatchString(e.Name()) {
+			return fault.New(fault.Usage, doing, "it holds something else than a checkpoint", next)
+		}
+	}
+	return nil
 }
 
 // plain takes the name of the checkpoint, which means nothing to the user, out

@@ -65,11 +65,8 @@ func (f *finisher) wrap(err error) error {
 		return err
 	}
 	var known *fault.Error
-	if errors.As(err, &known) {
+	if errors.As(err, &known) || errors.Is(err, spill.ErrDamaged) {
 		return err
-	}
-	if errors.Is(err, spill.ErrDamaged) {
-		return fault.Wrap(fault.Usage, "reading the checkpoint "+f.checkpoint.folder, err, "run again without --resume")
 	}
 	return fault.Wrap(fault.Internal, "writing "+f.Out, err, "free space on the disk, then run again with --resume")
 }

@@ -21,6 +21,7 @@ import (
 	"tarn/tokenise/encode"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
+	"tarn/tokenise/spill"
 )
 
 // Columns says where in a row the fields are.
@@ -66,6 +67,9 @@ type Options struct {
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
 	Stage    func(name string)       // what is being done; may be nil
+	// KeepOther keeps the checkpoint of a run whose input turns out to be another:
+	// of an input that cannot be read again, the right one may follow.
+	KeepOther bool
 }
 
 // DefaultChunkRows is the number of rows of a chunk. Two are in memory as text
@@ -106,6 +110,7 @@ type Result struct {
 	// Complete says that an earlier run had done all this already, and nothing
 	// was changed. Only Manifest and Rows are set then.
 	Complete bool
+	Input    source.Input // how the input was read
 }
 
 // RefusedRows returns the number of rows refused for any reason.
@@ -125,8 +130,13 @@ type interrupted struct{ error }
 // Unwrap gives the cause, whose text this is, and ErrInterrupted.
 func (i interrupted) Unwrap() []error { return []error{i.error, ErrInterrupted} }
 
+// ErrCheckpointDamaged says that what an earlier part of the run had kept is not
+// what was written. It is gone; start from the beginning.
+var ErrCheckpointDamaged = errors.New("tokenise: the checkpoint is damaged")
+
 // ErrInputChanged is wrapped by the error of a resumed run whose input is not
-// the one it began with. The checkpoint is gone; start from the beginning.
+// the one it began with. The checkpoint is gone, unless Options.KeepOther is set;
+// start from the beginning.
 var ErrInputChanged = errors.New("tokenise: the input is not the one that was interrupted")
 
 // Run encodes a table. The Result is also returned with an error of kind
@@ -149,13 +159,16 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	resumed := c.rows()
 	result, err := s.run(ctx, c)
 	if result != nil {
-		result.ResumedRows, result.Restarted = resumed, restarted
+		result.ResumedRows, result.Restarted, result.Input = resumed, restarted, o.Rows.Input()
 	}
-	if c.close(err != nil && canGoOn(err)) {
+	if c.close(err != nil && (canGoOn(err) || errors.Is(err, errStale) && o.KeepOther)) && !errors.Is(err, errStale) {
 		return result, interrupted{err}
 	}
-	if errors.Is(err, errStale) {
+	switch {
+	case errors.Is(err, errStale):
 		return nil, ErrInputChanged
+	case errors.Is(err, spill.ErrDamaged):
+		return nil, ErrCheckpointDamaged
 	}
 	return result, err
 }
@@ -189,7 +202,7 @@ func canGoOn(err error) bool {
 	case fault.Usage, fault.RowsRefused, fault.Policy, fault.Disagreement:
 		return false
 	}
-	return true
+	return !errors.Is(err, spill.ErrDamaged)
 }
 
 // setting is what all workers of a run share.

@@ -488,7 +488,36 @@ func TestResumeOfAnotherRun(t *testing.T) {
 		if err := os.WriteFile(chunks[0], b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tokenise.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "run again without --resume") {
+		if _, err := tokenise.Run(t.Context(), o); !errors.Is(err, tokenise.ErrCheckpointDamaged) {
+			t.Fatal(err)
+		}
+		o.Rows = &memory{rows: crowd(40), batch: 4}
+		if _, err := tokenise.Run(t.Context(), o); err != nil {
+			t.Fatalf("the next run: %v", err)
+		}
+	})
+	t.Run("kept for another", func(t *testing.T) {
+		o := interruptedRun(t)
+		o.KeepOther = true
+		o.Rows = &memory{rows: crowd(40)[:3], batch: 4}
+		if _, err := tokenise.Run(t.Context(), o); !errors.Is(err, tokenise.ErrInputChanged) {
+			t.Fatal(err)
+		}
+		o.Rows = &memory{rows: crowd(40), batch: 4}
+		if result, err := tokenise.Run(t.Context(), o); err != nil || result.ResumedRows == 0 {
+			t.Fatalf("%v: what was kept was not used: %+v", err, result)
+		}
+	})
+	t.Run("somebody else's folder", func(t *testing.T) {
+		o := interruptedRun(t)
+		stranger := filepath.Join(filepath.Dir(o.Out), ".north.parquet.checkpoint", "letters.txt")
+		if err := os.WriteFile(stranger, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tokenise.Run(t.Context(), o); fault.KindOf(err) != fault.Usage {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(stranger); err != nil {
 			t.Fatal(err)
 		}
 	})

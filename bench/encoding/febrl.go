@@ -43,7 +43,7 @@ func makeFEBRL(folder string, people *rawTable, rows int) (*febrlTable, error) {
 	}
 	t := &febrlTable{}
 	for i := range rows {
-		p := people.rows[i%len(people.rows)]
+		p := people.row(i%people.len(), nil)
 		second := ""
 		if random.IntN(3) == 0 {
 			second = word() + " " + word()
@@ -57,7 +57,7 @@ func makeFEBRL(folder string, people *rawTable, rows int) (*febrlTable, error) {
 	t.schemaPath, t.peerPath, t.secretPath = filepath.Join(folder, "febrl.schema.json"), filepath.Join(folder, "febrl.csv"), filepath.Join(folder, "febrl.secret")
 	var text strings.Builder
 	w := csv.NewWriter(&text)
-	if err := w.WriteAll(append([][]string{febrlHeader}, t.peerRows()...)); err != nil {
+	if err := w.WriteAll(append([][]string{febrlHeader}, t.rows...)); err != nil {
 		return nil, fault.Wrap(fault.Internal, "making a table in the columns of FEBRL", err, "")
 	}
 	for path, content := range map[string][]byte{t.schemaPath: febrlSchema, t.peerPath: []byte(text.String()), t.secretPath: []byte("secret\n")} {
@@ -67,6 +67,3 @@ func makeFEBRL(folder string, people *rawTable, rows int) (*febrlTable, error) {
 	}
 	return t, nil
 }
-
-// peerRows are those that clkhash encodes.
-func (t *febrlTable) peerRows() [][]string { return t.rows[:min(len(t.rows), peerRows)] }

@@ -15,12 +15,6 @@ import (
 	"tarn/tokenise/reason"
 )
 
-// rawTable is the values of a table in memory, by input field.
-type rawTable struct {
-	columns map[string]int
-	rows    [][]string
-}
-
 // encodeRate returns the records per second at which a profile's encoder turns
 // raw values into encodings: normalised, and then encoded by date of birth in
 // chunks, as tokeniser run does it. Keys and tables are made anew.
@@ -36,15 +30,15 @@ func encodeRate(ctx context.Context, preset string, table *rawTable, threads int
 	if err != nil {
 		return 0, err
 	}
-	for chunk := range slices.Chunk(table.rows, tokenise.DefaultChunkRows) {
-		if err := encodeChunk(encoder, profile, table.columns, chunk, threads); err != nil {
+	for from := 0; from < table.len(); from += tokenise.DefaultChunkRows {
+		if err := encodeChunk(encoder, profile, table, from, min(from+tokenise.DefaultChunkRows, table.len()), threads); err != nil {
 			return 0, err
 		}
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 	}
-	return float64(len(table.rows)) / time.Since(start).Seconds(), nil
+	return float64(table.len()) / time.Since(start).Seconds(), nil
 }
 
 type waiting struct {
@@ -52,14 +46,15 @@ type waiting struct {
 	record string
 }
 
-func encodeChunk(encoder *encode.Encoder, profile *encode.Profile, columns map[string]int, rows [][]string, threads int) error {
-	records := make([]waiting, len(rows))
-	inParallel(len(rows), threads, func(from, to int) error {
+// encodeChunk encodes the rows from first to end.
+func encodeChunk(encoder *encode.Encoder, profile *encode.Profile, table *rawTable, first, end, threads int) error {
+	records := make([]waiting, end-first)
+	err := inParallel(len(records), threads, func(from, to int) error {
 		normaliser := profile.NewNormaliser(demographics.Date{Year: 2026, Month: 1, Day: 1})
 		var record encode.Record
 		var values []string
 		raw := func(field string) string {
-			if i, ok := columns[field]; ok {
+			if i, ok := table.columns[field]; ok {
 				return values[i]
 			}
 			return ""
@@ -67,7 +62,7 @@ func encodeChunk(encoder *encode.Encoder, profile *encode.Profile, columns map[s
 		var arena []byte
 		ends := make([]int, 0, to-from)
 		for i := from; i < to; i++ {
-			values = rows[i]
+			values = table.row(first+i, values)
 			normaliser.Normalise(raw, &record, func(string, reason.Code) {})
 			records[i].date = record.DateOfBirth.Ordinal()
 			arena = record.Append(arena)
@@ -80,8 +75,11 @@ func encodeChunk(encoder *encode.Encoder, profile *encode.Profile, columns map[s
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(records, func(a, b waiting) int { return int(a.date) - int(b.date) })
-	return inParallel(len(rows), threads, func(from, to int) error {
+	return inParallel(len(records), threads, func(from, to int) error {
 		worker := encoder.NewWorker()
 		var record encode.Record
 		var out encode.Encoded
@@ -122,9 +120,10 @@ func allocations(preset string, table *rawTable) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	rows := table.rows[:min(len(table.rows), 2000)]
-	normaliser, records := profile.NewNormaliser(demographics.Date{Year: 2026, Month: 1, Day: 1}), make([]encode.Record, len(rows))
-	for i, row := range rows {
+	table = table.first(2000)
+	normaliser, records := profile.NewNormaliser(demographics.Date{Year: 2026, Month: 1, Day: 1}), make([]encode.Record, table.len())
+	for i := range records {
+		row := table.row(i, nil)
 		normaliser.Normalise(func(field string) string {
 			if at, ok := table.columns[field]; ok {
 				return row[at]
@@ -148,5 +147,5 @@ func allocations(preset string, table *rawTable) (float64, error) {
 	runtime.ReadMemStats(&before)
 	encodeAll()
 	runtime.ReadMemStats(&after)
-	return float64(after.Mallocs-before.Mallocs) / float64(len(rows)), err
+	return float64(after.Mallocs-before.Mallocs) / float64(len(records)), err
 }

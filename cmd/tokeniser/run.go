@@ -86,7 +86,7 @@ a warning and the row goes on without it. When more rows are refused than
 --max-refused allows, no cohort is written and the exit code is 3.
 
 Memory does not grow with the table: it stays near 1 GiB. While it runs, encoded rows wait on the disk
-beside --out (about 300 bytes a row). A run that was interrupted, or killed, goes on
+beside --out (about 300 bytes a row) with what crosswalk and groups will hold. A run that was interrupted, or killed, goes on
 with --resume and the same flags, and writes the same bytes. The output is the same
 whatever --threads says.
 
@@ -157,6 +157,10 @@ whatever --threads says.
 func checkOut(o *batch.Options) error {
 	parquet := filepath.Ext(o.Out) == ".parquet"
 	switch {
+	case o.Threads < 1:
+		return fault.New(fault.Usage, "encoding a table", "--threads is less than 1", "give the number of cores to use, or leave it out to use all")
+	case o.ChunkRows < 1:
+		return fault.New(fault.Usage, "encoding a table", "--checkpoint-rows is less than 1", "give the number of rows, or leave it out")
 	case o.PartRows < 0:
 		return fault.New(fault.Usage, "encoding a table", "--part-rows is negative", "give the number of rows of each part")
 	case o.PartRows > 0 && parquet:

@@ -53,8 +53,12 @@ func writeRunJSON(env *boot.Environment, o *batch.Options, r *tokenise.Result) e
 		if !r.Complete {
 			s.Tokens, s.Encoded = &r.Tokens, &r.Encoded
 		}
-	} else if o.Quarantine != "" {
-		s.Outputs = []string{o.Quarantine}
+	} else {
+		for _, path := range []string{o.Quarantine, o.Warnings} {
+			if path != "" {
+				s.Outputs = append(s.Outputs, path)
+			}
+		}
 	}
 	b, err := keys.Encode(s)
 	if err != nil {
@@ -95,7 +99,7 @@ func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
 	if f := fixFirst(r); f != nil {
 		fmt.Fprintf(&b, "to fix first: %s\n", f)
 	}
-	if r.Refused[reason.RowEncoding] > 0 && o.Source.Encoding == source.EncodingAuto {
+	if r.Refused[reason.RowEncoding] > 0 && r.Input.Format == source.FormatCSV && r.Input.Encoding == source.EncodingUTF8 && o.Source.Encoding == source.EncodingAuto {
 		b.WriteString("rows were refused because they are not UTF-8; if the file is Windows-1252, run again with --encoding windows-1252\n")
 	}
 	fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o), ", "))

@@ -57,8 +57,8 @@ func (p Problem) String() string { return problemNames[p] }
 // sixth; be full-width; stand in quotation marks or after the apostrophe or the
 // equals sign that make spreadsheets keep text; and end in the ".0" of a number
 // that was read as a fraction. Everything else is no number: ten digits that a
-// lost leading zero, an exponent or a second number leaves in doubt are never
-// completed or cut. The Number is set for every state that may identify a
+// lost leading zero, a minus sign, an exponent or a second number leaves in doubt
+// are never completed or cut. The Number is set for every state that may identify a
 // person, and zero otherwise.
 func Parse(raw string) (Number, State, Problem) {
 	var n Number
@@ -76,7 +76,7 @@ func Parse(raw string) (Number, State, Problem) {
 	switch {
 	case r.digits == 0 && !r.wrong:
 		return Number{}, Absent, None
-	case r.digits != len(n) || r.wrong:
+	case r.digits != len(n) || r.wrong || r.negative:
 		return Number{}, Invalid, WrongLength
 	}
 	return judge(n)
@@ -88,6 +88,7 @@ type reading struct {
 	fraction bool // a full stop came after the tenth digit
 	ended    bool // something else came after the fraction
 	wrong    bool // something that no number has
+	negative bool // a minus sign came before the first digit
 }
 
 func (r *reading) digit(n *Number, c byte) {
@@ -104,6 +105,7 @@ func (r *reading) digit(n *Number, c byte) {
 
 func (r *reading) other(c rune) {
 	r.ended = r.fraction
+	r.negative = r.negative || r.digits == 0 && (c == '-' || c == '\u2212')
 	switch {
 	case c == '.' && r.digits == len(Number{}) && !r.fraction:
 		r.fraction = true

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"tarn/keys/fault"
 )
 
@@ -30,7 +32,8 @@ type Output struct {
 
 const startBytes = 4 << 10
 
-// Check refuses outputs with kind [fault.Usage]. doing is what the command does.
+// Check refuses outputs with kind [fault.Usage], and those whose folder cannot be
+// written with kind [fault.Internal]. doing is what the command does.
 func Check(doing string, inputs []Input, outputs []Output) error {
 	taken := make([]place, 0, len(inputs)+len(outputs))
 	for _, in := range inputs {
@@ -88,6 +91,9 @@ func (p *place) same(o *place) bool {
 // checkExisting refuses to replace what is no earlier output.
 func (out *Output) checkExisting(doing string) error {
 	next := "name another file with " + out.Flag
+	if err := unix.Access(filepath.Dir(out.Path), unix.W_OK); err != nil {
+		return fault.Wrap(fault.Internal, doing, &os.PathError{Op: "writing to the folder of", Path: out.Path, Err: err}, "choose a folder that exists and can be written with "+out.Flag)
+	}
 	info, err := os.Stat(out.Path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

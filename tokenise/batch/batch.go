@@ -64,14 +64,19 @@ func CrosswalkPath(out string) string {
 // Run encodes a file. See tokenise.Run for what is returned with an error.
 func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	result, err := run(ctx, o)
-	if !errors.Is(err, tokenise.ErrInputChanged) {
+	why, next := "", ""
+	switch {
+	case errors.Is(err, tokenise.ErrInputChanged):
+		why, next = "the input is not the one that was encoded before", "give the same table again to go on, or run without --resume; what was encoded is kept"
+	case errors.Is(err, tokenise.ErrCheckpointDamaged):
+		why, next = "what was kept of the interrupted run is damaged", "give the table again to start from the beginning"
+	default:
 		return result, err
 	}
 	if o.In == "-" {
-		return nil, fault.New(fault.Usage, "going on with the interrupted run", "standard input does not hold the table that it began with",
-			"give the same table again to start from the beginning")
+		return nil, fault.New(fault.Usage, "going on with the interrupted run", why, next)
 	}
-	if err := o.say("the input is not the one that was encoded before: starting from the beginning"); err != nil {
+	if err := o.say(why + ": starting from the beginning"); err != nil {
 		return nil, err
 	}
 	o.Resume = false
@@ -87,9 +92,6 @@ func (o *Options) say(text string) error {
 }
 
 func run(ctx context.Context, o Options) (*tokenise.Result, error) {
-	if err := o.checkFiles(); err != nil {
-		return nil, err
-	}
 	project, err := keys.ReadProject(o.Project)
 	if err != nil {
 		return nil, err
@@ -103,6 +105,9 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	}
 	profile, err := encode.LoadProfile(project.Profile, filepath.Dir(o.Project))
 	if err != nil {
+		return nil, err
+	}
+	if err := o.checkFiles(); err != nil {
 		return nil, err
 	}
 	dataset, err := sourceDataset(project, o)
@@ -134,9 +139,15 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err := checkInputs(positions, mapping.Absent, profile); err != nil {
 		return nil, err
 	}
-	guarded := &idGuard{Reader: rows, at: -1}
+	guarded := &guard{Reader: rows}
 	if at, ok := positions[source.UniqueIDField]; ok {
-		guarded.at, guarded.column = at, mapping.UniqueID
+		guarded.watch(at, "it identifies rows but looks like NHS numbers (unique_id_looks_like_nhs_number)",
+			"give another column with --unique-id COLUMN, or --unique-id row to use the row's number", fault.Usage)
+	}
+	if o.Groups != "" {
+		if err := guarded.watchGroups(project.Groups); err != nil {
+			return nil, err
+		}
 	}
 	result, err := tokenise.Run(ctx, tokenise.Options{
 		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,
@@ -144,6 +155,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
 		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume, ChunkRows: o.ChunkRows,
 		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage,
+		KeepOther: o.In == "-",
 	})
 	if result != nil && result.Restarted {
 		return result, errors.Join(err, o.say("the checkpoint that was there is of another run (other keys, project, columns or version): started from the beginning"))
@@ -180,6 +192,9 @@ func (o Options) mapping(rows source.Reader, profile *encode.Profile) (*source.M
 	} else {
 		m = source.FindMapping(rows.Header(), profile.Inputs())
 		m.Show(rows.Input().LeftOut)
+	}
+	if err := m.CheckFields(profile.Inputs()); err != nil {
+		return nil, err
 	}
 	if o.UniqueID != "" {
 		m.UniqueID = o.UniqueID
@@ -244,32 +259,4 @@ func checkInputs(positions map[string]int, absent []string, profile *encode.Prof
 			"name the columns in a map (tokeniser profile --write-map, then --map); a field that the table does not have goes into absent there")
 	}
 	return nil
-}
-
-// idGuard watches the column that identifies rows: NHS numbers there would
-// make the crosswalk a list of them, so the run ends before anything is
-// written under its name.
-type idGuard struct {
-	source.Reader
-	at       int
-	column   string
-	detector source.NumberDetector
-}
-
-// Read implements source.Reader.
-func (g *idGuard) Read(b *source.Batch) error {
-	err := g.Reader.Read(b)
-	if g.at < 0 {
-		return err
-	}
-	for i := range b.Rows {
-		if row := &b.Rows[i]; row.Problem == "" && g.at < len(row.Values) {
-			g.detector.Add(row.Values[g.at])
-		}
-	}
-	if g.detector.LooksLikeNHSNumbers() {
-		return fault.New(fault.Usage, "reading the column "+g.column, "it identifies rows but looks like NHS numbers (unique_id_looks_like_nhs_number)",
-			"give another column with --unique-id COLUMN, or --unique-id row to use the row's number")
-	}
-	return err
 }

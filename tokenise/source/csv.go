@@ -120,6 +120,12 @@ func (t *text) checkNames(header []string) error {
 	return nil
 }
 
+// isNHSNumber reports whether a column's name is one.
+func isNHSNumber(name string) bool {
+	_, state, problem := nhsnumber.Parse(name)
+	return state != nhsnumber.Absent && problem != nhsnumber.WrongLength
+}
+
 // dataCell returns the first field that no header would hold - a date, an NHS
 // number, a postcode, ten digits - or -1.
 func dataCell(fields []string) int {
@@ -128,7 +134,7 @@ func dataCell(fields []string) int {
 		if d, code := demographics.ParseDate(field, far); !d.IsZero() || code == reason.DateOfBirthDefault {
 			return true
 		}
-		if _, state, problem := nhsnumber.Parse(field); state != nhsnumber.Absent && problem != nhsnumber.WrongLength {
+		if isNHSNumber(field) {
 			return true
 		}
 		postcode, _ := demographics.Postcode(field)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 
@@ -236,6 +237,14 @@ func parseMap(text string) (*Mapping, error) {
 	if _, twice := m.Fields[UniqueIDField]; twice {
 		return nil, fmt.Errorf("unique_id stands above [columns], not in it")
 	}
+	taken := map[string]string{m.UniqueID: UniqueIDField}
+	for _, field := range m.sortedFields() {
+		column := m.Fields[field]
+		if other, twice := taken[column]; twice && field != "" {
+			return nil, fmt.Errorf("%s and %s are given the same column", other, field)
+		}
+		taken[column] = field
+	}
 	for i, field := range m.Absent {
 		if _, there := m.Fields[field]; there || field == UniqueIDField {
 			return nil, fmt.Errorf("absent[%d] is a field that the map gives a column for", i)
@@ -252,7 +261,11 @@ func asParseError(err error, to *toml.ParseError) bool {
 
 // Write writes the map in the form that LoadMap reads.
 func (m *Mapping) Write(w io.Writer) error {
-	if _, err := fmt.Fprintln(w, "# Which column holds which field. Set confirmed to true when somebody has looked at it."); err != nil {
+	head := "# Which column holds which field. Set confirmed to true when somebody has looked at it."
+	if m.UniqueID == "" {
+		head += "\n# No column was found that identifies rows, so their numbers would: name a column in unique_id if there is one."
+	}
+	if _, err := fmt.Fprintln(w, head); err != nil {
 		return err
 	}
 	e := toml.NewEncoder(w)
@@ -306,6 +319,22 @@ func (m *Mapping) Resolve(header []string) (map[string]int, error) {
 	return positions, nil
 }
 
+// CheckFields refuses fields that are neither canonical nor among the extra ones
+// that a profile names, with kind [fault.Usage].
+func (m *Mapping) CheckFields(extra []string) error {
+	names := slices.Clone(extra)
+	for _, k := range known {
+		names = append(names, k.field)
+	}
+	for _, field := range slices.Concat(m.sortedFields(), m.Absent) {
+		if !slices.Contains(names, field) {
+			slices.Sort(names)
+			return fault.New(fault.Usage, "mapping columns to fields", "the map names a field that is not known", "the fields are "+strings.Join(slices.Compact(names), ", "))
+		}
+	}
+	return nil
+}
+
 // Show adds columns that were left out of the header to those that are told of.
 func (m *Mapping) Show(leftOut []string) {
 	for _, column := range leftOut {
@@ -317,6 +346,7 @@ func (m *Mapping) Show(leftOut []string) {
 func (m *Mapping) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, c := range m.Columns {
+		c.Column = printable(c.Column)
 		switch {
 		case c.Used:
 			fmt.Fprintf(&b, "  %-24s -> %-22s %s\n", c.Column, c.Field, c.Reason)
@@ -331,6 +361,16 @@ func (m *Mapping) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printable replaces what would move a terminal's cursor.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, name)
 }
 
 // NumberDetector tells whether a column of ids holds NHS numbers, which must

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -77,6 +78,11 @@ func (r *ndjsonReader) readHeader() error {
 		r.columns[name] = len(r.header)
 		r.header = append(r.header, strings.TrimSpace(name))
 		r.names = append(r.names, written[name])
+	}
+	for i, name := range slices.Concat(r.header, r.leftOut) {
+		if isNHSNumber(name) {
+			return r.fault(fmt.Sprintf("member %d of its objects has an NHS number for a name", i+1), "write one person a line, with the same members in each")
+		}
 	}
 	if len(r.header) == 0 {
 		return r.fault("all its members are objects or lists", "write text, numbers or dates as members of each line's object")

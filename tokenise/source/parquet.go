@@ -73,6 +73,9 @@ func (r *parquetReader) choose(fields []pqarrow.SchemaField) (leaves []int, err 
 	for i := range fields {
 		field := &fields[i]
 		column := strings.TrimSpace(field.Field.Name)
+		if isNHSNumber(column) {
+			return nil, fault.New(fault.Usage, "reading "+r.name, fmt.Sprintf("column %d has an NHS number for a name", i+1), "write one person a row, with the same columns in each")
+		}
 		if !field.IsLeaf() || !readable(field.Field.Type) {
 			r.leftOut = append(r.leftOut, column)
 			continue

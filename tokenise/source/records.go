@@ -172,7 +172,11 @@ func (r *Records) nextNDJSON(p *Piece) error {
 	r.row(p, n.record.Problem)
 	for i := range n.record.Members {
 		m := &n.record.Members[i]
-		if at, known := n.column(p.Bytes[m.Name:m.NameEnd], i); !known || at != r.column || p.Problem != "" {
+		at, known := n.column(p.Bytes[m.Name:m.NameEnd], i)
+		if !known && m.Kind != 'n' && p.Problem == "" { // it may hold what the column should
+			p.Problem, p.HasCell, p.Value = reason.RowMalformed, false, p.Value[:0]
+		}
+		if !known || at != r.column || p.Problem != "" {
 			continue
 		}
 		p.HasCell, p.Start, p.End = true, m.Start, m.End

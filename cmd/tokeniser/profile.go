@@ -39,11 +39,10 @@ and no other count from which such a one would follow.`,
 				[]outfile.Output{{Flag: "--write-map", Path: writeMap, Kind: "a column map", Earlier: maps}}); err != nil {
 				return err
 			}
-			opened, err := source.Open(table.in, options)
+			rows, err := source.OpenContext(c.Context(), table.in, options)
 			if err != nil {
 				return err
 			}
-			rows := source.WithContext(c.Context(), opened)
 			defer func() { _ = rows.Close() }() // opened for reading
 			mapping := source.FindMapping(rows.Header(), nil)
 			mapping.Show(rows.Input().LeftOut)

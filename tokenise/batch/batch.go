@@ -116,11 +116,10 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	opened, err := source.Open(o.In, o.Source)
+	rows, err := source.OpenContext(ctx, o.In, o.Source)
 	if err != nil {
 		return nil, err
 	}
-	rows := source.WithContext(ctx, opened)
 	defer func() { _ = rows.Close() }() // opened for reading
 	mapping, err := o.mapping(rows, profile)
 	if err != nil {

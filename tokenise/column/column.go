@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := source.OpenRecords(o.In, o.Column, o.Source)
+	records, err := source.OpenRecordsContext(ctx, o.In, o.Column, o.Source)
 	if err != nil {
 		return nil, err
 	}

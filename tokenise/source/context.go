@@ -2,6 +2,43 @@ package source
 
 import "context"
 
+// OpenContext opens a table as Open does, and ends with the context's error when
+// the context ends before: finding the format of a pipe waits for its writer.
+// What Read returns then, too, ends with the context.
+func OpenContext(ctx context.Context, path string, o Options) (Reader, error) {
+	r, err := await(ctx, func() (Reader, error) { return Open(path, o) })
+	if err != nil {
+		return nil, err
+	}
+	return WithContext(ctx, r), nil
+}
+
+// OpenRecordsContext is OpenRecords that ends when the context does.
+func OpenRecordsContext(ctx context.Context, path, column string, o Options) (*Records, error) {
+	return await(ctx, func() (*Records, error) { return OpenRecords(path, column, o) })
+}
+
+// await returns what open returns, unless the context ends before. An open that
+// never returns keeps its goroutine; the process is about to end then.
+func await[T any](ctx context.Context, open func() (T, error)) (T, error) {
+	type opened struct {
+		reader T
+		err    error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		r, err := open()
+		done <- opened{r, err}
+	}()
+	select {
+	case o := <-done:
+		return o.reader, o.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
 // interruptible is a Reader that gives up when its context ends.
 type interruptible struct {
 	Reader

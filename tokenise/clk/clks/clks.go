@@ -89,13 +89,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, fault.Wrap(fault.Internal, "encoding a table", err, "")
 	}
 	o.Source.Verbatim = true
-	reader, err := source.Open(o.In, o.Source)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reader, err := source.OpenContext(ctx, o.In, o.Source)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	reader = source.WithContext(ctx, reader)
 	defer func() { _ = reader.Close() }() // opened for reading
 	if err := o.checkHeader(reader); err != nil {
 		return nil, err

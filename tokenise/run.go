@@ -127,8 +127,12 @@ var ErrInterrupted = errors.New("tokenise: what was encoded so far is kept")
 // interrupted is an error after which the run can be gone on with.
 type interrupted struct{ error }
 
-// Unwrap gives the cause, whose text this is, and ErrInterrupted.
-func (i interrupted) Unwrap() []error { return []error{i.error, ErrInterrupted} }
+// Unwrap gives the cause, whose text this is.
+func (i interrupted) Unwrap() error { return i.error }
+
+// Is reports that this is ErrInterrupted, too. (That is no second cause: it would
+// be told as one.)
+func (interrupted) Is(target error) bool { return target == ErrInterrupted }
 
 // ErrCheckpointDamaged says that what an earlier part of the run had kept is not
 // what was written. It is gone; start from the beginning.

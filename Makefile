@@ -46,7 +46,7 @@ demo: build ## everything end to end on synthetic people, under a minute; leaves
 	bin/tarn demo --out build/demo
 
 .PHONY: test
-test: lint unit ## all tests; installs what they need
+test: lint unit exhaustive ## all tests; installs what they need
 	@echo 'make test: every check and test passed'
 
 .PHONY: lint
@@ -75,6 +75,10 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 unit: venv compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
+
+.PHONY: exhaustive
+exhaustive: ## tests that try everything: every character, every date, every postcode of some letters
+	$(GO) test -timeout $(TEST_TIMEOUT) -run '^TestEvery' ./tokenise/demographics
 
 .PHONY: test-heavy
 test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows

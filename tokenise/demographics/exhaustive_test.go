@@ -21,6 +21,9 @@ func name(raw string) string {
 // same as the slow twin says, in either case, composed and decomposed. Planes 4
 // to 13, where no character is, and those for private use are left out.
 func TestEveryCharacter(t *testing.T) {
+	if raced {
+		t.Skip("tries everything, without the race detector only: make exhaustive, which make test does")
+	}
 	twin := readSlow()
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if !utf8.ValidRune(r) || r >= 0x40000 && r < 0xe0000 || r >= 0xf0000 {
@@ -79,6 +82,9 @@ func TestEveryDay(t *testing.T) {
 // becomes the one that exchanging O and 0, I and 1 makes of it, if it is one
 // only.
 func TestEveryPostcodeOfFewLetters(t *testing.T) {
+	if raced {
+		t.Skip("tries everything, without the race detector only: make exhaustive, which make test does")
+	}
 	twin := readSlow()
 	const alphabet = "OI01S2CPA"
 	valid, corrected := 0, 0

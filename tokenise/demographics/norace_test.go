@@ -1,0 +1,5 @@
+//go:build !race
+
+package demographics_test
+
+const raced = false

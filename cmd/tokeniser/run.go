@@ -85,10 +85,11 @@ when it is malformed or nothing in it can be linked; a field that cannot be used
 a warning and the row goes on without it. When more rows are refused than
 --max-refused allows, no cohort is written and the exit code is 3.
 
-Memory does not grow with the table: it stays near 1 GiB. While it runs, encoded rows wait on the disk
-beside --out (about 300 bytes a row) with what crosswalk and groups will hold. A run that was interrupted, or killed, goes on
-with --resume and the same flags, and writes the same bytes. The output is the same
-whatever --threads says.
+Memory does not grow with the table: it stays near 1 GiB. While it runs, encoded rows
+wait on the disk beside --out, about 300 bytes a row, with what crosswalk and groups
+will hold. A run that was interrupted, or killed, goes on with --resume and the same
+flags, and writes the same bytes. No output is written over an input, another output,
+or a file that no earlier run has written. The output is the same whatever --threads says.
 
 ` + clkHelp,
 		Example: `  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet \

@@ -38,6 +38,7 @@ func TestKnownNumbers(t *testing.T) {
 		{"=\"9434765919\"", "9434765919", Valid, None},
 		{"943.476.5919", "9434765919", Valid, None},
 		{"943476591.9", "", Invalid, WrongLength},
+		{"-9434765919", "", Invalid, WrongLength}, {" \u22129434765919", "", Invalid, WrongLength}, {"-", "", Absent, None},
 		{"9434765919.1", "", Invalid, WrongLength},
 		{"9434765919.0 0", "", Invalid, WrongLength},
 		{"9.434765919E9", "", Invalid, WrongLength},

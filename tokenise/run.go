@@ -165,14 +165,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if result != nil {
 		result.ResumedRows, result.Restarted, result.Input = resumed, restarted, o.Rows.Input()
 	}
-	if c.close(err != nil && (canGoOn(err) || errors.Is(err, errStale) && o.KeepOther)) && !errors.Is(err, errStale) {
-		return result, interrupted{err}
-	}
+	stale := errors.Is(err, errStale)
+	kept := c.close(stale && o.KeepOther || err != nil && canGoOn(err))
 	switch {
-	case errors.Is(err, errStale):
+	case stale:
 		return nil, ErrInputChanged
 	case errors.Is(err, spill.ErrDamaged):
 		return nil, ErrCheckpointDamaged
+	case kept:
+		return result, interrupted{err}
 	}
 	return result, err
 }
@@ -281,6 +282,10 @@ func (s *setting) findGroups() error {
 			}
 			if field, mapped := fields[at]; mapped && field != encode.FieldSex {
 				return fault.New(fault.Policy, "finding group columns", "the column "+column+" holds "+field+", which identifies people and may not lie beside minted ids",
+					"take it out of the project's groups")
+			}
+			if field := source.FieldNamed(column, nil); field != "" && field != encode.FieldSex {
+				return fault.New(fault.Policy, "finding group columns", "the column "+column+" is by its name "+field+", which identifies people and may not lie beside minted ids",
 					"take it out of the project's groups")
 			}
 			s.groups = append(s.groups, groupColumn{name: name, at: at, sex: fields[at] == encode.FieldSex})

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/outfile"
 	"tarn/tokenise/batch"
@@ -161,32 +160,15 @@ type clksSummary struct {
 
 func writeCLKsJSON(w io.Writer, created time.Time, o *clks.Options, r *clks.Result, whole bool) error {
 	mean, deviation := r.BitsSet()
-	b, err := keys.Encode(clksSummary{
+	return writeJSON(w, clksSummary{
 		Schema: "tarn.clks-summary/1", Software: boot.Software(), Created: created.Format(time.RFC3339),
 		Format: r.Input.Format, Compression: r.Input.Compression, Encoding: r.Input.Encoding,
 		Rows: r.Rows, OK: r.Rows - r.Refused, Refused: r.Refused, RefusedBy: r.Codes,
-		Bits: o.Schema.Bits(), BitsMean: hundredths(mean), BitsDev: hundredths(deviation), Warnings: clksWarnings(o, r), Outputs: clksOutputs(o, whole),
+		Bits: o.Schema.Bits(), BitsMean: hundredths(mean), BitsDev: hundredths(deviation), Warnings: clksWarnings(o, r), Outputs: left(o.Out, o.Quarantine, whole),
 	})
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	return err
 }
 
 func hundredths(v float64) float64 { return math.Round(100*v) / 100 }
-
-// clksOutputs returns what a run leaves; a refused one leaves the quarantine.
-func clksOutputs(o *clks.Options, whole bool) []string {
-	outputs := []string{}
-	if whole {
-		outputs = append(outputs, o.Out)
-	}
-	if o.Quarantine != "" {
-		outputs = append(outputs, o.Quarantine)
-	}
-	return outputs
-}
 
 func clksWarnings(o *clks.Options, r *clks.Result) []string {
 	warnings := append([]string{}, o.Schema.Warnings()...)
@@ -208,7 +190,7 @@ func writeCLKsText(w io.Writer, o *clks.Options, r *clks.Result) error {
 		fmt.Fprintf(&b, "warning: %s\n", warning)
 	}
 	b.WriteString("note: whoever holds CLKs can find out who is in them; share them as you would the table\n")
-	fmt.Fprintf(&b, "written: %s\n", strings.Join(clksOutputs(o, true), ", "))
+	fmt.Fprintf(&b, "written: %s\n", strings.Join(left(o.Out, o.Quarantine, true), ", "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

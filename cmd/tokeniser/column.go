@@ -117,29 +117,12 @@ standard error; use it only if the exit code is 0.`,
 	return c
 }
 
-// columnOutputs returns what a run leaves; a refused one leaves the quarantine.
-func columnOutputs(o *column.Options, whole bool) []string {
-	outputs := []string{}
-	if whole {
-		outputs = append(outputs, o.Out)
-	}
-	if o.Quarantine != "" {
-		outputs = append(outputs, o.Quarantine)
-	}
-	return outputs
-}
-
 func writeColumnJSON(w io.Writer, created time.Time, o *column.Options, r *column.Result, whole bool) error {
-	b, err := keys.Encode(columnSummary{
+	return writeJSON(w, columnSummary{
 		Schema: "tarn.column-summary/1", Software: boot.Software(), Created: created.Format(time.RFC3339),
 		Format: r.Input.Format, Compression: r.Input.Compression, Encoding: r.Input.Encoding,
-		Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Emptied: r.Emptied, LeftOut: r.LeftOut, Notes: r.Noted, Outputs: columnOutputs(o, whole),
+		Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Emptied: r.Emptied, LeftOut: r.LeftOut, Notes: r.Noted, Outputs: left(o.Out, o.Quarantine, whole),
 	})
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	return err
 }
 
 func writeColumnText(w io.Writer, o *column.Options, r *column.Result) error {
@@ -153,7 +136,7 @@ func writeColumnText(w io.Writer, o *column.Options, r *column.Result) error {
 	writeCounts(&b, "emptied", r.Emptied)
 	writeCounts(&b, "left out", r.LeftOut)
 	writeCounts(&b, "note", r.Noted)
-	fmt.Fprintf(&b, "written: %s\n", strings.Join(columnOutputs(o, true), ", "))
+	fmt.Fprintf(&b, "written: %s\n", strings.Join(left(o.Out, o.Quarantine, true), ", "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

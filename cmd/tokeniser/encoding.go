@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/tokenise/encode"
 )
@@ -118,12 +117,7 @@ code is then 2; warnings leave it 0.`,
 				return err
 			}
 			d.Schema, d.Software, d.Created = "tarn.encoding-check/1", boot.Software(), env.Clock().Format(time.RFC3339)
-			b, err := keys.Encode(d)
-			if err != nil {
-				return err
-			}
-			_, err = env.Stdout.Write(b)
-			return err
+			return writeJSON(env.Stdout, d)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")

@@ -85,12 +85,7 @@ func writeMapFile(path string, m *source.Mapping) error {
 
 func printProfile(env *boot.Environment, d *dataprofile.Document, m *source.Mapping, asJSON bool, writeMap string) error {
 	if asJSON {
-		b, err := keys.Encode(d)
-		if err != nil {
-			return err
-		}
-		_, err = env.Stdout.Write(b)
-		return err
+		return writeJSON(env.Stdout, d)
 	}
 	if m.Columns != nil {
 		fmt.Fprintln(env.Stdout, "columns:")

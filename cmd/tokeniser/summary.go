@@ -11,7 +11,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/linkage/cohort"
 	"tarn/tokenise"
 	"tarn/tokenise/batch"
@@ -60,12 +59,7 @@ func writeRunJSON(env *boot.Environment, o *batch.Options, r *tokenise.Result) e
 			}
 		}
 	}
-	b, err := keys.Encode(s)
-	if err != nil {
-		return err
-	}
-	_, err = env.Stdout.Write(b)
-	return err
+	return writeJSON(env.Stdout, s)
 }
 
 func outputs(o *batch.Options) []string {

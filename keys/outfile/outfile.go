@@ -59,6 +59,12 @@ func Check(doing string, inputs []Input, outputs []Output) error {
 	return nil
 }
 
+// Same reports whether two paths name one file, which need not be there.
+func Same(a, b string) bool {
+	p, q := placeOf("", a), placeOf("", b)
+	return p.same(&q)
+}
+
 // place is where a file lies, or would.
 type place struct {
 	flag, path string

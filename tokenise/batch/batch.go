@@ -144,9 +144,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 			"give another column with --unique-id COLUMN, or --unique-id row to use the row's number", fault.Usage)
 	}
 	if o.Groups != "" {
-		if err := guarded.watchGroups(project.Groups); err != nil {
-			return nil, err
-		}
+		guarded.watchGroups(project.Groups)
 	}
 	result, err := tokenise.Run(ctx, tokenise.Options{
 		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,

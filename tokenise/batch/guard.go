@@ -1,8 +1,9 @@
 package batch
 
 import (
+	"slices"
+
 	"tarn/keys/fault"
-	"tarn/tokenise/encode"
 	"tarn/tokenise/source"
 )
 
@@ -27,22 +28,13 @@ func (g *guard) watch(at int, wrong, next string, kind fault.Kind) {
 	g.watched = append(g.watched, watched{at: at, column: g.Header()[at], wrong: wrong, next: next, kind: kind})
 }
 
-// watchGroups watches the columns that the project allows as groups. One that is
-// an identifier by its name is refused with kind [fault.Policy].
-func (g *guard) watchGroups(groups []string) error {
-	const next = "take it out of the project's groups"
+// watchGroups watches the columns that the project allows as groups.
+func (g *guard) watchGroups(groups []string) {
 	for at, column := range g.Header() {
-		for _, name := range groups {
-			if column != name {
-				continue
-			}
-			if field := source.FieldNamed(column, nil); field != "" && field != encode.FieldSex {
-				return fault.New(fault.Policy, "finding group columns", "the column "+column+" is by its name "+field+", which identifies people and may not lie beside minted ids", next)
-			}
-			g.watch(at, "it is a group column but looks like NHS numbers, which may not lie beside minted ids", next, fault.Policy)
+		if slices.Contains(groups, column) {
+			g.watch(at, "it is a group column but looks like NHS numbers, which may not lie beside minted ids", "take it out of the project's groups", fault.Policy)
 		}
 	}
-	return nil
 }
 
 // Read implements source.Reader.

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
+	"tarn/keys/outfile"
 	"tarn/tokenise"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -154,11 +154,7 @@ func (o *Options) checkOut(parquet bool) error {
 	if named := strings.HasSuffix(strings.ToLower(o.Out), ".parquet"); named != parquet {
 		return fault.New(fault.Usage, doing, "its name ends in the extension of another format than that of the input", "give --out a name of the input's format: a column is replaced, a table is not converted")
 	}
-	in, err := os.Stat(o.In)
-	if err != nil {
-		return nil // standard input
-	}
-	if out, err := os.Stat(o.Out); err == nil && os.SameFile(in, out) {
+	if outfile.Same(o.In, o.Out) {
 		return fault.New(fault.Usage, doing, "it is the input", "choose another name: the input is still needed to check the output")
 	}
 	return nil

@@ -1,9 +1,7 @@
 package encode
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
@@ -19,16 +17,7 @@ import (
 // checkCanonical accepts only objects, arrays, booleans, ASCII strings and
 // whole numbers below 2^53.
 func checkCanonical(value jsontext.Value) error {
-	decoder := jsontext.NewDecoder(bytes.NewReader(value))
-	for {
-		token, err := decoder.ReadToken()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return keys.DescribeJSON(err)
-		}
-		at := decoder.StackPointer()
+	return walk(value, func(at jsontext.Pointer, token jsontext.Token) error {
 		switch token.Kind() {
 		case 'n':
 			return fmt.Errorf("%s is null", at)
@@ -43,7 +32,8 @@ func checkCanonical(value jsontext.Value) error {
 				return fmt.Errorf("%s is not a whole number below 2^53", at)
 			}
 		}
-	}
+		return nil
+	})
 }
 
 func (p *Profile) check() error {

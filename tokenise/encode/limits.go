@@ -45,6 +45,16 @@ func (e *Encoding) checkLimits() error {
 
 // checkNoNull refuses null, which a decoder takes for a member that is absent.
 func checkNoNull(document []byte) error {
+	return walk(document, func(at jsontext.Pointer, token jsontext.Token) error {
+		if token.Kind() == 'n' {
+			return fmt.Errorf("%s is null", at)
+		}
+		return nil
+	})
+}
+
+// walk calls visit with each token of a document and where it stands.
+func walk(document []byte, visit func(jsontext.Pointer, jsontext.Token) error) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(document))
 	for {
 		token, err := decoder.ReadToken()
@@ -54,8 +64,8 @@ func checkNoNull(document []byte) error {
 		if err != nil {
 			return keys.DescribeJSON(err)
 		}
-		if token.Kind() == 'n' {
-			return fmt.Errorf("%s is null", decoder.StackPointer())
+		if err := visit(decoder.StackPointer(), token); err != nil {
+			return err
 		}
 	}
 }

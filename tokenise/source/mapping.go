@@ -97,11 +97,9 @@ func FindMapping(header, extra []string) *Mapping {
 	at := map[string]int{}
 	for i, column := range header {
 		found := Found{Column: column}
-		field, order := fieldOf(column)
-		for _, name := range extra {
-			if field == "" && squash(name) == squash(column) {
-				field, found.Confidence, found.Reason = name, ConfidenceExact, "the profile's own field"
-			}
+		field, order, own := fieldAmong(column, extra)
+		if own {
+			found.Confidence, found.Reason = ConfidenceExact, "the profile's own field"
 		}
 		if why := refusedBecause(column); why != "" {
 			found.RefusedBecause = why
@@ -161,13 +159,20 @@ func FieldNamed(column string, extra []string) string {
 	if refusedBecause(column) != "" {
 		return ""
 	}
-	field, _ := fieldOf(column)
+	field, _, _ := fieldAmong(column, extra)
+	return field
+}
+
+// fieldAmong returns the field of a column's name; own says that it is none of
+// the canonical ones.
+func fieldAmong(column string, extra []string) (field string, order int, own bool) {
+	field, order = fieldOf(column)
 	for _, name := range extra {
 		if field == "" && squash(name) == squash(column) {
-			field = name
+			field, own = name, true
 		}
 	}
-	return field
+	return field, order, own
 }
 
 func refusedBecause(column string) string {

@@ -34,7 +34,7 @@ func newAssembler(schema *arrow.Schema) *assembler {
 		switch {
 		case constant:
 		case values != nil:
-			built = append(built, arrow.Field{Name: f.Name, Type: constantType.IndexType})
+			built = append(built, arrow.Field{Name: f.Name, Type: knownType.IndexType})
 		default:
 			built = append(built, a.schema.Field(i))
 		}
@@ -61,7 +61,7 @@ func (a *assembler) batch(built arrow.RecordBatch) arrow.RecordBatch {
 		}
 		if values != nil {
 			indices := column
-			column = array.NewDictionaryArray(constantType, indices, values)
+			column = array.NewDictionaryArray(knownType, indices, values)
 			indices.Release()
 		}
 		columns[i] = column

@@ -39,18 +39,18 @@ func ID(name string) arrow.Field {
 
 // Constant is a column of the same text in every row. It has no column builder.
 func Constant(name, value string) arrow.Field {
-	return arrow.Field{Name: name, Type: constantType, Metadata: arrow.NewMetadata([]string{hintOneOf, hintConstant}, []string{value, "1"})}
+	return arrow.Field{Name: name, Type: knownType, Metadata: arrow.NewMetadata([]string{hintOneOf, hintConstant}, []string{value, "1"})}
 }
 
 // OneOf is a column of these texts, none of which is empty or has a line end. Its
 // column builder, an [array.Int8Builder], takes their indices.
 func OneOf(name string, values ...string) arrow.Field {
-	return arrow.Field{Name: name, Type: constantType, Metadata: arrow.NewMetadata([]string{hintOneOf}, []string{strings.Join(values, "\n")})}
+	return arrow.Field{Name: name, Type: knownType, Metadata: arrow.NewMetadata([]string{hintOneOf}, []string{strings.Join(values, "\n")})}
 }
 
-// constantType is the type of columns whose dictionary is known beforehand.
+// knownType is the type of columns whose dictionary is known beforehand.
 // Parquet knows dictionaries as an encoding only: they are read as text.
-var constantType = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
+var knownType = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
 
 // Int64 is a column of 64-bit integers.
 func Int64(name string, nullable bool) arrow.Field {

@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/tokenise/clk"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -191,7 +192,7 @@ func (o *Options) checkPaths() error {
 		return fault.New(fault.Usage, doing, "standard output could not be taken back where a row turns out to be wrong", "name a file such as clks.json with --out")
 	}
 	for _, path := range []string{o.In, o.Out} {
-		if o.Quarantine != "" && samePath(o.Quarantine, path) {
+		if o.Quarantine != "" && outfile.Same(o.Quarantine, path) {
 			return fault.New(fault.Usage, "writing "+o.Quarantine, "it is named with another flag too", "choose another name for --quarantine")
 		}
 	}
@@ -208,16 +209,4 @@ func (o *Options) checkPaths() error {
 		return fault.New(fault.Usage, doing, "it exists and is not a file of CLKs", "name another file with --out")
 	}
 	return nil
-}
-
-func samePath(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
 }

@@ -124,6 +124,7 @@ var inNoBinary = []wall{
 	{tree: "pgregory.net/rapid", why: "a library for tests"},
 	{tree: "github.com/rogpeppe/go-internal/testscript", why: "a library for tests"},
 	{tree: "github.com/santhosh-tekuri/jsonschema", why: "a library for tests"},
+	{tree: "github.com/chromedp", why: "a library for tests"},
 }
 
 func with[T any](some []T, more ...T) []T { return append(slices.Clone(some), more...) }

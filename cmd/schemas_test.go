@@ -112,8 +112,12 @@ func newJourney(t *testing.T) *journey {
 	}
 	j.write(t, "secret.txt", []byte("a secret of nobody\n"))
 	j.run(t, 0, "tokeniser", "run", "--schema", "clk.schema.json", "--secret-file", "secret.txt", "--in", "clk.people.csv", "--out", "clks.json", "--json")
+	j.run(t, 0, "tokeniser", "run", "--schema", "clk.schema.json", "--secret-file", "secret.txt", "--in", "clk.people.csv", "--out", "same.clks.json")
+	j.run(t, 0, "linker", "link", "clks.json", "same.clks.json", "--method", "clk", "--threshold", "0.7", "--out", "similar")
 	j.run(t, 0, "linker", "link", "holes.parquet", "south.parquet", "--out", "result", "--with-tokens", "--json")
+	j.run(t, 0, "linker", "model", "compare", "result/model.json", "result/model.json", "--json")
 	j.run(t, 0, "tarn", "synth", "--people", "40", "--parties", "2", "--seed", "6", "--errors", "nhs", "--encode", "--out", "few")
+	j.run(t, 0, "tarn", "synth", "--people", "40", "--errors", "crate", "--no-numbers", "--out", "nameless")
 	j.run(t, 0, "linker", "link", "few/north.parquet", "few/south.parquet", "--out", "unsure")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")

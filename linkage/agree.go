@@ -13,7 +13,7 @@ import (
 // checkAgreement refuses, with kind [fault.Disagreement], cohorts that were
 // not encoded alike. Every disagreement is listed with both sides named. A
 // differing project digest is only a warning: it changes with every rotation.
-func checkAgreement(cohorts []*cohort.Cohort) ([]result.Warning, error) {
+func checkAgreement(cohorts []*cohort.File) ([]result.Warning, error) {
 	var disagreements []string
 	var warnings []result.Warning
 	first := cohorts[0].Manifest
@@ -50,7 +50,7 @@ func checkAgreement(cohorts []*cohort.Cohort) ([]result.Warning, error) {
 
 // checkExpiry refuses, with kind [fault.Policy], cohorts whose project has
 // expired.
-func checkExpiry(cohorts []*cohort.Cohort, now time.Time) error {
+func checkExpiry(cohorts []*cohort.File, now time.Time) error {
 	for _, c := range cohorts {
 		end, err := time.Parse(time.RFC3339, c.Manifest.Expires)
 		if err != nil {
@@ -91,13 +91,13 @@ func tokensComparable(a, b *cohort.Manifest) (bool, string) {
 }
 
 // checkColumns refuses cohorts that lack a column which the comparison needs.
-func checkColumns(c *cohort.Cohort, comparison cohort.Comparison) error {
+func checkColumns(c *cohort.File, comparison cohort.Comparison) error {
 	doing, next := "reading the cohort "+c.Path, "give the file that tokeniser run wrote, with all of its columns"
 	if len(comparison.Fields) == 0 {
 		return fault.New(fault.Usage, doing, "its manifest says nothing of how to compare its columns", "encode again with a profile that has a comparison part")
 	}
 	for _, f := range comparison.Fields {
-		if f.Measure == cohort.MeasureEqual && c.TagIndex(f.Column) < 0 || f.Measure != cohort.MeasureEqual && c.FilterIndex(f.Column) < 0 {
+		if isTag := f.Measure == cohort.MeasureEqual; !c.HasColumn(f.Column) || isTag != (c.FilterWidth(f.Column) < 0) {
 			return fault.New(fault.Usage, doing, "it has no column "+f.Column, next)
 		}
 	}
@@ -106,24 +106,22 @@ func checkColumns(c *cohort.Cohort, comparison cohort.Comparison) error {
 
 // checkWidths refuses cohorts whose filters differ in width. A column without
 // any filter takes the width of the others.
-func checkWidths(cohorts []*cohort.Cohort, comparison cohort.Comparison) error {
+func checkWidths(cohorts []*cohort.File, comparison cohort.Comparison) error {
 	for _, f := range comparison.Fields {
 		if f.Measure == cohort.MeasureEqual {
 			continue
 		}
 		width := 0
 		for _, c := range cohorts {
-			column := &c.Filters[c.FilterIndex(f.Column)]
-			if column.WordsPerRow != 0 && width != 0 && column.WordsPerRow != width {
+			own := c.FilterWidth(f.Column)
+			if own != 0 && width != 0 && own != width {
 				return fault.New(fault.Usage, "comparing the cohorts", "their filters "+f.Column+" differ in width", "give the files that tokeniser run wrote")
 			}
-			width = max(width, column.WordsPerRow)
+			width = max(width, own)
 		}
 		for _, c := range cohorts {
-			column := &c.Filters[c.FilterIndex(f.Column)]
-			if column.WordsPerRow == 0 {
-				column.WordsPerRow = max(width, 1)
-				column.Words = make([]uint64, c.Rows()*column.WordsPerRow)
+			if c.FilterWidth(f.Column) == 0 {
+				c.SetFilterWidth(f.Column, max(width, 8)) // without any filter every width will do
 			}
 		}
 	}

@@ -2,10 +2,10 @@ package linkage
 
 import (
 	"context"
-	"sync/atomic"
+	"math"
+	"slices"
 
 	"tarn/linkage/block"
-	"tarn/linkage/cohort"
 	"tarn/linkage/compare"
 	"tarn/linkage/model"
 	"tarn/linkage/resolve"
@@ -16,10 +16,10 @@ import (
 // improbable to be written still competes with others for its records.
 const rivalShare = .1
 
-// counter returns a progress function that adds up pairs from all workers.
-func (j *job) counter(stage string, total int64) func(int64) {
-	var done atomic.Int64
-	return func(pairs int64) { j.report(stage, done.Add(pairs), total) }
+// floor is the match probability from which pairs of a stratum become
+// candidates.
+func (j *job) floor(stratum int) float64 {
+	return j.Keep * rivalShare / max(j.strata[stratum].Factor, 1)
 }
 
 // What becomes of the pairs of a pattern.
@@ -29,58 +29,107 @@ const (
 	conflict
 )
 
-// collector gathers the pairs whose patterns are worth keeping.
-type collector struct {
-	stratum    int
-	fate       []uint8
-	candidates []resolve.Candidate
-	conflicts  []resolve.Candidate
-}
-
-// Visit implements compare.Visitor.
-func (c *collector) Visit(pass int, left int32, right []int32, codes []uint32) {
-	for i, code := range codes {
-		if code == compare.Skip || c.fate[code] == dropped {
-			continue
-		}
-		pair := resolve.Candidate{Stratum: c.stratum, Left: left, Right: right[i], Code: code, Pass: int8(pass)}
-		if c.fate[code] == conflict {
-			c.conflicts = append(c.conflicts, pair)
-		} else {
-			c.candidates = append(c.candidates, pair)
-		}
-	}
-}
-
-// score compares once more, now that the model is known, and keeps the pairs
-// that may be links. Comparing twice costs less than keeping every pair.
+// score makes candidates of the pairs that may be links, now that the model is
+// known.
 func (j *job) score(ctx context.Context) error {
-	progress := j.counter("score", j.pairsPlanned())
+	fates := make([][]uint8, len(j.strata))
 	for i := range j.strata {
-		s := &j.strata[i]
-		fate := j.fates(i)
-		collectors := make([]*collector, max(j.Threads, 1))
-		err := j.comparison(s, progress).Run(ctx, func(worker int) compare.Visitor {
-			collectors[worker] = &collector{stratum: i, fate: fate}
-			return collectors[worker]
-		})
-		if err != nil {
-			return err
+		fates[i] = j.fates(i)
+	}
+	if err := j.compareAgain(ctx, fates); err != nil {
+		return err
+	}
+	for i := range j.strata {
+		odds := j.odds(i)
+		for _, p := range j.found.Cross[i].Kept {
+			c := resolve.Candidate{Stratum: int32(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}
+			switch fates[i][p.Code] {
+			case candidate:
+				j.candidates = append(j.candidates, c)
+			case conflict:
+				j.conflicts = append(j.conflicts, c)
+			}
 		}
-		for _, c := range collectors {
-			j.candidates = append(j.candidates, c.candidates...)
-			j.conflicts = append(j.conflicts, c.conflicts...)
+		j.found.Cross[i].Kept = nil
+		for _, c := range j.strata[i].tokenOnly {
+			c.Odds = j.scoreOf(&c).Odds
+			j.candidates = append(j.candidates, c)
 		}
-		j.addTokenOnly(i)
+		j.strata[i].tokenOnly = nil
 	}
 	resolve.Order(j.candidates)
 	resolve.Order(j.conflicts)
-	for _, list := range [][]resolve.Candidate{j.candidates, j.conflicts} {
-		for i := range list {
-			list[i].Odds = j.scoreOf(&list[i]).Odds
+	j.findPasses(j.candidates)
+	j.findPasses(j.conflicts)
+	return nil
+}
+
+// compareAgain compares once more for the patterns that were not expected to
+// matter and do.
+func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
+	missing := make([][]bool, len(j.strata))
+	again := false
+	for i, fate := range fates {
+		likely := j.likely(i)
+		missing[i] = make([]bool, len(fate))
+		for code := range fate {
+			if fate[code] != dropped && !likely[code] {
+				missing[i][code], again = true, true
+			}
 		}
 	}
+	if !again {
+		return nil
+	}
+	c := j.comparison(missing, "score")
+	more := c.NewOutcome()
+	for _, p := range j.passes {
+		q := p.Pass
+		q.Sides = slices.Clone(q.Sides)
+		for i := range q.Sides {
+			q.Sides[i].Within = 0
+		}
+		q.Census = false
+		if err := c.Run(ctx, &q, more); err != nil {
+			return err
+		}
+	}
+	for i := range more.Cross {
+		j.found.Cross[i].Kept = append(j.found.Cross[i].Kept, more.Cross[i].Kept...)
+	}
 	return nil
+}
+
+// odds returns the odds of every pattern that occurs in a stratum.
+func (j *job) odds(stratum int) []float64 {
+	odds := make([]float64, j.scheme.Patterns())
+	for code, n := range j.found.Cross[stratum].Counts {
+		if n > 0 {
+			odds[code] = j.model.Score(stratum, uint32(code)).Odds
+		}
+	}
+	return odds
+}
+
+// findPasses says of each candidate which pass brought it together first.
+func (j *job) findPasses(candidates []resolve.Candidate) {
+	if len(j.passes) == 1 {
+		return
+	}
+	for i := range candidates {
+		c := &candidates[i]
+		if c.Pass == resolve.TokenPass {
+			continue
+		}
+		s := &j.strata[c.Stratum]
+		for b := range s.left.blocks {
+			l, r := &s.left.blocks[b], &s.right.blocks[b]
+			if l.Present[c.Left] && r.Present[c.Right] && l.Value[c.Left] == r.Value[c.Right] {
+				c.Pass = int8(b)
+				break
+			}
+		}
+	}
 }
 
 // scoreOf returns the score of a pair.
@@ -88,15 +137,15 @@ func (j *job) scoreOf(c *resolve.Candidate) model.Score {
 	if c.Pass == resolve.TokenPass {
 		return j.model.TokenOnlyScore(j.strata[c.Stratum].tokenPrior)
 	}
-	return j.model.Score(c.Stratum, c.Code)
+	return j.model.Score(int(c.Stratum), c.Code)
 }
 
 // fates says, for each pattern that occurs in a stratum, what becomes of its
 // pairs.
 func (j *job) fates(stratum int) []uint8 {
 	fate := make([]uint8, j.scheme.Patterns())
-	floor := j.Keep * rivalShare
-	for code, n := range j.histograms[stratum] {
+	floor := j.floor(stratum)
+	for code, n := range j.found.Cross[stratum].Counts {
 		switch c := uint32(code); {
 		case n == 0:
 		case j.scheme.TokenLevel(c) == compare.TokenEqual && j.scheme.Contradicted(c):
@@ -108,66 +157,18 @@ func (j *job) fates(stratum int) []uint8 {
 	return fate
 }
 
-// addTokenOnly adds the pairs with equal tokens that no block holds: a wrong
-// or missing date of birth, which the number rescues. Nothing else can be
-// compared there.
-func (j *job) addTokenOnly(i int) {
-	s := &j.strata[i]
-	if !s.tokens {
-		return
+// resolved returns the strata as package resolve knows them.
+func (j *job) resolved() (strata []resolve.Stratum) {
+	for _, s := range j.strata {
+		strata = append(strata, s.Stratum)
 	}
-	code := j.tokenOnlyCode()
-	byToken := map[[cohort.TokenBytes]byte][]int32{}
-	for row, has := range s.right.HasToken {
-		if has {
-			byToken[s.right.Token[row]] = append(byToken[s.right.Token[row]], int32(row))
-		}
-	}
-	found := 0
-	for left, has := range s.left.HasToken {
-		if !has {
-			continue
-		}
-		for _, right := range byToken[s.left.Token[left]] {
-			if !s.compared(int32(left), right) {
-				j.candidates = append(j.candidates, resolve.Candidate{Stratum: i, Left: int32(left), Right: right, Code: code, Pass: resolve.TokenPass})
-				found++
-			}
-		}
-	}
-	j.tokenOnly += found
-	outside := float64(s.left.Rows())*float64(s.right.Rows()) - float64(s.plan.Pairs())
-	s.tokenPrior = (float64(found) + .5) / max(outside+1, float64(found)+1)
-}
-
-func (j *job) tokenOnlyCode() uint32 {
-	levels := make([]int, len(j.scheme.Fields))
-	for f := range levels {
-		levels[f] = compare.Missing
-	}
-	levels[len(levels)-1] = compare.TokenEqual
-	return j.scheme.Code(levels)
-}
-
-// compared reports whether a pass of the plan holds the pair.
-func (s *stratum) compared(left, right int32) bool {
-	for _, pass := range s.plan.Passes {
-		a, b := s.left.BlockIndex(cohort.BlockPrefix+pass.Name), s.right.BlockIndex(cohort.BlockPrefix+pass.Name)
-		if a < 0 || b < 0 {
-			return true // the pass that holds every pair
-		}
-		if s.left.Blocks[a].Present[left] && s.right.Blocks[b].Present[right] && s.left.Blocks[a].Value[left] == s.right.Blocks[b].Value[right] {
-			return true
-		}
-	}
-	return false
+	return strata
 }
 
 func (j *job) resolve(context.Context) error {
-	resolve.Compete(j.candidates, j.OneToOne)
-	resolve.Assign(j.candidates, j.OneToOne)
-	j.missed = j.expectedMissed()
-	j.estimator = resolve.NewEstimator(j.candidates, j.missed)
+	j.people.Compete(j.resolved(), j.candidates, j.OneToOne)
+	j.people.Assign(j.resolved(), j.candidates, j.OneToOne)
+	j.estimator = j.newEstimator()
 	if j.Threshold != nil {
 		j.threshold = *j.Threshold
 	} else {
@@ -176,8 +177,8 @@ func (j *job) resolve(context.Context) error {
 	resolve.Decide(j.candidates, j.threshold)
 	if j.estimator.ExpectedMatches() < minimumEstimated {
 		j.warn("no_estimate", "fewer than %d matches are expected, so precision and recall are not estimated", minimumEstimated)
-	} else if j.tokenPairs() == 0 && len(j.strata[0].plan.Passes) > 0 && j.strata[0].plan.Passes[0].Name != block.All {
-		j.warn("recall_within_blocks", "without tokens nothing is known of matches that share no block, so estimated recall counts only those that do")
+	} else if j.tokenPairs() == 0 && j.passes[0].name != block.All {
+		j.warn("recall_within_blocks", "without tokens nothing is known of matches that share no block; estimated recall counts one in a hundred for them, as in data of an NHS trust")
 	}
 	return nil
 }
@@ -186,15 +187,54 @@ func (j *job) resolve(context.Context) error {
 // not estimated.
 const minimumEstimated = 30
 
+// tokenPairs counts the pairs with equal tokens.
 func (j *job) tokenPairs() (n int64) {
-	for _, h := range j.histograms {
-		for code, count := range h {
+	for i := range j.strata {
+		for code, count := range j.found.Cross[i].Counts {
 			if count > 0 && j.scheme.TokenLevel(uint32(code)) == compare.TokenEqual {
 				n += count
 			}
 		}
 	}
-	return n + int64(j.tokenOnly)
+	return n + int64(j.tokenOnly())
+}
+
+// tokenOnly counts the pairs that only their tokens brought together.
+func (j *job) tokenOnly() (n int) {
+	for i := range j.candidates {
+		if j.candidates[i].Pass == resolve.TokenPass {
+			n++
+		}
+	}
+	return n
+}
+
+// newEstimator estimates precision and recall from the candidates and the
+// model's uncertainty.
+func (j *job) newEstimator() *resolve.Estimator {
+	missed, u := j.expectedMissed(), resolve.Uncertainty{Directions: j.model.Directions()}
+	u.MissedError = missed / 2
+	if j.tokenPairs() == 0 && j.way == BlockTags {
+		found := 0.0
+		for i := range j.candidates {
+			found += j.candidates[i].Probability
+		}
+		missed, u.MissedError = resolve.MissedByDate(found)
+	}
+	known := map[kind][]float64{}
+	u.Sensitivity = func(c *resolve.Candidate) []float64 {
+		if c.Pass == resolve.TokenPass {
+			return nil
+		}
+		k := kind{stratum: c.Stratum, code: c.Code}
+		sensitivity, ok := known[k]
+		if !ok {
+			sensitivity = j.model.Sensitivity(int(c.Stratum), c.Code)
+			known[k] = sensitivity
+		}
+		return sensitivity
+	}
+	return resolve.NewEstimatorWith(j.candidates, missed, u)
 }
 
 // expectedMissed estimates the matches that nothing brought together: pairs
@@ -223,8 +263,17 @@ func (j *job) basis(c *resolve.Candidate) string {
 	if j.scheme.TokenLevel(c.Code) != compare.TokenEqual {
 		return result.BasisDemographic
 	}
-	if c.Pass != resolve.TokenPass && j.model.Score(c.Stratum, j.scheme.WithoutToken(c.Code)).Probability >= j.threshold {
+	if c.Pass != resolve.TokenPass && j.alone(c) >= j.threshold {
 		return result.BasisBoth
 	}
 	return result.BasisToken
+}
+
+// alone is the probability of a link without its tokens and its rivals.
+func (j *job) alone(c *resolve.Candidate) float64 {
+	odds := j.model.Score(int(c.Stratum), j.scheme.WithoutToken(c.Code)).Odds * max(j.strata[c.Stratum].Factor, 1)
+	if math.IsInf(odds, 1) {
+		return 1
+	}
+	return odds / (1 + odds)
 }

@@ -11,6 +11,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
+	"tarn/linkage/cohort"
 )
 
 // StateSchema is the schema member of the linker's state.
@@ -22,6 +23,7 @@ const stateFile = "state.json"
 // the key of its cluster ids, the only key a linker holds.
 type state struct {
 	clusterKey secret.Key
+	mac        secret.MAC // of the key
 }
 
 type stateDocument struct {
@@ -69,8 +71,10 @@ func openState(folder, project string, epoch uint32, software, created string, r
 	if n, err := hex.Decode(raw[:], []byte(d.ClusterKey)); err != nil || n != secret.Size {
 		return nil, fault.New(fault.Usage, doing, "member cluster_key is not 64 hexadecimal digits", "restore it, or name another folder with --state for new cluster ids")
 	}
-	return &state{clusterKey: secret.New(raw)}, nil
+	return newState(secret.New(raw)), nil
 }
+
+func newState(key secret.Key) *state { return &state{clusterKey: key, mac: key.MAC()} }
 
 func createState(folder, path, project string, epoch uint32, software, created string, random io.Reader) (*state, error) {
 	doing, next := "writing the linker's state "+path, "choose a folder that can be written with --state"
@@ -94,15 +98,13 @@ func createState(folder, path, project string, epoch uint32, software, created s
 	if err := keys.WriteFile(path, b); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, next)
 	}
-	return &state{clusterKey: key}, nil
+	return newState(key), nil
 }
 
 // clusterID returns the id of the cluster whose founding member this is:
-// HMAC(K_cl, LP(source_dataset, unique_id))[0:16] in hex.
-func (s *state) clusterID(sourceDataset, uniqueID string) (id string) {
-	s.clusterKey.Derive(keys.LP(keys.Text(sourceDataset), keys.Text(uniqueID))).Use(func(b *[secret.Size]byte) {
-		id = hex.EncodeToString(b[:16])
-	})
+// HMAC(K_cl, LP(source_dataset, unique_id))[0:16].
+func (s *state) clusterID(h *secret.Hasher, sourceDataset, uniqueID string) (id cohort.ID) {
+	copy(id[:], h.Sum(s.mac, keys.LP(keys.Text(sourceDataset), keys.Text(uniqueID)))[:])
 	return id
 }
 

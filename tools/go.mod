@@ -1,6 +1,8 @@
-// The linters, pinned apart from the product's own requirements:
+// The linters, and what the generator of linkage/kernel imports, pinned apart
+// from the product's own requirements:
 //
 //	go tool -modfile=tools/go.mod staticcheck ./...
+//	go run -modfile=tools/go.mod -tags avo ./linkage/kernel/generate linkage/kernel
 module tarn/tools
 
 go 1.26.0
@@ -9,6 +11,8 @@ tool (
 	golang.org/x/vuln/cmd/govulncheck
 	honnef.co/go/tools/cmd/staticcheck
 )
+
+require github.com/mmcloughlin/avo v0.5.0
 
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect

@@ -263,7 +263,7 @@ func number(v *float64) string {
 	case *v == 0:
 		return "0"
 	}
-	return fmt.Sprintf("%.3g", *v)
+	return fmt.Sprintf("%.4g", *v)
 }
 
 // Find returns the suites of a pattern: all for an empty one, else the one of

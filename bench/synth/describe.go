@@ -31,8 +31,9 @@ type description struct {
 	Parties  []string `json:"parties"`
 	Errors   string   `json:"errors"`
 	Overlap  float64  `json:"overlap"`
-	Tables   string   `json:"tables"` // built-in, or read from a folder
-	IDs      string   `json:"ids"`    // of truth.csv and groups.csv: source or minted
+	Tables   string   `json:"tables"`            // built-in, or read from a folder
+	IDs      string   `json:"ids"`               // of truth.csv and groups.csv: source or minted
+	Numbers  string   `json:"numbers,omitempty"` // none where they were left out
 }
 
 func writeDescription(folder string, c *Config, s *Summary) error {
@@ -41,6 +42,9 @@ func writeDescription(folder string, c *Config, s *Summary) error {
 		Parties: s.Parties, Errors: c.Errors, Overlap: c.Overlap, Tables: "built-in", IDs: "source"}
 	if c.NamesDir != "" {
 		d.Tables = "read from a folder"
+	}
+	if c.NoNumbers {
+		d.Numbers = "none"
 	}
 	if c.Mint != nil {
 		d.IDs = "minted"

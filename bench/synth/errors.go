@@ -9,8 +9,9 @@ import (
 
 // Rates are the chances that a record of one side is wrong, each on its own.
 // Rates of names, date and missing number are multiplied by the factor of the
-// person's group.
+// person's group, unless they are even.
 type Rates struct {
+	Even                                      bool // the same for all groups
 	NumberMissing, NumberWrong                float64
 	FamilyFemale, FamilyMale                  float64 // another or misspelt family name
 	GivenWrong, GivenPhonetic, GivenTruncated float64
@@ -28,6 +29,19 @@ var nhsRates = Rates{
 	NumberMissing: .10, NumberWrong: .001, FamilyFemale: .0567, FamilyMale: .0134,
 	GivenWrong: .006, GivenPhonetic: .009, GivenTruncated: .008, DateWrong: .00492, SexWrong: .0033,
 	PostcodeChanged: .30, PostcodePseudo: .002,
+}
+
+// crateRates are those of CRATE as they were published: how often one system
+// differs from the other, so one of two sides has them, and the same for all
+// groups. Numbers are missing or wrong on either side.
+var (
+	crateRates          = evenly(nhsRates)
+	crateReferenceRates = Rates{Even: true, NumberMissing: nhsRates.NumberMissing, NumberWrong: nhsRates.NumberWrong}
+)
+
+func evenly(r Rates) Rates {
+	r.Even = true
+	return r
 }
 
 // hardRates are a source with poor data: numbers, dates and three times as many
@@ -81,7 +95,10 @@ type record struct {
 func (p *population) record(x person, side uint64, rates *Rates) (r record) {
 	d := newDraw(p.seed, streamRecord, x.index*64+side)
 	r.person = x
-	factor := Factor(ethnicNames[x.ethnic])
+	factor := 1.0
+	if !rates.Even {
+		factor = Factor(ethnicNames[x.ethnic])
+	}
 	chance := func(m Mistake, probability float64) bool {
 		if !d.chance(probability) {
 			return false

@@ -23,9 +23,10 @@ import (
 
 // Error models.
 const (
-	ErrorsNHS  = "nhs"
-	ErrorsHard = "hard"
-	ErrorsNone = "none"
+	ErrorsNHS   = "nhs"
+	ErrorsCRATE = "crate"
+	ErrorsHard  = "hard"
+	ErrorsNone  = "none"
 )
 
 // Config says what to make.
@@ -36,7 +37,10 @@ type Config struct {
 	Errors   string
 	Overlap  float64 // share of each party's people that all parties have
 	NamesDir string  // larger frequency tables; empty uses the built-in ones
-	Threads  int
+	// NoNumbers leaves every NHS number out: the same people, to be linked by
+	// demographics alone.
+	NoNumbers bool
+	Threads   int
 
 	// Mint, if not nil, returns for a party what makes ids of source ids, so that
 	// truth.csv and groups.csv speak of minted ids. It is called once a worker.
@@ -54,12 +58,6 @@ const (
 	TruthFile  = "truth.csv"
 	GroupsFile = "groups.csv"
 )
-
-// Check reports the first mistake in c, of kind [fault.Usage].
-func (c *Config) Check() error {
-	_, err := c.check()
-	return err
-}
 
 // Summary says what was made.
 type Summary struct {
@@ -83,39 +81,52 @@ func PartyName(i int) string {
 	return "party" + strconv.Itoa(i+1)
 }
 
-func (c *Config) check() (*Rates, error) {
+// Check reports the first mistake in c, of kind [fault.Usage].
+func (c *Config) Check() error {
 	wrong := func(wrong, next string) error { return fault.New(fault.Usage, "making synthetic people", wrong, next) }
 	switch {
 	case c.People < 1 || c.People > MaxPeople:
-		return nil, wrong("the number of people is out of range", fmt.Sprintf("give --people from 1 to %d", MaxPeople))
+		return wrong("the number of people is out of range", fmt.Sprintf("give --people from 1 to %d", MaxPeople))
 	case c.Parties < 1 || c.Parties > MaxParties:
-		return nil, wrong("the number of parties is out of range", fmt.Sprintf("give --parties from 1 to %d", MaxParties))
+		return wrong("the number of parties is out of range", fmt.Sprintf("give --parties from 1 to %d", MaxParties))
 	case !(c.Overlap >= 0 && c.Overlap <= 1):
-		return nil, wrong("the overlap is out of range", "give --overlap from 0 to 1")
+		return wrong("the overlap is out of range", "give --overlap from 0 to 1")
 	}
+	if c.ratesOf(0) == nil {
+		return wrong("the error model is not known", "give --errors nhs, crate, hard or none")
+	}
+	return nil
+}
+
+// ratesOf returns the error rates of a party, nil where the model is not known.
+func (c *Config) ratesOf(party int) *Rates {
 	switch c.Errors {
 	case ErrorsNHS:
-		return &nhsRates, nil
+		return &nhsRates
+	case ErrorsCRATE:
+		if party == 0 {
+			return &crateReferenceRates
+		}
+		return &crateRates
 	case ErrorsHard:
-		return &hardRates, nil
+		return &hardRates
 	case ErrorsNone:
-		return &Rates{}, nil
+		return &Rates{}
 	}
-	return nil, wrong("the error model is not known", "give --errors nhs, hard or none")
+	return nil
 }
 
 // Generate writes NAME.csv for each party, groups.csv, truth.csv and
 // synth.json, which says how they were made, into an existing folder.
 func Generate(ctx context.Context, c Config, folder string, progress func(done, total int64)) (*Summary, error) {
-	rates, err := c.check()
-	if err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	names, err := loadNames(c.NamesDir)
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{Config: c, rates: rates, shared: int(float64(c.People)*c.Overlap + .5)}
+	g := &generator{Config: c, shared: int(float64(c.People)*c.Overlap + .5)}
 	everyone := g.shared + c.Parties*(c.People-g.shared)
 	g.population = newPopulation(c.Seed, uint64(everyone), names)
 	s := &Summary{Rows: c.People, Shared: g.shared}
@@ -148,7 +159,6 @@ func Generate(ctx context.Context, c Config, folder string, progress func(done, 
 type generator struct {
 	Config
 	*population
-	rates  *Rates
 	shared int
 }
 
@@ -157,6 +167,7 @@ type party struct {
 	*generator
 	index     int
 	name      string
+	rates     *Rates
 	order     permutation // row to person, so that order tells nothing of the overlap
 	sourceIDs permutation
 }
@@ -165,7 +176,7 @@ type party struct {
 const sourceIDSpace = 100_000_000
 
 func newParty(g *generator, i int) *party {
-	return &party{generator: g, index: i, name: PartyName(i), order: newPermutation(uint64(g.People), g.Seed, streamOrder, uint64(i)),
+	return &party{generator: g, index: i, name: PartyName(i), rates: g.ratesOf(i), order: newPermutation(uint64(g.People), g.Seed, streamOrder, uint64(i)),
 		sourceIDs: newPermutation(sourceIDSpace, g.Seed, streamSourceID, uint64(i))}
 }
 
@@ -260,6 +271,9 @@ func (p *party) row(row int, c *chunk, minted func(sourceID string) string) {
 	index := p.personOf(row)
 	x := p.person(index)
 	r := p.record(x, uint64(p.index), p.rates)
+	if p.NoNumbers {
+		r.number = ""
+	}
 	id := p.sourceID(index)
 	d := newDraw(p.Seed, streamSourceID, index+1)
 	ethnicity, decile, age := ethnicNames[x.ethnic], strconv.Itoa(x.decile), x.ageBand()

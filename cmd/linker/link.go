@@ -18,23 +18,28 @@ import (
 	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/cohort/outdir"
+	"tarn/linkage/report"
 	"tarn/linkage/resolve"
 	"tarn/linkage/result"
 )
 
-// stateFolder is where the linker keeps its state inside the result, unless
-// --state names another place.
-const stateFolder = ".state"
-
 type linkFlags struct {
-	out, threshold, oneToOne, blocking, state string
-	minPrecision, keep                        float64
-	threads                                   int
-	withTokens, asJSON                        bool
+	doing                                                                    string // linker link or linker dedupe
+	out, threshold, oneToOne, blocking, state, memory, tmpDir, model, method string
+	minPrecision, keep                                                       float64
+	threads                                                                  int
+	withTokens, rowLevel, asJSON, plan, resume                               bool
 }
 
+const resultHelp = `DIR gets links.parquet, conflicts.parquet (equal tokens, demographics that
+disagree), clusters.parquet, crosswalk/ (a file for each party), model.json,
+run.json, report.html and summary.json. It appears when it is complete; an
+earlier result is replaced in one step. A job that was stopped goes on with
+--resume, and ends with the same files.`
+
 func linkCommand(env *boot.Environment) *cobra.Command {
-	var f linkFlags
+	f := linkFlags{doing: "linker link"}
+	clk := &clkLink{}
 	c := &cobra.Command{
 		Use:   "link COHORT COHORT...",
 		Short: "Link the cohorts of two or more parties",
@@ -45,47 +50,108 @@ checked against the demographics; the rest is linked by demographics alone.
 The threshold is chosen without truth, unless --threshold gives one: the one that
 maximises the expected F1 at an estimated precision of at least --min-precision.
 
-DIR gets links.parquet, conflicts.parquet (equal tokens, demographics that
-disagree), clusters.parquet, crosswalk/ (a file for each party), model.json,
-run.json, report.html and summary.json. It appears when it is complete; an
-earlier result is replaced in one step.`,
+` + resultHelp + "\n\n" + clkLinkHelp,
 		Example: `  linker link north.parquet south.parquet --out run1
-  linker link north.parquet south.parquet east.parquet --out run2 --state state --threshold 0.9`,
+  linker link north.parquet south.parquet --plan
+  linker link north.parquet south.parquet east.parquet --out run2 --state state --threshold 0.9
+` + clkLinkExample,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return fault.New(fault.Usage, "linker link", "fewer than two cohorts are named", "name the Parquet files of two or more parties")
+				return fault.New(fault.Usage, f.doing, "fewer than two cohorts are named", "name the Parquet files of two or more parties, or use linker dedupe for one")
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return runLink(c, env, &f, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			switch f.method {
+			case methodFS:
+				return f.run(c, env, args, false)
+			case result.MethodCLK:
+				memory, err := f.memoryBytes()
+				if err != nil {
+					return err
+				}
+				clk.out, clk.threshold, clk.oneToOne, clk.state = f.out, f.threshold, f.oneToOne, f.state
+				clk.threads, clk.asJSON, clk.memory = f.threads, f.asJSON, memory
+				return clk.run(c, env, args)
+			}
+			return f.wrong("method", "is not known", "give fs or clk")
+		},
 	}
+	f.add(c, string(resolve.Mutual))
+	c.Flags().StringVar(&f.method, "method", methodFS, "fs (a Fellegi-Sunter model, fitted without truth) or clk (similarity of record filters, as anonlink does it)")
+	clk.addFlags(c.Flags())
+	return c
+}
+
+// methodFS is the method of jobs that fit a model.
+const methodFS = "fs"
+
+func dedupeCommand(env *boot.Environment) *cobra.Command {
+	f := linkFlags{doing: "linker dedupe"}
+	c := &cobra.Command{
+		Use:   "dedupe COHORT",
+		Short: "Find the records of one cohort that are of one person",
+		Long: `Link the records of one encoded cohort with each other. A person may have any
+number of records, unless --one-to-one says otherwise. Everything else is as
+linker link does it.
+
+` + resultHelp,
+		Example: "  linker dedupe north.parquet --out north.people",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fault.New(fault.Usage, f.doing, "there is not one cohort", "name the Parquet file of one party, or use linker link for several")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, env, args, true) },
+	}
+	f.add(c, string(resolve.None))
+	return c
+}
+
+// add adds the flags that both commands have.
+func (f *linkFlags) add(c *cobra.Command, oneToOne string) {
 	flags := c.Flags()
 	flags.StringVar(&f.out, "out", "", "the folder to write")
 	flags.StringVar(&f.threshold, "threshold", "auto", "link_probability from which pairs are linked, or auto")
 	flags.Float64Var(&f.minPrecision, "min-precision", .99, "least estimated precision of a threshold that is chosen")
 	flags.Float64Var(&f.keep, "keep", .01, "least link_probability of a pair in links.parquet")
-	flags.StringVar(&f.oneToOne, "one-to-one", string(resolve.Mutual), "mutual, greedy or none")
-	flags.StringVar(&f.blocking, "blocking", linkage.BlockAuto, "auto (tags where there are any), tags or all")
+	flags.StringVar(&f.oneToOne, "one-to-one", oneToOne, "mutual, greedy or none")
+	flags.StringVar(&f.blocking, "blocking", linkage.BlockAuto, "auto (tags where there are any, else all pairs or lsh), tags, all, or lsh (hashes of the filters)")
 	flags.StringVar(&f.state, "state", "", "folder of the linker's state, the key of its cluster ids (DIR/.state)")
+	flags.StringVar(&f.model, "model", "", "the model.json of another result, whose probabilities are used as they are; without it they are fitted")
+	flags.StringVar(&f.memory, "memory", "4GiB", "memory that the job may take; what does not fit goes to --tmp-dir")
+	flags.StringVar(&f.tmpDir, "tmp-dir", "", "folder for what does not fit into memory (the system's)")
 	flags.IntVar(&f.threads, "threads", runtime.NumCPU(), "cores to use")
+	flags.BoolVar(&f.plan, "plan", false, "say what the job would take - pairs, time, memory, disk - and do no more")
+	flags.BoolVar(&f.resume, "resume", false, "go on where a job that was stopped had come to")
 	flags.BoolVar(&f.withTokens, "with-tokens", false, "write tokens, as text, into clusters.parquet")
-	flags.BoolVar(&f.asJSON, "json", false, "print the summary as JSON")
-	return c
+	flags.BoolVar(&f.rowLevel, "row-level", false, "show single pairs of records in the report, which is then row-level data")
+	flags.BoolVar(&f.asJSON, "json", false, "print the summary, or the plan, as JSON")
+}
+
+func (f *linkFlags) wrong(flag, wrong, next string) error {
+	return fault.New(fault.Usage, f.doing, "--"+flag+" "+wrong, next)
+}
+
+func (f *linkFlags) memoryBytes() (int64, error) {
+	memory, err := humanize.ParseBytes(f.memory)
+	if err != nil || memory == 0 || memory > 1<<50 {
+		return 0, f.wrong("memory", "is no size", "give a size such as 4GiB")
+	}
+	return int64(memory), nil
 }
 
 func (f *linkFlags) options() (o linkage.Options, err error) {
-	wrong := func(flag, wrong, next string) error {
-		return fault.New(fault.Usage, "linker link", "--"+flag+" "+wrong, next)
-	}
 	o = linkage.Options{MinPrecision: f.minPrecision, Keep: f.keep, OneToOne: resolve.Assignment(f.oneToOne), Blocking: f.blocking,
-		WithTokens: f.withTokens, Threads: f.threads}
-	if f.out == "" {
-		return o, wrong("out", "is missing", "name the folder to write")
+		WithTokens: f.withTokens, Threads: f.threads, TmpDir: f.tmpDir, Resume: f.resume, Model: f.model}
+	if f.out == "" && !f.plan {
+		return o, f.wrong("out", "is missing", "name the folder to write")
 	}
 	if f.threshold != "auto" {
 		t, err := strconv.ParseFloat(f.threshold, 64)
 		if err != nil || !(t > 0 && t <= 1) {
-			return o, wrong("threshold", "is neither auto nor a probability", "give auto, or a number above 0 and up to 1")
+			return o, f.wrong("threshold", "is neither auto nor a probability", "give auto, or a number above 0 and up to 1")
 		}
 		o.Threshold = &t
 	}
@@ -94,62 +160,89 @@ func (f *linkFlags) options() (o linkage.Options, err error) {
 		value float64
 	}{{"min-precision", f.minPrecision}, {"keep", f.keep}} {
 		if !(flag.value >= 0 && flag.value <= 1) {
-			return o, wrong(flag.name, "is not a probability", "give a number from 0 to 1")
+			return o, f.wrong(flag.name, "is not a probability", "give a number from 0 to 1")
 		}
 	}
 	switch o.OneToOne {
 	case resolve.Mutual, resolve.Greedy, resolve.None:
 	default:
-		return o, wrong("one-to-one", "is not known", "give mutual, greedy or none")
+		return o, f.wrong("one-to-one", "is not known", "give mutual, greedy or none")
 	}
 	switch f.blocking {
-	case linkage.BlockAuto, linkage.BlockTags, linkage.BlockAll:
+	case linkage.BlockAuto, linkage.BlockTags, linkage.BlockAll, linkage.BlockLSH:
 	default:
-		return o, wrong("blocking", "is not known", "give auto, tags or all")
+		return o, f.wrong("blocking", "is not known", "give auto, tags, all or lsh")
 	}
 	if f.threads < 1 {
-		return o, wrong("threads", "is below 1", "give the number of cores to use")
+		return o, f.wrong("threads", "is below 1", "give the number of cores to use")
 	}
-	return o, nil
+	o.Memory, err = f.memoryBytes()
+	return o, err
 }
 
-func runLink(c *cobra.Command, env *boot.Environment, f *linkFlags, cohorts []string) error {
+func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []string, dedupe bool) error {
 	o, err := f.options()
 	if err != nil {
 		return err
+	}
+	boundMemory(o.Memory)
+	o.Inputs, o.Dedupe = cohorts, dedupe
+	o.Software, o.Clock, o.Wall, o.Random = boot.Software(), env.Clock, env.Wall, env.Rand
+	stages := &stageProgress{env: env}
+	o.Progress = stages.set
+	o.Note = func(text string) { fmt.Fprintln(env.Stderr, text) }
+	if f.plan {
+		plan, err := linkage.Estimate(c.Context(), o)
+		stages.done()
+		if err != nil {
+			return err
+		}
+		return f.writePlan(env.Stdout, plan)
 	}
 	folder, err := outdir.Begin(f.out, isResult)
 	if err != nil {
 		return err
 	}
 	defer folder.Abort()
-	o.Inputs, o.Out, o.State = cohorts, folder.Path(), f.state
-	if o.State == "" {
-		if err := folder.Keep(filepath.Join(stateFolder, "state.json")); err != nil {
-			return err
-		}
-		o.State = filepath.Join(folder.Path(), stateFolder)
+	if o.Checkpoint, err = folder.Checkpoint(); err != nil {
+		return err
 	}
-	o.Software, o.Clock, o.Wall, o.Random = boot.Software(), env.Clock, env.Wall, env.Rand
-	stages := &stageProgress{env: env}
-	o.Progress = stages.set
+	defer discardEmpty(o.Checkpoint)
+	own, err := newOwnState(f.out, o.Checkpoint, folder)
+	if err != nil {
+		return err
+	}
+	o.Out, o.State = folder.Path(), cmp.Or(f.state, own.working)
 	summary, err := linkage.Link(c.Context(), o)
 	stages.done()
 	if err != nil {
 		return err
 	}
+	if f.rowLevel {
+		if err := report.Redraw(c.Context(), folder.Path(), report.Options{RowLevel: true}); err != nil {
+			return err
+		}
+		if summary, err = result.ReadSummary(folder.Path()); err != nil {
+			return err
+		}
+	}
+	if f.state == "" {
+		if err := own.keep(); err != nil {
+			return err
+		}
+	}
 	if err := folder.Commit(); err != nil {
 		return err
 	}
-	if f.asJSON {
-		b, err := keys.Encode(summary)
-		if err != nil {
-			return err
-		}
-		_, err = env.Stdout.Write(b)
+	if !f.asJSON {
+		return writeLinkText(env.Stdout, f.out, summary)
+	}
+	b, err := keys.Encode(summary)
+	if err != nil {
 		return err
 	}
-	return writeLinkText(env.Stdout, f.out, summary)
+	_, err = env.Stdout.Write(b)
+	return err
 }
 
 // isResult reports whether a folder is an earlier result of this command.

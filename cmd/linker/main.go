@@ -24,6 +24,6 @@ and a report.`,
   linker evaluate --links run1/links.parquet --truth truth.csv
   linker equity run1 --groups north.groups.parquet south.groups.parquet`,
 	}
-	root.AddCommand(linkCommand(env), evaluateCommand(env), equityCommand(env))
+	root.AddCommand(linkCommand(env), dedupeCommand(env), evaluateCommand(env), equityCommand(env), reportCommand(env), releaseCommand(env), purgeCommand(env), modelCommand(env))
 	return root
 }

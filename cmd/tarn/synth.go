@@ -35,7 +35,9 @@ from the seed and are marked as keys for tests. The same seed gives the same byt
 Error models, on each side: nhs has the NHS number missing in 10% of records and wrong
 in .1%, and the error rates of an NHS trust (CRATE) elsewhere; hard has 30%, 1%, wrong
 dates of birth in 2% and three times the errors in names; none has no errors. Errors in
-names and dates and missing numbers are two or three times as frequent in some groups.`,
+names and dates and missing numbers are two or three times as frequent in some groups.
+crate has the rates of the trust on every side but the first, which has no errors but
+missing and wrong numbers, and the same for all groups.`,
 		Example: `  tarn synth --people 20000 --parties 2 --seed 7 --errors nhs --encode --out demo
   linker link demo/north.parquet demo/south.parquet --out run1`,
 		Args: cobra.NoArgs,
@@ -65,8 +67,9 @@ names and dates and missing numbers are two or three times as frequent in some g
 	flags.IntVar(&config.People, "people", 20000, "records of each party")
 	flags.IntVar(&config.Parties, "parties", 2, "number of parties")
 	flags.Uint64Var(&config.Seed, "seed", 1, "what everything follows from")
-	flags.StringVar(&config.Errors, "errors", synth.ErrorsNHS, "error model: nhs, hard or none")
+	flags.StringVar(&config.Errors, "errors", synth.ErrorsNHS, "error model: nhs, crate, hard or none")
 	flags.Float64Var(&config.Overlap, "overlap", .5, "share of each party's people whom all parties have")
+	flags.BoolVar(&config.NoNumbers, "no-numbers", false, "leave NHS numbers out, of the same people")
 	flags.StringVar(&config.NamesDir, "tables", "", "folder with larger frequency tables: firstname_uk.csv, lastname_uk.csv, address_uk.csv")
 	flags.StringVar(&out, "out", "", "the folder to write")
 	flags.BoolVar(&makeKeys, "keys", false, "also write project.json and keys.json")

@@ -1,11 +1,11 @@
 // Package block chooses the pairs of records that are compared: those that
-// share a keyed tag, or all.
+// share a keyed tag, or all. It counts them before any is compared, and cuts
+// the work into parts that fit into memory.
 package block
 
 import (
 	"cmp"
 	"slices"
-	"sort"
 
 	"tarn/linkage/cohort"
 )
@@ -13,145 +13,181 @@ import (
 // All is the name of the pass that pairs every record with every other.
 const All = "all"
 
-// Side is what blocking needs of one cohort.
-type Side struct {
-	Rows int
-	// Tags are the blocking columns, aligned with the names given to ByTags.
-	Tags []cohort.TagValues
+// Runs are the blocks of one cohort in one pass: the distinct keys, rising, and
+// where the records of each lie in the order of keys.
+type Runs struct {
+	Key   []int64
+	Start []int32 // of each key's records; one more, where the last end
 }
 
-// Pass is one way of bringing pairs together. A pair that an earlier pass of
-// the same plan has brought together is left out by the comparison, see
-// Plan.Earlier.
-type Pass struct {
-	Name        string // of the block column without its prefix, or All
-	blocks      []pair
-	left, right []int32 // row numbers in block order
-}
+// Rows returns the number of records that have a key.
+func (r *Runs) Rows() int { return int(r.Start[len(r.Key)]) }
 
-// pair is one block: positions in the pass's left and right row lists.
-type pair struct{ leftFrom, leftTo, rightFrom, rightTo int32 }
+// Size returns the number of records in block i.
+func (r *Runs) Size(i int) int64 { return int64(r.Start[i+1] - r.Start[i]) }
 
-// Block is one block: rows of either side, all of which are compared with all.
-type Block struct{ Left, Right []int32 }
-
-// Pairs returns the number of pairs in the block.
-func (b Block) Pairs() int64 { return int64(len(b.Left)) * int64(len(b.Right)) }
-
-// Blocks returns the number of blocks of the pass.
-func (p *Pass) Blocks() int { return len(p.blocks) }
-
-// Block returns block i. Its slices belong to the pass.
-func (p *Pass) Block(i int) Block {
-	b := p.blocks[i]
-	return Block{Left: p.left[b.leftFrom:b.leftTo], Right: p.right[b.rightFrom:b.rightTo]}
-}
-
-// Plan is the passes of one pair of cohorts.
-type Plan struct {
-	Passes []*Pass
-	// Within says that left and right are the same cohort: only pairs whose left
-	// row number is lower are meant.
-	Within bool
-}
-
-// Pairs returns the number of pairs in all blocks, before pairs that two
-// passes share are left out.
-func (p *Plan) Pairs() int64 {
-	var n int64
-	for _, pass := range p.Passes {
-		for i := range pass.blocks {
-			n += pass.Block(i).Pairs()
+// Of returns the blocks that a column of tags makes. Records without a tag are
+// in none.
+func Of(tags cohort.TagValues) *Runs {
+	values := make([]int64, 0, len(tags.Value))
+	sorted := true
+	for i, ok := range tags.Present {
+		if ok {
+			sorted = sorted && (len(values) == 0 || values[len(values)-1] <= tags.Value[i])
+			values = append(values, tags.Value[i])
 		}
 	}
-	return n
-}
-
-// ByTags plans one pass for each blocking column: rows with the same tag form
-// a block, rows without the tag are in none.
-func ByTags(names []string, left, right Side) *Plan {
-	p := &Plan{}
-	for i, name := range names {
-		p.Passes = append(p.Passes, byTag(name, left.Tags[i], right.Tags[i]))
+	if !sorted {
+		slices.Sort(values)
 	}
-	return p
-}
-
-// Everything plans one block that holds every pair.
-func Everything(left, right Side) *Plan {
-	pass := &Pass{Name: All, left: numbers(left.Rows), right: numbers(right.Rows)}
-	if left.Rows > 0 && right.Rows > 0 {
-		pass.blocks = []pair{{0, int32(left.Rows), 0, int32(right.Rows)}}
-	}
-	return &Plan{Passes: []*Pass{pass}}
-}
-
-// WithinByTags plans the pairs inside the blocks of one cohort.
-func WithinByTags(names []string, side Side) *Plan {
-	p := ByTags(names, side, side)
-	p.Within = true
-	return p
-}
-
-// WithinSample plans about limit pairs of one cohort: each row in the given
-// order with the rows that follow it. The order must tell nothing of the
-// records, as that of minted ids does.
-func WithinSample(order []int32, limit int64) *Plan {
-	n := int64(len(order))
-	pass := &Pass{Name: All, left: order, right: order}
-	if n > 1 {
-		following := min(max(limit/n, 1), n-1)
-		for i := range n - 1 {
-			pass.blocks = append(pass.blocks, pair{int32(i), int32(i + 1), int32(i + 1), int32(min(i+1+following, n))})
+	r := &Runs{}
+	for i, v := range values {
+		if i == 0 || v != values[i-1] {
+			r.Key, r.Start = append(r.Key, v), append(r.Start, int32(i))
 		}
 	}
-	// The sample already names each pair once, whatever the row numbers are.
-	return &Plan{Passes: []*Pass{pass}}
+	r.Start = append(r.Start, int32(len(values)))
+	return r
 }
 
-func numbers(n int) []int32 {
-	rows := make([]int32, n)
-	for i := range rows {
-		rows[i] = int32(i)
+// One returns a single block of all records, for the pass [All].
+func One(rows int) *Runs {
+	if rows == 0 {
+		return &Runs{Start: []int32{0}}
 	}
-	return rows
+	return &Runs{Key: []int64{0}, Start: []int32{0, int32(rows)}}
 }
 
-func byTag(name string, left, right cohort.TagValues) *Pass {
-	pass := &Pass{Name: name, left: ordered(left), right: ordered(right)}
-	i, j := 0, 0
-	for i < len(pass.left) && j < len(pass.right) {
-		a, b := left.Value[pass.left[i]], right.Value[pass.right[j]]
-		switch cmp.Compare(a, b) {
+// InOrder reports whether the records lie in the order of a pass: by key,
+// without one last, then by unique_id. A pass over such a cohort reads it from
+// one end to the other. No tags is the pass [All].
+func InOrder(tags *cohort.TagValues, ids []cohort.ID) bool {
+	for i := 1; i < len(ids); i++ {
+		if Compare(tags, ids, int32(i-1), int32(i)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Compare orders two records of a cohort as a pass takes them.
+func Compare(tags *cohort.TagValues, ids []cohort.ID, a, b int32) int {
+	if tags != nil {
+		switch {
+		case tags.Present[a] != tags.Present[b]:
+			if tags.Present[a] {
+				return -1
+			}
+			return 1
+		case tags.Value[a] != tags.Value[b]:
+			return cmp.Compare(tags.Value[a], tags.Value[b])
+		}
+	}
+	return ids[a].Compare(ids[b])
+}
+
+// Shared calls f with each key that both cohorts have, and how many records of
+// either have it.
+func Shared(a, b *Runs, f func(key, left, right int64)) {
+	for i, j := 0, 0; i < len(a.Key) && j < len(b.Key); {
+		switch cmp.Compare(a.Key[i], b.Key[j]) {
 		case -1:
 			i++
 		case 1:
 			j++
 		default:
-			leftTo, rightTo := endOf(pass.left, left, i), endOf(pass.right, right, j)
-			pass.blocks = append(pass.blocks, pair{int32(i), int32(leftTo), int32(j), int32(rightTo)})
-			i, j = leftTo, rightTo
+			f(a.Key[i], a.Size(i), b.Size(j))
+			i, j = i+1, j+1
 		}
 	}
-	return pass
 }
 
-// ordered returns the rows that have the tag, by tag and then row number.
-func ordered(tags cohort.TagValues) []int32 {
-	rows := make([]int32, 0, len(tags.Value))
-	for i, present := range tags.Present {
-		if present {
-			rows = append(rows, int32(i))
+// Pairs returns the number of pairs across two cohorts, in all blocks.
+func Pairs(a, b *Runs) (n int64) {
+	Shared(a, b, func(_, left, right int64) { n += left * right })
+	return n
+}
+
+// Within returns the number of pairs inside the blocks of one cohort.
+func (r *Runs) Within() (n int64) {
+	for i := range r.Key {
+		n += r.Size(i) * (r.Size(i) - 1) / 2
+	}
+	return n
+}
+
+// WithinUpTo is Within where each record is paired with at most so many of the
+// records of its block that follow it.
+func (r *Runs) WithinUpTo(following int64) (n int64) {
+	for i := range r.Key {
+		size := r.Size(i)
+		near := min(following, size-1)
+		n += near*(near+1)/2 + (size-1-near)*near
+	}
+	return n
+}
+
+// Part is a piece of a pass: all records of every cohort whose keys lie between
+// those of the part before and After.
+type Part struct {
+	// From and To are where the part's records lie, for each cohort, in the order
+	// of keys.
+	From, To []int32
+	// Last is the greatest key of the part.
+	Last int64
+}
+
+// Parts cuts a pass over several cohorts into parts of at least so many records,
+// but for the last. A block is never cut.
+func Parts(runs []*Runs, records int) (parts []Part) {
+	at, from := make([]int, len(runs)), make([]int32, len(runs))
+	for {
+		key, any := int64(0), false
+		for c, r := range runs {
+			if at[c] < len(r.Key) && (!any || r.Key[at[c]] < key) {
+				key, any = r.Key[at[c]], true
+			}
+		}
+		size := 0
+		for c, r := range runs {
+			if any && at[c] < len(r.Key) && r.Key[at[c]] == key {
+				at[c]++
+			}
+			size += int(r.Start[at[c]] - from[c])
+		}
+		if any && size < records && !done(runs, at) || size == 0 && any {
+			continue
+		}
+		if size > 0 {
+			p := Part{From: slices.Clone(from), Last: key}
+			for c, r := range runs {
+				from[c] = r.Start[at[c]]
+			}
+			p.To = slices.Clone(from)
+			parts = append(parts, p)
+		}
+		if !any || done(runs, at) {
+			return parts
 		}
 	}
-	byTag := func(a, b int32) int { return cmp.Compare(tags.Value[a], tags.Value[b]) }
-	if !slices.IsSortedFunc(rows, byTag) {
-		slices.SortStableFunc(rows, byTag)
-	}
-	return rows
 }
 
-func endOf(rows []int32, tags cohort.TagValues, from int) int {
-	tag := tags.Value[rows[from]]
-	return from + sort.Search(len(rows)-from, func(k int) bool { return tags.Value[rows[from+k]] > tag })
+func done(runs []*Runs, at []int) bool {
+	for c, r := range runs {
+		if at[c] < len(r.Key) {
+			return false
+		}
+	}
+	return true
+}
+
+// Sampled reports whether the block of a key is in a sample of this share of
+// all blocks. The sample is the same every time, and keys are random numbers.
+func Sampled(key int64, share float64) bool {
+	if share >= 1 {
+		return true
+	}
+	x := uint64(key) * 0x9E3779B97F4A7C15
+	x ^= x >> 32
+	return float64(x*0xD6E8FEB86659FD93>>11)/(1<<53) < share
 }

@@ -8,8 +8,6 @@
 package cohort
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -115,31 +113,8 @@ func (l Layout) Compare(a, b *Row) int {
 	return slices.Compare(a.UniqueID[:], b.UniqueID[:])
 }
 
-// RowsDigest is the SHA-256, in hex, of all unique_ids in ascending order, as
-// their ASCII text without separators. Without it two months of one party
-// would share a cohort_id. ids must be sorted.
-func RowsDigest(ids [][16]byte) string {
-	h := sha256.New()
-	var text [32]byte
-	for _, id := range ids {
-		hex.Encode(text[:], id[:])
-		h.Write(text[:])
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func rowsDigestOf(ids []string) string {
-	sorted := slices.Clone(ids)
-	slices.Sort(sorted)
-	h := sha256.New()
-	for _, id := range sorted {
-		h.Write([]byte(id))
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
 // layoutOf reads a layout off a file's columns, in file order. A filter that
-// a tool has widened to variable length has 0 bytes here. unknown are the
+// a tool has widened to variable length has 0 bytes here, until its first value is seen. unknown are the
 // columns that are not of the format.
 func layoutOf(schema *arrow.Schema) (l Layout, unknown []string) {
 	common := []string{ColumnUniqueID, ColumnSourceDataset, ColumnCohortID, ColumnToken, ColumnNHSNumberState}

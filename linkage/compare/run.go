@@ -2,9 +2,6 @@ package compare
 
 import (
 	"context"
-	"encoding/binary"
-	"math/bits"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -12,335 +9,401 @@ import (
 	"tarn/linkage/block"
 	"tarn/linkage/cohort"
 	"tarn/linkage/kernel"
+	"tarn/linkage/partition"
 )
 
-// Visitor receives the patterns of one left row with several right rows. The
-// slices are reused after the call. A worker has its own Visitor.
-type Visitor interface {
-	Visit(pass int, left int32, right []int32, codes []uint32)
-}
+// Histogram counts patterns, by code.
+type Histogram []int64
 
-// Skip is the code of a pair that is not part of the plan: an earlier pass has
-// it, or it is a row with itself.
-const Skip = ^uint32(0)
-
-// tileRows bounds the right rows that are compared at a time, so that their
-// filters stay in the processor's cache while left rows pass by.
-const tileRows = 512
-
-// Job compares two cohorts by a scheme and a plan.
-type Job struct {
-	Scheme      *Scheme
-	Plan        *block.Plan
-	Left, Right *cohort.Cohort
-	// Tokens says that the cohorts' tokens may be compared.
-	Tokens bool
-	Kernel kernel.Kernel
-	// Threads is the number of workers, at least 1.
-	Threads int
-	// Progress, if not nil, is told of pairs done.
-	Progress func(pairs int64)
-}
-
-// Run compares every pair of the plan and gives the patterns to one Visitor a
-// worker. The order in which pairs come is not fixed: what a Visitor makes of
-// them must not depend on it.
-func (j *Job) Run(ctx context.Context, newVisitor func(worker int) Visitor) error {
-	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	units := j.units()
-	for worker := range max(j.Threads, 1) {
-		visitor := newVisitor(worker)
-		group.Go(func() error {
-			w := newWorker(j)
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(units) {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				done := w.unit(units[i], visitor)
-				if j.Progress != nil {
-					j.Progress(done)
-				}
-			}
-		})
-	}
-	return group.Wait()
-}
-
-// unit is some consecutive blocks of a pass, or some left rows of one block.
-type unit struct {
-	pass, from, to   int
-	leftFrom, leftTo int // within the block, where to == from+1
-}
-
-// unitPairs is how many pairs a unit has, about: enough that taking one costs
-// nothing, few enough that workers end together.
-const unitPairs = 1 << 20
-
-func (j *Job) units() (units []unit) {
-	for p, pass := range j.Plan.Passes {
-		from, pairs := 0, int64(0)
-		flush := func(to int) {
-			if to > from {
-				units = append(units, unit{pass: p, from: from, to: to, leftTo: -1})
-			}
-			from, pairs = to, 0
-		}
-		for i := range pass.Blocks() {
-			b := pass.Block(i)
-			if b.Pairs() < 2*unitPairs {
-				if pairs += b.Pairs(); pairs >= unitPairs {
-					flush(i + 1)
-				}
-				continue
-			}
-			flush(i)
-			step := max(int(unitPairs/int64(len(b.Right))), 1)
-			for l := 0; l < len(b.Left); l += step {
-				units = append(units, unit{pass: p, from: i, to: i + 1, leftFrom: l, leftTo: min(l+step, len(b.Left))})
-			}
-			from = i + 1
-		}
-		flush(pass.Blocks())
-	}
-	return units
-}
-
-// column is one field of the scheme bound to the columns of both cohorts.
-type column struct {
-	stride      uint32
-	measure     string
-	left, right *cohort.FilterValues
-	tagL, tagR  *cohort.TagValues
-	levels      []uint8 // by equal bits
-	bounds      []float64
-}
-
-type worker struct {
-	job     *Job
-	columns []column
-	words   [][]uint64 // right filters of the tile, for each filter column
-	scratch [][]uint64 // where they are laid end to end if they are not already
-	counts  []uint32
-	codes   []uint32
-	tokenL  []uint64
-	tokenR  []uint64
-}
-
-func newWorker(j *Job) *worker {
-	w := &worker{job: j, counts: make([]uint32, tileRows), codes: make([]uint32, tileRows)}
-	for _, f := range j.Scheme.Fields[:len(j.Scheme.Fields)-1] {
-		c := column{stride: uint32(f.stride), measure: f.Measure, bounds: f.Levels}
-		if f.Measure == cohort.MeasureEqual {
-			c.tagL, c.tagR = &j.Left.Tags[j.Left.TagIndex(f.Column)], &j.Right.Tags[j.Right.TagIndex(f.Column)]
-		} else {
-			c.left, c.right = &j.Left.Filters[j.Left.FilterIndex(f.Column)], &j.Right.Filters[j.Right.FilterIndex(f.Column)]
-			c.levels = equalBitLevels(f.FieldComparison, 64*c.left.WordsPerRow)
-		}
-		w.columns = append(w.columns, c)
-		w.words = append(w.words, nil)
-		w.scratch = append(w.scratch, nil)
-	}
-	if j.Tokens {
-		w.tokenL, w.tokenR = shortTokens(j.Left), shortTokens(j.Right)
-	}
-	return w
-}
-
-// shortTokens returns 8 bytes of each token, 0 where there is none, by which
-// nearly all different tokens are told apart.
-func shortTokens(c *cohort.Cohort) []uint64 {
-	short := make([]uint64, c.Rows())
-	for i, has := range c.HasToken {
-		if has {
-			short[i] = max(binary.LittleEndian.Uint64(c.Token[i][:]), 1)
-		}
-	}
-	return short
-}
-
-func (w *worker) unit(u unit, v Visitor) (pairs int64) {
-	pass := w.job.Plan.Passes[u.pass]
-	for i := u.from; i < u.to; i++ {
-		b := pass.Block(i)
-		if u.leftTo >= 0 {
-			b.Left = b.Left[u.leftFrom:u.leftTo]
-		}
-		for from := 0; from < len(b.Right); from += tileRows {
-			w.tile(u.pass, b.Left, b.Right[from:min(from+tileRows, len(b.Right))], v)
-		}
-		pairs += b.Pairs()
-	}
-	return pairs
-}
-
-func (w *worker) tile(pass int, left, right []int32, v Visitor) {
-	for c := range w.columns {
-		if w.columns[c].right != nil {
-			w.words[c] = w.gather(c, right)
-		}
-	}
-	codes := w.codes[:len(right)]
-	for _, l := range left {
-		clear(codes)
-		for c := range w.columns {
-			w.column(c, l, right, codes)
-		}
-		w.token(l, right, codes)
-		w.skip(pass, l, right, codes)
-		v.Visit(pass, l, right, codes)
+// Add adds the counts of another.
+func (h Histogram) Add(other Histogram) {
+	for code, n := range other {
+		h[code] += n
 	}
 }
 
-// gather returns the filters of the rows end to end. Rows that follow one
-// another need no copy.
-func (w *worker) gather(column int, rows []int32) []uint64 {
-	f := w.columns[column].right
-	first, n := int(rows[0]), len(rows)
-	if int(rows[n-1]) == first+n-1 && slices.IsSorted(rows) {
-		return f.Words[first*f.WordsPerRow : (first+n)*f.WordsPerRow]
-	}
-	words := w.scratch[column][:0]
-	for _, row := range rows {
-		words = append(words, f.Row(int(row))...)
-	}
-	w.scratch[column] = words
-	return words
-}
-
-func (w *worker) column(at int, l int32, right []int32, codes []uint32) {
-	c := &w.columns[at]
-	switch c.measure {
-	case cohort.MeasureEqual:
-		if !c.tagL.Present[l] {
-			return
-		}
-		value := c.tagL.Value[l]
-		for i, r := range right {
-			if c.tagR.Present[r] {
-				digit := uint32(1)
-				if c.tagR.Value[r] == value {
-					digit = 2
-				}
-				codes[i] += digit * c.stride
-			}
-		}
-	case cohort.MeasureEqualBits:
-		if !c.left.Present[l] {
-			return
-		}
-		counts := w.counts[:len(right)]
-		w.job.Kernel.EqualBits(counts, c.left.Row(int(l)), w.words[at])
-		for i, r := range right {
-			if c.right.Present[r] {
-				codes[i] += (1 + uint32(c.levels[counts[i]])) * c.stride
-			}
-		}
-	case cohort.MeasureDice:
-		if !c.left.Present[l] {
-			return
-		}
-		row := c.left.Row(int(l))
-		counts := w.counts[:len(right)]
-		w.job.Kernel.CommonBits(counts, row, w.words[at])
-		set := popcount(row)
-		for i, r := range right {
-			if !c.right.Present[r] {
-				continue
-			}
-			other := popcount(c.right.Row(int(r)))
-			d := dice(counts[i], set, other)
-			codes[i] += (1 + uint32(levelOf(c.bounds, d, counts[i] == set && counts[i] == other))) * c.stride
-		}
-	}
-}
-
-func popcount(row []uint64) (n uint32) {
-	for _, word := range row {
-		n += uint32(bits.OnesCount64(word))
+// Total returns the number of pairs.
+func (h Histogram) Total() (n int64) {
+	for _, count := range h {
+		n += count
 	}
 	return n
 }
 
-func (w *worker) token(l int32, right []int32, codes []uint32) {
-	if w.tokenL == nil || w.tokenL[l] == 0 {
-		return
-	}
-	fields := w.job.Scheme.Fields
-	stride := uint32(fields[len(fields)-1].stride)
-	for i, r := range right {
-		switch w.tokenR[r] {
-		case 0:
-		case w.tokenL[l]:
-			if w.job.Left.Token[l] == w.job.Right.Token[r] {
-				codes[i] += (1 + TokenEqual) * stride
-				continue
-			}
-			fallthrough
-		default:
-			codes[i] += (1 + TokenDifferent) * stride
+// Side is one cohort of a job.
+type Side struct {
+	File *cohort.File
+	IDs  []cohort.ID
+	// Tokens numbers each record's token: equal numbers are equal tokens, 0 is
+	// none.
+	Tokens []int32
+}
+
+// PassSide is how one cohort takes part in a pass.
+type PassSide struct {
+	Runs *block.Runs
+	Tags *cohort.TagValues // nil for the pass block.All, and where InOrder
+	// InOrder says that the cohort lies in the order of the pass.
+	InOrder bool
+	// Within is the share of blocks whose own pairs are counted, for
+	// u-probabilities: each record with at most Following of those that follow it
+	// in the order of ids, which tells nothing of the records.
+	Within    float64
+	Following int
+}
+
+// Pass is one way of bringing pairs together.
+type Pass struct {
+	Sides []PassSide // as Job.Sides
+	Parts []block.Part
+	// Earlier are the keys of the passes before, by pass and side: a pair that
+	// shares one of them was compared there.
+	Earlier [][]*cohort.TagValues
+	// Census counts the fields that records have, on the way.
+	Census bool
+}
+
+// Stratum is one pair of cohorts whose pairs are compared, or one cohort with
+// itself: then each pair of its records is compared once.
+type Stratum struct {
+	Left, Right int // sides
+	Tokens      bool
+}
+
+// Job compares cohorts by a scheme.
+type Job struct {
+	Scheme  *Scheme
+	Shape   *cohort.Shape
+	Rounded bool // tags have been stored as floating point, see [cohort.File.ReadTags]
+	Sides   []Side
+	Strata  []Stratum
+	// Keep says of each pattern of each stratum whether its pairs are kept.
+	Keep    [][]bool
+	Kernel  kernel.Path
+	Threads int    // workers, at least 1
+	Folder  string // for what does not fit into Memory; "" is the system's
+	Memory  int64  // bytes that records may take which do not lie in the order of a pass
+	Disk    func(bytes int64)
+	// Progress, if not nil, is told of pairs done.
+	Progress func(pairs int64)
+}
+
+// Outcome is what a job has found so far.
+type Outcome struct {
+	Cross  []Tally     // of each stratum; the order of what is kept is not fixed
+	Within []Histogram // of each side, patterns of pairs inside its blocks
+	Census []Census    // of each side
+	Passes []int64     // pairs that each pass compared
+}
+
+// Census counts the records of one side.
+type Census struct {
+	Present []int64 // that have each field but the token
+	Empty   int64   // that have none, nor a token
+}
+
+func (c *Census) count(rows *cohort.Rows, tokens []int32) {
+	for i, present := range rows.Present {
+		for f := range c.Present {
+			c.Present[f] += int64(present >> f & 1)
+		}
+		if present == 0 && tokens[rows.Number[i]] == 0 {
+			c.Empty++
 		}
 	}
 }
 
-// skip marks the pairs that this pass leaves out.
-func (w *worker) skip(pass int, l int32, right []int32, codes []uint32) {
-	if w.job.Plan.Within {
-		for i, r := range right {
-			if r <= l {
-				codes[i] = Skip
-			}
-		}
+// NewOutcome returns an outcome without any pair.
+func (j *Job) NewOutcome() *Outcome {
+	o := &Outcome{}
+	for i := range j.Strata {
+		o.Cross = append(o.Cross, Tally{Counts: make(Histogram, j.Scheme.Patterns()), keep: j.Keep[i]})
 	}
-	for _, earlier := range w.job.Plan.Passes[:pass] {
-		a := w.job.Left.BlockIndex(cohort.BlockPrefix + earlier.Name)
-		b := w.job.Right.BlockIndex(cohort.BlockPrefix + earlier.Name)
-		if a < 0 || b < 0 {
-			continue
-		}
-		tagsL, tagsR := &w.job.Left.Blocks[a], &w.job.Right.Blocks[b]
-		if !tagsL.Present[l] {
-			continue
-		}
-		for i, r := range right {
-			if tagsR.Present[r] && tagsR.Value[r] == tagsL.Value[l] {
-				codes[i] = Skip
+	for range j.Sides {
+		o.Within = append(o.Within, make(Histogram, j.Scheme.Patterns()))
+		o.Census = append(o.Census, Census{Present: make([]int64, len(j.Scheme.Fields)-1)})
+	}
+	return o
+}
+
+func (o *Outcome) add(other *Outcome) {
+	for i := range o.Cross {
+		o.Cross[i].Counts.Add(other.Cross[i].Counts)
+		o.Cross[i].Kept = append(o.Cross[i].Kept, other.Cross[i].Kept...)
+	}
+	for i := range o.Within {
+		o.Within[i].Add(other.Within[i])
+	}
+}
+
+func (o *Outcome) total() (n int64) {
+	for i := range o.Cross {
+		n += o.Cross[i].Counts.Total()
+	}
+	return n
+}
+
+// loaded is one part of all sides. The last task that uses it gives its rows
+// back.
+type loaded struct {
+	rows  []*cohort.Rows
+	tasks atomic.Int32
+}
+
+// task is a unit and where its pairs count.
+type task struct {
+	unit
+	part    *loaded
+	stratum int // -1: within a side
+	side    int
+	pairs   int64
+}
+
+// Run compares every pair of a pass and adds what it finds to the outcome. It
+// holds a few parts at a time.
+func (j *Job) Run(ctx context.Context, pass *Pass, outcome *Outcome) error {
+	group, ctx := errgroup.WithContext(ctx)
+	tasks := make(chan task, 2*j.Threads)
+	free := make(chan *cohort.Rows, 8*len(j.Sides))
+	streams := make([]chan *cohort.Rows, len(j.Sides))
+	for side := range j.Sides {
+		streams[side] = make(chan *cohort.Rows, 1)
+		group.Go(func() error { return j.load(ctx, pass, side, streams[side], free, &outcome.Census[side]) })
+	}
+	group.Go(func() error { return j.divide(ctx, pass, streams, tasks, free) })
+	prepared := newPlan(j.Scheme, j.Shape, j.Kernel)
+	found := make([]*Outcome, max(j.Threads, 1))
+	for i := range found {
+		found[i] = j.NewOutcome()
+		group.Go(func() error {
+			w := newWorker(prepared)
+			for t := range tasks {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				j.do(w, &t, found[i], free)
 			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	before := outcome.total()
+	for _, f := range found {
+		outcome.add(f)
+	}
+	outcome.Passes = append(outcome.Passes, outcome.total()-before)
+	return nil
+}
+
+func (j *Job) do(w *worker, t *task, found *Outcome, free chan<- *cohort.Rows) {
+	if t.stratum >= 0 {
+		w.compare(&t.unit, &found.Cross[t.stratum])
+		if j.Progress != nil {
+			j.Progress(t.pairs)
+		}
+	} else {
+		w.compare(&t.unit, &Tally{Counts: found.Within[t.side], keep: w.none})
+	}
+	if t.part.tasks.Add(-1) == 0 {
+		t.part.release(free)
+	}
+}
+
+// release gives the rows back, to be filled again.
+func (p *loaded) release(free chan<- *cohort.Rows) {
+	for _, rows := range p.rows {
+		select {
+		case free <- rows:
+		default: // enough are free
 		}
 	}
 }
 
-// Histogram counts patterns.
-type Histogram []int64
-
-// Visit implements Visitor.
-func (h Histogram) Visit(_ int, _ int32, _ []int32, codes []uint32) {
-	for _, code := range codes {
-		if code != Skip {
-			h[code]++
-		}
-	}
-}
-
-// Count runs the job and returns how often each pattern occurs.
-func (j *Job) Count(ctx context.Context) (Histogram, error) {
-	parts := make([]Histogram, max(j.Threads, 1))
-	err := j.Run(ctx, func(worker int) Visitor {
-		parts[worker] = make(Histogram, j.Scheme.Patterns())
-		return parts[worker]
-	})
+// load reads the parts of one side.
+func (j *Job) load(ctx context.Context, pass *Pass, side int, to chan<- *cohort.Rows, free <-chan *cohort.Rows, census *Census) error {
+	defer close(to)
+	source, err := j.source(ctx, pass, side, census)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	total := parts[0]
-	for _, part := range parts[1:] {
-		for code, n := range part {
-			total[code] += n
+	defer source.Close()
+	for range pass.Parts {
+		var rows *cohort.Rows
+		select {
+		case rows = <-free:
+		default:
+			rows = new(cohort.Rows)
+		}
+		if err := source.Load(ctx, rows); err != nil {
+			return err
+		}
+		select {
+		case to <- rows:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return total, nil
+	return source.Finish(ctx)
+}
+
+func (j *Job) source(ctx context.Context, pass *Pass, side int, census *Census) (partition.Source, error) {
+	s := &pass.Sides[side]
+	p := partition.Pass{File: j.Sides[side].File, Shape: j.Shape, Rounded: j.Rounded, Tags: s.Tags, IDs: j.Sides[side].IDs, Runs: s.Runs, Parts: pass.Parts, Cohort: side}
+	if pass.Census {
+		p.Seen = func(rows *cohort.Rows) { census.count(rows, j.Sides[side].Tokens) }
+	}
+	if s.InOrder {
+		return partition.InOrder(p), nil
+	}
+	return partition.Scatter(ctx, p, j.Folder, j.Memory/int64(len(j.Sides)), j.Disk)
+}
+
+// divide takes the parts of all sides together and hands out their work.
+func (j *Job) divide(ctx context.Context, pass *Pass, streams []chan *cohort.Rows, tasks chan<- task, free chan<- *cohort.Rows) error {
+	defer close(tasks)
+	for range pass.Parts {
+		part := &loaded{}
+		for _, stream := range streams {
+			select {
+			case rows, ok := <-stream:
+				if !ok {
+					return ctx.Err() // its error stops the others
+				}
+				part.rows = append(part.rows, rows)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		work := j.tasks(pass, part)
+		if len(work) == 0 {
+			part.release(free)
+		}
+		part.tasks.Store(int32(len(work)))
+		for _, t := range work {
+			select {
+			case tasks <- t:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// TaskPairs is how many pairs a task has at most, about: few enough that
+// workers end together.
+const TaskPairs = 1 << 19
+
+// everyFollowing compares each record of one side with all that follow it.
+const everyFollowing = 1 << 30
+
+func (j *Job) tasks(pass *Pass, part *loaded) (tasks []task) {
+	for i, s := range j.Strata {
+		u := unit{left: part.rows[s.Left], right: part.rows[s.Right]}
+		if s.Tokens {
+			u.tokensLeft, u.tokensRight = j.Sides[s.Left].Tokens, j.Sides[s.Right].Tokens
+		}
+		for _, keys := range pass.Earlier {
+			u.earlier = append(u.earlier, earlier{keys[s.Left], keys[s.Right]})
+		}
+		t := task{unit: u, part: part, stratum: i}
+		if s.Left == s.Right {
+			t.following = everyFollowing
+			tasks = append(tasks, inside(t, func(int64) bool { return true })...)
+		} else {
+			tasks = append(tasks, across(t)...)
+		}
+	}
+	for side, s := range pass.Sides {
+		if s.Within == 0 {
+			continue
+		}
+		u := unit{left: part.rows[side], right: part.rows[side], tokensLeft: j.Sides[side].Tokens, tokensRight: j.Sides[side].Tokens, following: s.Following}
+		for _, keys := range pass.Earlier {
+			u.earlier = append(u.earlier, earlier{keys[side], keys[side]})
+		}
+		tasks = append(tasks, inside(task{unit: u, part: part, stratum: -1, side: side}, func(key int64) bool { return block.Sampled(key, s.Within) })...)
+	}
+	return tasks
+}
+
+// blockEnd returns where the block that begins at from ends.
+func blockEnd(keys []int64, from int) int {
+	to := from + 1
+	for to < len(keys) && keys[to] == keys[from] {
+		to++
+	}
+	return to
+}
+
+// across divides the blocks that two sides share.
+func across(t task) (tasks []task) {
+	d := divider{task: t}
+	left, right := t.left.Key, t.right.Key
+	for l, r := 0, 0; l < len(left) && r < len(right); {
+		switch {
+		case left[l] < right[r]:
+			l = blockEnd(left, l)
+		case left[l] > right[r]:
+			r = blockEnd(right, r)
+		default:
+			lTo, rTo := blockEnd(left, l), blockEnd(right, r)
+			step := max(TaskPairs/(rTo-r), 1)
+			for from := l; from < lTo; from += step {
+				to := min(from+step, lTo)
+				d.add(span{from, to, r, rTo}, int64(to-from)*int64(rTo-r))
+			}
+			l, r = lTo, rTo
+		}
+	}
+	return d.done()
+}
+
+// inside divides the blocks of one side whose key is wanted.
+func inside(t task, wanted func(key int64) bool) (tasks []task) {
+	d := divider{task: t}
+	keys := t.left.Key
+	for from := 0; from < len(keys); {
+		to := blockEnd(keys, from)
+		if to-from > 1 && wanted(keys[from]) {
+			step := max(TaskPairs/min(to-from, t.following), 1)
+			for l := from; l < to; l += step {
+				s := span{l, min(l+step, to), l, to}
+				pairs := int64(0)
+				for i := s.leftFrom; i < s.leftTo; i++ {
+					pairs += int64(min(to-1-i, t.following))
+				}
+				d.add(s, pairs)
+			}
+		}
+		from = to
+	}
+	return d.done()
+}
+
+// divider gathers spans into tasks of about TaskPairs pairs.
+type divider struct {
+	task
+	tasks []task
+}
+
+func (d *divider) add(s span, pairs int64) {
+	d.spans = append(d.spans, s)
+	if d.pairs += pairs; d.pairs >= TaskPairs {
+		d.flush()
+	}
+}
+
+func (d *divider) flush() {
+	d.tasks = append(d.tasks, d.task)
+	d.spans, d.pairs = nil, 0
+}
+
+func (d *divider) done() []task {
+	if len(d.spans) > 0 {
+		d.flush()
+	}
+	return d.tasks
 }

@@ -1,8 +1,6 @@
 package equity
 
 import (
-	"path/filepath"
-
 	"tarn/linkage/report"
 	"tarn/linkage/result"
 )
@@ -20,18 +18,5 @@ func Apply(dir string, equity *result.Equity) error {
 		return err
 	}
 	summary.Equity = equity
-	path := filepath.Join(dir, result.ReportFile)
-	if err := report.Write(path, summary, run, summary.Software); err != nil {
-		return err
-	}
-	drawn, err := result.OutputOf(dir, result.ReportFile)
-	if err != nil {
-		return err
-	}
-	for i := range summary.Outputs {
-		if summary.Outputs[i].Path == result.ReportFile {
-			summary.Outputs[i] = drawn
-		}
-	}
-	return result.WriteDocument(dir, result.SummaryFile, summary)
+	return report.Replace(dir, summary, run)
 }

@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"tarn/keys/fault"
 	"tarn/linkage/cohort"
@@ -23,19 +24,14 @@ func missedByBlocking(ctx context.Context, paths []string, j *job, truth map[pai
 		return nil, "the job blocked by hashes of the filters, so pairs missed by blocking are not counted", nil
 	}
 	b := &blocks{rows: make([]place, len(j.ids))}
-	for _, path := range paths {
-		if err := b.add(ctx, path, j); err != nil {
-			return nil, "", err
-		}
-	}
-	if err := b.compatible(); err != nil {
+	if err := b.read(ctx, paths, j); err != nil {
 		return nil, "", err
 	}
 	missed := int64(0)
 	if j.run != nil && j.run.Parameters.Blocking == blockingAll {
 		return &missed, "", nil
 	}
-	if len(b.cohorts[0].Layout.Blocks) == 0 {
+	if len(b.cohorts[0].names) == 0 {
 		return nil, "the cohorts have no block tags, so pairs missed by blocking are not counted", nil
 	}
 	absent := 0
@@ -61,60 +57,98 @@ type place struct {
 }
 
 type blocks struct {
-	cohorts []*cohort.Cohort
+	cohorts []*cohortBlocks
 	rows    []place // of each record
 }
 
-func (b *blocks) add(ctx context.Context, path string, j *job) error {
-	c, err := cohort.Read(ctx, path)
-	if err != nil {
-		return err
+// cohortBlocks is what can bring a record of one cohort together with another.
+type cohortBlocks struct {
+	manifest *cohort.Manifest
+	names    []string
+	tags     []cohort.TagValues // by names
+	tokens   []cohort.Fold
+}
+
+// read reads the block tags and tokens of the cohorts, and where the
+// records of the truth lie. Cohorts are refused whose tags cannot be compared;
+// where a tool has rounded those of one, all are.
+func (b *blocks) read(ctx context.Context, paths []string, j *job) error {
+	var files []*cohort.File
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	rounded := false
+	for _, path := range paths {
+		f, err := cohort.Open(ctx, path)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+		rounded = rounded || f.Rounded
+		if err := alike(files[0], f); err != nil {
+			return err
+		}
 	}
-	c.Filters, c.Tags = nil, nil // not needed here, and the bulk of the memory
-	b.cohorts = append(b.cohorts, c)
-	for row, id := range c.UniqueID {
-		if n, ok := j.find(c.SourceDataset(), id); ok {
-			b.rows[n] = place{int32(len(b.cohorts)), int32(row)}
+	for _, f := range files {
+		if err := b.add(ctx, f, rounded, j); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// compatible refuses cohorts whose tags cannot be compared, and brings those
-// to one precision of which a tool has rounded one.
-func (b *blocks) compatible() error {
-	rounded := false
-	first := b.cohorts[0].Manifest
-	for _, c := range b.cohorts {
-		m := c.Manifest
-		if m.Project != first.Project || m.ProfileDigest != first.ProfileDigest || m.EncodingEpoch != first.EncodingEpoch || m.EncodingKCV != first.EncodingKCV ||
-			len(c.Layout.Blocks) != len(b.cohorts[0].Layout.Blocks) {
-			return fault.New(fault.Disagreement, "comparing block tags of "+b.cohorts[0].Path+" and "+c.Path,
-				"they were not encoded alike (project, profile, encoding epoch or key)", "give the cohorts that were linked")
-		}
-		rounded = rounded || c.Rounded
+func (b *blocks) add(ctx context.Context, f *cohort.File, rounded bool, j *job) (err error) {
+	c := &cohortBlocks{manifest: f.Manifest, names: f.Layout.Blocks}
+	b.cohorts = append(b.cohorts, c)
+	ids, err := f.ReadIDs(ctx)
+	if err != nil {
+		return err
 	}
-	for _, c := range b.cohorts {
-		if rounded && !c.Rounded {
-			c.RoundTags()
+	if _, err := f.CheckIDs(ids); err != nil {
+		return err
+	}
+	for row, id := range ids {
+		if n, ok := j.find(f.SourceDataset(), id.String()); ok {
+			b.rows[n] = place{int32(len(b.cohorts)), int32(row)}
 		}
+	}
+	for _, name := range c.names {
+		tags, err := f.ReadTags(ctx, name, rounded)
+		if err != nil {
+			return err
+		}
+		c.tags = append(c.tags, tags)
+	}
+	c.tokens, err = f.ReadTokens(ctx)
+	return err
+}
+
+// alike refuses cohorts whose tags cannot be compared.
+func alike(first, other *cohort.File) error {
+	a, b := first.Manifest, other.Manifest
+	if a.Project != b.Project || a.ProfileDigest != b.ProfileDigest || a.EncodingEpoch != b.EncodingEpoch || a.EncodingKCV != b.EncodingKCV ||
+		len(first.Layout.Blocks) != len(other.Layout.Blocks) {
+		return fault.New(fault.Disagreement, "comparing block tags of "+first.Path+" and "+other.Path,
+			"they were not encoded alike (project, profile, encoding epoch or key)", "give the cohorts that were linked")
 	}
 	return nil
 }
 
 func (b *blocks) meet(x, y place) bool {
 	left, right := b.cohorts[x.cohort-1], b.cohorts[y.cohort-1]
-	for k := range left.Blocks {
-		at := right.BlockIndex(left.Layout.Blocks[k])
+	for k, name := range left.names {
+		at := slices.Index(right.names, name)
 		if at < 0 {
 			continue
 		}
-		l, r := &left.Blocks[k], &right.Blocks[at]
+		l, r := &left.tags[k], &right.tags[at]
 		if l.Present[x.row] && r.Present[y.row] && l.Value[x.row] == r.Value[y.row] {
 			return true
 		}
 	}
-	return sameTokens(left.Manifest, right.Manifest) && left.HasToken[x.row] && right.HasToken[y.row] && left.Token[x.row] == right.Token[y.row]
+	return sameTokens(left.manifest, right.manifest) && left.tokens[x.row] != (cohort.Fold{}) && left.tokens[x.row] == right.tokens[y.row]
 }
 
 // sameTokens reports whether equal tokens of two cohorts are of one person:

@@ -1,7 +1,6 @@
 package evaluate_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -37,7 +36,7 @@ func writeCohort(t *testing.T, dir, dataset string, change func(*cohort.Identity
 	t.Helper()
 	layout := cohort.Layout{Blocks: []string{"blk_dob"}, Tags: []string{"tag_sex"}}
 	var rows []cohort.Row
-	var ids [][16]byte
+	var ids []cohort.ID
 	for _, e := range records {
 		r := cohort.Row{NHSNumberState: "valid", HasToken: e.token != 0, Blocks: []cohort.Tag{{Value: e.block, Present: e.block != 0}}, Tags: []cohort.Tag{{}}}
 		copy(r.UniqueID[:], mintedBytes(dataset, e.id))
@@ -45,7 +44,7 @@ func writeCohort(t *testing.T, dir, dataset string, change func(*cohort.Identity
 		rows, ids = append(rows, r), append(ids, r.UniqueID)
 	}
 	slices.SortFunc(rows, func(a, b cohort.Row) int { return layout.Compare(&a, &b) })
-	slices.SortFunc(ids, func(a, b [16]byte) int { return cmp.Compare(string(a[:]), string(b[:])) })
+	slices.SortFunc(ids, cohort.ID.Compare)
 	kcv := "00"
 	identity := cohort.Identity{Schema: cohort.Schema, Project: "p", Profile: "x", ProfileDigest: "d", EncodingEpoch: 1, EncodingKCV: "e", TokenScheme: "keyed-hash", TokenDomain: "nhs", TokenEpoch: 1, TokenKCV: &kcv,
 		SourceDataset: dataset, SourceOrg: "o", RowsDigest: cohort.RowsDigest(ids)}

@@ -1,71 +1,69 @@
-// Package kernel compares one Bloom filter with many. It is the inner loop of
-// linkage and knows nothing of fields, blocks or weights.
+// Package kernel counts bits: the inner loop of linkage. It compares Bloom
+// filters field by field (Fields) and finds the pairs of record filters whose
+// Dice coefficient reaches a threshold (Scanner), and knows nothing of blocks,
+// levels or weights.
+//
+// There are three paths, AVX-512, AVX2 and plain Go. They differ in speed only:
+// every count and every decision is exact and the same on all of them. How they
+// work and what they cost is in docs/kernel.md.
+//
+// A filter is a row of 64-bit words, bit i of it being bit i%64 of word i/64.
+// Nothing depends on that order, so a filter's bytes may be read as words in
+// whichever way is convenient, as long as both sides of a comparison do the
+// same.
 package kernel
 
-import "math/bits"
+//go:generate go run -modfile=../../tools/go.mod -tags avo ./generate .
 
-// Kernel counts, for one filter against n rows of filters of the same width
-// laid end to end, the bits on which they agree. All implementations give the
-// same counts. Filters are little-endian words; len(rows) is n*len(filter) and
-// len(counts) is at least n.
-type Kernel interface {
-	// EqualBits sets counts[i] to the number of bits that are equal in filter
-	// and row i.
-	EqualBits(counts []uint32, filter, rows []uint64)
-	// CommonBits sets counts[i] to the number of bits that are set in both
-	// filter and row i.
-	CommonBits(counts []uint32, filter, rows []uint64)
+// Path is a way to count.
+type Path uint8
+
+// The paths, each faster than the one before.
+const (
+	// Portable is plain Go.
+	Portable Path = iota
+	// AVX2 needs a processor of amd64 with AVX2 and POPCNT.
+	AVX2
+	// AVX512 needs one with the foundation of AVX-512 and VPOPCNTDQ.
+	AVX512
+)
+
+// String returns the name of a path as reports and benchmarks give it.
+func (p Path) String() string {
+	switch p {
+	case AVX2:
+		return "avx2"
+	case AVX512:
+		return "avx512"
+	}
+	return "portable"
 }
 
-// New returns the kernel for this machine.
-func New() Kernel { return portable{} }
+// Best returns the fastest path that processor and operating system support.
+func Best() Path {
+	available := Available()
+	return available[len(available)-1]
+}
 
-// portable counts word by word with the processor's population count, where
-// the compiler knows one.
-type portable struct{}
+// Available returns the paths that processor and operating system support, in
+// the order of their constants. Portable is always there. To use a path that is
+// not is to be killed by the operating system.
+func Available() []Path { return supported(processor()) }
 
-// fieldWords is the width of a field filter of the presets, 512 bits.
-const fieldWords = 8
+// features are what a choice of path depends on. A flag of the processor counts
+// only with an operating system that keeps the registers.
+type features struct {
+	popcnt, avx2     bool
+	avx512f, avx512v bool // v: VPOPCNTDQ
+}
 
-func (portable) EqualBits(counts []uint32, filter, rows []uint64) {
-	if len(filter) == fieldWords {
-		equalBits512(counts, (*[fieldWords]uint64)(filter), rows)
-		return
-	}
-	width := len(filter)
-	for i := 0; len(rows) >= width && width > 0; i++ {
-		different := 0
-		for w, word := range filter {
-			different += bits.OnesCount64(word ^ rows[w])
+func supported(f features) []Path {
+	paths := []Path{Portable}
+	if f.popcnt && f.avx2 {
+		paths = append(paths, AVX2)
+		if f.avx512f && f.avx512v {
+			paths = append(paths, AVX512)
 		}
-		counts[i] = uint32(64*width - different)
-		rows = rows[width:]
 	}
-}
-
-// equalBits512 is EqualBits for the common width, unrolled so that the counts
-// of the words do not wait for each other.
-func equalBits512(counts []uint32, filter *[fieldWords]uint64, rows []uint64) {
-	n := len(rows) / fieldWords
-	counts = counts[:n]
-	for i := range counts {
-		row := (*[fieldWords]uint64)(rows[i*fieldWords:])
-		a := bits.OnesCount64(filter[0]^row[0]) + bits.OnesCount64(filter[1]^row[1])
-		b := bits.OnesCount64(filter[2]^row[2]) + bits.OnesCount64(filter[3]^row[3])
-		c := bits.OnesCount64(filter[4]^row[4]) + bits.OnesCount64(filter[5]^row[5])
-		d := bits.OnesCount64(filter[6]^row[6]) + bits.OnesCount64(filter[7]^row[7])
-		counts[i] = uint32(64*fieldWords - (a + b + c + d))
-	}
-}
-
-func (portable) CommonBits(counts []uint32, filter, rows []uint64) {
-	width := len(filter)
-	for i := 0; len(rows) >= width && width > 0; i++ {
-		common := 0
-		for w, word := range filter {
-			common += bits.OnesCount64(word & rows[w])
-		}
-		counts[i] = uint32(common)
-		rows = rows[width:]
-	}
+	return paths
 }

@@ -1,75 +1,44 @@
 package kernel
 
 import (
+	"os"
+	"slices"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
-// slow is the twin that every kernel must agree with: one bit at a time.
-type slow struct{}
-
-func bit(words []uint64, i int) uint64 { return words[i/64] >> (i % 64) & 1 }
-
-func (slow) count(counts []uint32, filter, rows []uint64, counts1 func(a, b uint64) bool) {
-	width := len(filter)
-	for i := range len(rows) / width {
-		row := rows[i*width : (i+1)*width]
-		counts[i] = 0
-		for j := range 64 * width {
-			if counts1(bit(filter, j), bit(row, j)) {
-				counts[i]++
-			}
+func TestChoiceOfPath(t *testing.T) {
+	for _, c := range []struct {
+		has  features
+		want []Path
+	}{
+		{features{}, []Path{Portable}},
+		{features{avx2: true}, []Path{Portable}},
+		{features{popcnt: true}, []Path{Portable}},
+		{features{popcnt: true, avx2: true}, []Path{Portable, AVX2}},
+		{features{popcnt: true, avx2: true, avx512f: true}, []Path{Portable, AVX2}},
+		{features{popcnt: true, avx2: true, avx512v: true}, []Path{Portable, AVX2}},
+		{features{avx512f: true, avx512v: true}, []Path{Portable}},
+		{features{popcnt: true, avx2: true, avx512f: true, avx512v: true}, []Path{Portable, AVX2, AVX512}},
+	} {
+		if got := supported(c.has); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", c.has, got, c.want)
 		}
 	}
-}
-
-func (s slow) EqualBits(counts []uint32, filter, rows []uint64) {
-	s.count(counts, filter, rows, func(a, b uint64) bool { return a == b })
-}
-
-func (s slow) CommonBits(counts []uint32, filter, rows []uint64) {
-	s.count(counts, filter, rows, func(a, b uint64) bool { return a&b == 1 })
-}
-
-// words draws random words and the patterns that break population counts:
-// none, all, one bit at either end, alternating.
-func words(n int) *rapid.Generator[[]uint64] {
-	return rapid.SliceOfN(rapid.OneOf(rapid.Uint64(),
-		rapid.SampledFrom([]uint64{0, ^uint64(0), 1, 1 << 63, 0xAAAAAAAAAAAAAAAA, 0x5555555555555555})), n, n)
-}
-
-func TestAgreesWithSlowTwin(t *testing.T) {
-	for _, k := range []Kernel{portable{}, New()} {
-		rapid.Check(t, func(t *rapid.T) {
-			width := rapid.IntRange(1, 20).Draw(t, "width")
-			n := rapid.IntRange(0, 9).Draw(t, "rows")
-			filter, rows := words(width).Draw(t, "filter"), words(width*n).Draw(t, "rows")
-			got, want := make([]uint32, n), make([]uint32, n)
-			for name, f := range map[string][2]func([]uint32, []uint64, []uint64){
-				"equal": {k.EqualBits, slow{}.EqualBits}, "common": {k.CommonBits, slow{}.CommonBits},
-			} {
-				f[0](got, filter, rows)
-				f[1](want, filter, rows)
-				for i := range want {
-					if got[i] != want[i] {
-						t.Fatalf("%s bits, width %d, row %d: got %d, want %d", name, width, i, got[i], want[i])
-					}
-				}
-			}
-		})
+	t.Logf("this machine: %v, the best %v", Available(), Best())
+	if want := os.Getenv("TARN_WANT_PATH"); want != "" && Best().String() != want {
+		t.Errorf("the best path is %v and not the %s of TARN_WANT_PATH", Best(), want)
 	}
 }
 
-func BenchmarkEqualBits512(b *testing.B) {
-	const n = 1024
-	filter, rows, counts := make([]uint64, 8), make([]uint64, 8*n), make([]uint32, n)
-	for i := range rows {
-		rows[i] = uint64(i) * 0x9E3779B97F4A7C15
+func TestSingleFilters(t *testing.T) {
+	rows, filter := similar(8, 12, 1, 0, 2)
+	counts := make([]uint32, 12)
+	New().EqualBits(counts, filter, rows)
+	if d := differ(counts, slowFields([]int{8}, filter, rows, func(a, b bool) bool { return a == b })); d != "" {
+		t.Error(d)
 	}
-	k := New()
-	for b.Loop() {
-		k.EqualBits(counts, filter, rows)
+	New().CommonBits(counts, filter, rows)
+	if d := differ(counts, slowFields([]int{8}, filter, rows, func(a, b bool) bool { return a && b })); d != "" {
+		t.Error(d)
 	}
-	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds()/1e6, "Mpairs/s")
 }

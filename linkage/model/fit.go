@@ -1,275 +1,305 @@
 package model
 
 import (
-	"math"
 	"slices"
 
-	"tarn/keys/fault"
+	"tarn/linkage/cohort"
 	"tarn/linkage/compare"
-)
-
-// Counts are the data of a fit: how often each pattern occurs.
-type Counts struct {
-	Cross  []compare.Histogram // one for each pair of cohorts
-	Within compare.Histogram   // pairs of records of one side, all sides together
-}
-
-// Weights of the shipped probabilities, in pairs: at 2,000 x 2,000 records
-// with 5% overlap they are the difference between F1 .964 and .992.
-const (
-	priorMatches   = 500
-	priorStrangers = 2000
 )
 
 // Fewer expected matches than this leave the m-probabilities as shipped: they
 // would be fitted to chance.
 const minimumMatches = 100
 
-const (
-	maxIterations = 5000
-	tolerance     = 1e-9 // of any probability, from one iteration to the next
-	outerRounds   = 3    // of u from within sides, then m across them
-)
-
-// Fit fits the model to the counts, starting from the probabilities shipped
-// with the profile. u-probabilities come from pairs within a side, which are
-// strangers but for twins and duplicates; m-probabilities and the class shares
-// come from pairs across sides.
-//
-// A fit that does not converge is an error: its weights would mislead.
+// Fit fits the model to the counts with the shipped probabilities as priors of
+// the default weight; see FitWith.
 func Fit(scheme *compare.Scheme, counts Counts) (*Model, error) {
-	m := &Model{Scheme: scheme}
+	return FitWith(scheme, counts, DefaultPriors())
+}
+
+// FitWith fits the model to the counts. u-probabilities come from pairs within
+// a side, which are strangers but for members of one household, twins and
+// duplicates; m-probabilities and the class shares come from pairs across
+// sides, with u held, so that matches that fit their class badly cannot spoil
+// it. Where there are no pairs within, all are fitted together.
+//
+// Each fit climbs from several starts to the highest posterior. A fit that does
+// not converge, or whose result the data do not determine, is an error: its
+// weights would mislead.
+func FitWith(scheme *compare.Scheme, counts Counts, priors Priors) (*Model, error) {
+	m := &Model{Scheme: scheme, Priors: priors, Converged: true, Dependence: independent(len(scheme.Fields))}
 	for _, f := range scheme.Fields {
-		m.M = append(m.M, normalised(f.M))
-		m.U = append(m.U, normalised(f.U))
+		m.M = append(m.M, shipped(f.M))
+		m.U = append(m.U, shipped(f.U))
 	}
-	for range counts.Cross {
-		m.Strata = append(m.Strata, Shares{Strangers: .97, Twins: .01, Matches: .02})
-	}
-	within := patternsOf(scheme, []compare.Histogram{counts.Within})
-	cross := patternsOf(scheme, counts.Cross)
-	m.Converged = true
-	for range outerRounds {
-		m.twinRatio = m.fitWithin(within)
-		m.fitShares(cross)
-		if m.ExpectedMatches < minimumMatches {
-			break
+	m.Strata = make([]Shares, len(counts.Cross))
+	if within := patternsOf(scheme, []compare.Histogram{counts.Within}); len(within) > 0 {
+		if err := m.fitWithin(within, counts.Duplicates); err != nil {
+			return nil, err
 		}
-		m.Fitted = true
-		m.fitCross(cross)
+	} else {
+		m.Joint = true
 	}
-	if !m.Converged {
-		return nil, fault.New(fault.Internal, "fitting the linkage model", "it did not converge, so its weights would mislead",
-			"link more records, or records with more fields in common")
+	cross := patternsOf(scheme, counts.Cross)
+	if err := m.fitCross(cross); err != nil {
+		return nil, err
 	}
+	if len(cross) > 0 {
+		if err := m.measureUncertainty(); err != nil {
+			return nil, err
+		}
+	}
+	if m.Fitted || m.Joint && len(cross) > 0 {
+		if err := m.check(counts.MostMatches); err != nil {
+			return nil, err
+		}
+	}
+	m.prepare()
 	return m, nil
 }
 
-func normalised(p []float64) []float64 {
-	sum := 0.0
-	for _, v := range p {
-		sum += v
-	}
+func shipped(p []float64) []float64 {
 	q := slices.Clone(p)
-	for i := range q {
-		q[i] /= sum
+	normalise(q)
+	return q
+}
+
+// pseudo returns the shipped probabilities as counts of so many pairs.
+func pseudo(p []float64, pairs float64) []float64 {
+	q := shipped(p)
+	for l := range q {
+		q[l] *= pairs
 	}
 	return q
 }
 
-// pattern is one pattern that occurs, with its count in each stratum.
-type pattern struct {
-	code   uint32
-	counts []float64
-}
-
-func patternsOf(scheme *compare.Scheme, strata []compare.Histogram) (patterns []pattern) {
-	for code := range uint32(scheme.Patterns()) {
-		var counts []float64
-		for s, h := range strata {
-			if len(h) > 0 && h[code] > 0 {
-				if counts == nil {
-					counts = make([]float64, len(strata))
-				}
-				counts[s] = float64(h[code])
-			}
-		}
-		if counts != nil {
-			patterns = append(patterns, pattern{code, counts})
-		}
+// priorOfM returns the pseudo-counts of a field's m-probabilities.
+func (m *Model) priorOfM(f int) []float64 {
+	field := m.Scheme.Fields[f]
+	if field.Name == compare.TokenField {
+		return pseudo(field.M, m.Priors.Token)
 	}
-	return patterns
+	return pseudo(field.M, m.Priors.Matches)
 }
 
-// fitWithin fits u on pairs of one side. The third class is then duplicates,
-// which a side that is not deduplicated has. It returns the share of twins
-// among the pairs of different people.
+// fitWithin fits u on pairs of one side. The classes are those across sides,
+// with duplicates, which a side that is not de-duplicated has, for matches.
+// Relatives agree on what they have in common as is shipped for matches. That is
+// not fitted: of two fields in common the data show how often both agree, which a
+// larger share of relatives and a smaller agreement explain as well.
 //
-// That share is the same across sides as within them: of T twin pairs among N
-// people, sides that hold shares a and b of the people have a*a*T twin pairs of
-// (a*N)^2/2 within, and 2*a*b*T of a*N*b*N across. Taken from within, it cannot
-// be inflated by matches whose given name differs.
-func (m *Model) fitWithin(patterns []pattern) (twinRatio float64) {
-	shares := []Shares{{Strangers: .97, Twins: .02, Matches: .01}}
-	m.expectationMaximisation(patterns, shares, func(weight [classes][][]float64) {
-		for f := range m.Scheme.Fields {
-			if m.Scheme.Fields[f].Name != compare.TokenField {
-				m.U[f] = posterior(weight[strangers][f], m.Scheme.Fields[f].U, priorStrangers)
-			}
-		}
-	}, m.U, sharesOf)
-	return shares[0].Twins / (shares[0].Twins + shares[0].Strangers)
-}
-
-// fitShares fits the class shares alone.
-func (m *Model) fitShares(patterns []pattern) {
-	m.expectationMaximisation(patterns, m.Strata, func([classes][][]float64) {}, nil, m.crossShares)
-	m.countMatches(patterns)
-}
-
-// fitCross fits the class shares and m on pairs across sides.
-func (m *Model) fitCross(patterns []pattern) {
-	m.expectationMaximisation(patterns, m.Strata, func(weight [classes][][]float64) {
-		for f := range m.Scheme.Fields {
-			m.M[f] = posterior(weight[matches][f], m.Scheme.Fields[f].M, priorMatches)
-		}
-	}, m.M, m.crossShares)
-	m.countMatches(patterns)
-}
-
-// posterior returns the mode of the level probabilities given counts and the
-// shipped probabilities counted as so many pairs.
-func posterior(counts, shipped []float64, pairs float64) []float64 {
-	p := make([]float64, len(counts))
-	sum := 0.0
-	for l := range p {
-		p[l] = counts[l] + pairs*shipped[l]
-		sum += p[l]
+// The share of relatives among pairs of different people would be the same
+// across sides as within them if people came to the sides one by one: of T twin
+// pairs among N people, sides that hold shares a and b of the people have a*a*T
+// twin pairs of (a*N)^2/2 within, and 2*a*b*T of a*N*b*N across. Households come
+// together, so that across there are fewer. The share within is a weak prior of
+// that across: taken from across alone it could be inflated by matches whose
+// given name differs.
+func (m *Model) fitWithin(patterns []pattern, duplicates bool) error {
+	x := m.within(patterns, duplicates)
+	var starts []mixture
+	for _, shares := range []Shares{{.96, .01, .02, .01}, {.5, .05, .05, .4}, {.998, .0009, .001, .0001}} {
+		y := x.clone()
+		y.shares = []Shares{y.scaled(shares)}
+		starts = append(starts, y)
 	}
-	for l := range p {
-		p[l] /= sum
+	best, err := m.bestOf(starts, "u-probabilities")
+	if err != nil {
+		return err
 	}
-	return p
+	n := len(m.Scheme.Fields)
+	m.U = m.U[:0]
+	for _, table := range best.at.tables[:n] {
+		m.U = append(m.U, slices.Clone(table))
+	}
+	m.ExpectedDuplicates = best.end.totals[0][matches]
+	m.takeOthers(best)
+	m.Dependence = dependenceOf(best.at, n)
+	m.inner = &best
+	return nil
 }
 
-// expectationMaximisation alternates the expected class of every pattern with
-// new shares, and new level probabilities by update, until none changes.
-// watched are the tables that update replaces; shareOut makes shares of the
-// expected pairs of each class.
-func (m *Model) expectationMaximisation(patterns []pattern, shares []Shares, update func([classes][][]float64), watched [][]float64, shareOut func([classes]float64) Shares) {
-	for range maxIterations {
-		m.Iterations++
-		weight, totals := m.expect(patterns, shares)
-		before := snapshot(watched)
-		update(weight)
-		change := difference(before, watched)
-		for s := range shares {
-			next := shareOut(totals[s])
-			for c := strangers; c < classes; c++ {
-				change = math.Max(change, math.Abs(next.of(c)-shares[s].of(c)))
-			}
-			shares[s] = next
+// takeOthers keeps the shares of the classes among pairs of different people.
+func (m *Model) takeOthers(best climb) {
+	var pairs Shares
+	for _, t := range best.end.totals {
+		pairs = pairs.plus(sharesFrom(t))
+	}
+	pairs = pairs.plus(best.at.sharePrior)
+	pairs.Matches = 0
+	sum := pairs.sum()
+	m.Others = Shares{pairs.Strangers / sum, pairs.Households / sum, pairs.Twins / sum, 0}
+}
+
+// within returns the mixture of pairs within a side. Its tables are u of every
+// field, then what relatives agree on, then those of duplicates.
+func (m *Model) within(patterns []pattern, duplicates bool) mixture {
+	s := &structure{lookup: newLookup(len(m.Scheme.Fields)), patterns: patterns, sharePrior: sharePrior(m.Scheme)}
+	x := mixture{structure: s}
+	add := func(table, prior []float64) int {
+		x.tables, s.prior = append(x.tables, slices.Clone(table)), append(s.prior, prior)
+		return len(x.tables) - 1
+	}
+	for f, field := range m.Scheme.Fields {
+		prior := pseudo(field.U, m.Priors.Strangers)
+		if field.Name == compare.TokenField {
+			prior = nil // two strangers with one number are too few to count
 		}
-		if change < tolerance {
-			return
+		at := add(m.U[f], prior)
+		for c := range s.table {
+			s.table[c][f] = at
 		}
 	}
-	m.Converged = false
-}
-
-// expect returns, for each class, field and level, the expected number of
-// pairs, and for each stratum the expected number of pairs of each class.
-func (m *Model) expect(patterns []pattern, shares []Shares) (weight [classes][][]float64, totals [][classes]float64) {
-	for c := range weight {
-		weight[c] = make([][]float64, len(m.Scheme.Fields))
-		for f := range weight[c] {
-			weight[c][f] = make([]float64, len(m.M[f]))
+	for f, field := range m.Scheme.Fields {
+		if field.Twin != cohort.TwinAgrees {
+			continue
 		}
-	}
-	totals = make([][classes]float64, len(shares))
-	for _, p := range patterns {
-		var likelihood, expected [classes]float64
-		for c := strangers; c < classes; c++ {
-			likelihood[c] = m.logLikelihood(c, p.code)
-		}
-		for s, n := range p.counts {
-			if n == 0 {
-				continue
-			}
-			member := membership(likelihood, shares[s])
-			for c := range member {
-				expected[c] += n * member[c]
-				totals[s][c] += n * member[c]
-			}
-		}
-		for f := range m.Scheme.Fields {
-			if level := m.Scheme.Level(p.code, f); level != compare.Missing {
-				for c := range expected {
-					weight[c][f][level] += expected[c]
-				}
+		at := add(shipped(field.M), nil)
+		for _, c := range []class{households, twins} {
+			if c.agrees(field) {
+				s.table[c][f] = at
 			}
 		}
 	}
-	return weight, totals
+	for f := range m.Scheme.Fields {
+		var prior []float64
+		if duplicates {
+			prior = m.priorOfM(f)
+		}
+		s.table[matches][f] = add(m.M[f], prior)
+	}
+	return x.bind()
 }
 
-func membership(logLikelihood [classes]float64, shares Shares) (p [classes]float64) {
-	highest := math.Inf(-1)
-	for c := strangers; c < classes; c++ {
-		p[c] = math.Log(shares.of(c)) + logLikelihood[c]
-		highest = math.Max(highest, p[c])
+// fitCross fits the class shares, and m where enough matches are expected, on
+// pairs across sides; u too where no pairs within a side were given, and then
+// once more with what is known by then of how fields depend on one another.
+func (m *Model) fitCross(patterns []pattern) error {
+	if err := m.fitOnce(patterns, m.Joint); err != nil || !m.Joint {
+		return err
 	}
-	sum := 0.0
-	for c := range p {
-		p[c] = math.Exp(p[c] - highest)
-		sum += p[c]
+	m.Dependence = dependenceOf(m.outer.at, len(m.Scheme.Fields))
+	if slices.Max(m.Dependence.Parent) < 0 {
+		return nil
 	}
-	for c := range p {
-		p[c] /= sum
-	}
-	return p
+	return m.fitOnce(patterns, false)
 }
 
-// sharesOf returns the shares of the classes, each counted with half a pair
-// more than was seen, so that no class is ruled out for good.
-func sharesOf(totals [classes]float64) Shares {
-	const half = .5
-	sum := 0.0
-	for _, v := range totals {
-		sum += v + half
+func (m *Model) fitOnce(patterns []pattern, fitU bool) error {
+	best, err := m.bestOf(m.startsOf(m.cross(patterns, fitU, false)), "class shares")
+	if err != nil {
+		return err
 	}
-	return Shares{(totals[strangers] + half) / sum, (totals[twins] + half) / sum, (totals[matches] + half) / sum}
-}
-
-// crossShares are the shares across sides: matches as expected, the rest
-// divided into strangers and twins as within sides.
-func (m *Model) crossShares(totals [classes]float64) Shares {
-	s := sharesOf(totals)
-	others := 1 - s.Matches
-	return Shares{Strangers: others * (1 - m.twinRatio), Twins: others * m.twinRatio, Matches: s.Matches}
-}
-
-func (m *Model) countMatches(patterns []pattern) {
-	_, totals := m.expect(patterns, m.Strata)
-	m.ExpectedMatches = 0
-	for _, t := range totals {
-		m.ExpectedMatches += t[matches]
-	}
-}
-
-func snapshot(tables [][]float64) [][]float64 {
-	copied := make([][]float64, len(tables))
-	for i, t := range tables {
-		copied[i] = slices.Clone(t)
-	}
-	return copied
-}
-
-func difference(a, b [][]float64) (widest float64) {
-	for i := range a {
-		for j := range a[i] {
-			widest = math.Max(widest, math.Abs(a[i][j]-b[i][j]))
+	if m.Fitted = best.matches() >= minimumMatches; m.Fitted {
+		if err := m.checkFields(patterns); err != nil {
+			return err
+		}
+		// From where the shares alone have led, and from elsewhere.
+		x := m.cross(patterns, fitU, true)
+		x.shares = best.at.shares
+		if best, err = m.bestOf(append(m.startsOf(x), x), "m-probabilities"); err != nil {
+			return err
 		}
 	}
-	return widest
+	m.take(best)
+	return nil
+}
+
+func (m *Model) take(best climb) {
+	n := len(m.Scheme.Fields)
+	copy(m.U, best.at.tables[:n])
+	copy(m.M, best.at.tables[n:])
+	copy(m.Strata, best.at.shares)
+	m.ExpectedMatches = best.matches()
+	m.Change, m.LogLikelihood, m.LogPosterior = best.change, best.end.logLikelihood, best.end.logPosterior
+	if m.Joint {
+		m.takeOthers(best)
+	}
+	m.outer = &best
+}
+
+func (c climb) matches() (sum float64) {
+	for _, t := range c.end.totals {
+		sum += t[matches]
+	}
+	return sum
+}
+
+// cross returns the mixture of pairs across sides.
+func (m *Model) cross(patterns []pattern, fitU, fitM bool) mixture {
+	x := m.mixture()
+	x.patterns = patterns
+	if !m.Joint {
+		x.others = m.Others.times(m.Priors.Relatives / max(m.Others.Households+m.Others.Twins, 1e-9))
+	}
+	n := len(m.Scheme.Fields)
+	for f, field := range m.Scheme.Fields {
+		if fitU && field.Name != compare.TokenField {
+			x.prior[f] = pseudo(field.U, m.Priors.Strangers)
+		}
+		if fitM {
+			x.prior[n+f] = m.priorOfM(f)
+		}
+	}
+	return x.bind()
+}
+
+// mixture returns the model as a mixture across sides, without patterns and
+// with everything fixed. Its tables are u of every field, m of every field,
+// then u given another field.
+func (m *Model) mixture() mixture {
+	n := len(m.Scheme.Fields)
+	s := &structure{lookup: newLookup(n), sharePrior: sharePrior(m.Scheme)}
+	x := mixture{structure: s, shares: slices.Clone(m.Strata)}
+	for _, p := range slices.Concat(m.U, m.M) {
+		x.tables = append(x.tables, slices.Clone(p))
+	}
+	given := make([][]int, n)
+	copy(s.parent, m.Dependence.Parent)
+	for f := range n {
+		for _, p := range m.Dependence.Given[f] {
+			given[f] = append(given[f], len(x.tables))
+			x.tables = append(x.tables, slices.Clone(p))
+		}
+	}
+	for c := range s.table {
+		for f, field := range m.Scheme.Fields {
+			if s.table[c][f] = f; class(c).agrees(field) {
+				s.table[c][f] = n + f
+			} else if p := s.parent[f]; p >= 0 && !class(c).agrees(m.Scheme.Fields[p]) {
+				s.given[c][f] = given[f]
+			}
+		}
+	}
+	s.prior = make([][]float64, len(x.tables))
+	return x
+}
+
+// startsOf returns x with shares from few matches to many, and with
+// m-probabilities, where they are fitted, blunter and sharper than shipped.
+func (m *Model) startsOf(x mixture) (starts []mixture) {
+	for _, share := range []float64{.02, 1e-4, .5, .9} {
+		y, rest := x.clone(), 1-share
+		for s := range y.shares {
+			y.shares[s] = y.scaled(Shares{.98 * rest, .01 * rest, .01 * rest, share})
+		}
+		starts = append(starts, y)
+	}
+	n := len(m.Scheme.Fields)
+	if x.prior[n] == nil {
+		return starts
+	}
+	for _, blunt := range []float64{.5, -.5} {
+		y := starts[0].clone()
+		for f := range n {
+			for l := range y.tables[n+f] {
+				u := y.tables[f][l]
+				y.tables[n+f][l] += blunt * (u - y.tables[n+f][l])
+				y.tables[n+f][l] = max(y.tables[n+f][l], 1e-6)
+			}
+			normalise(y.tables[n+f])
+		}
+		starts = append(starts, y)
+	}
+	return starts
 }

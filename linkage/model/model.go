@@ -1,74 +1,99 @@
-// Package model fits a Fellegi-Sunter model with agreement levels and three
-// classes of pairs (strangers, twins, matches) to counts of agreement
-// patterns, without truth, and turns patterns into match weights.
+// Package model fits a Fellegi-Sunter model with agreement levels and several
+// classes of pairs (strangers, households, twins, matches) to counts of
+// agreement patterns, without truth, and turns patterns into match weights.
 //
 // A twin pair is two people who share a date of birth, family name and
-// postcode. Without a class of their own they are taken for matches, and
-// precision goes to them.
+// postcode; a household pair shares family name and postcode. Without classes of
+// their own they are taken for matches, and precision goes to them.
+//
+// It presents no model that has not converged or that the data do not
+// determine: Fit refuses. docs/model.md has the statistics.
 package model
 
 import (
 	"math"
 
-	"tarn/linkage/cohort"
 	"tarn/linkage/compare"
-)
-
-// Class numbers the classes of pairs.
-type class int
-
-const (
-	strangers class = iota
-	twins
-	matches
-	classes
 )
 
 // Model is a fitted model. Its probabilities are indexed by the scheme's field
 // and by level.
 type Model struct {
-	Scheme *compare.Scheme
-	M, U   [][]float64
+	Scheme     *compare.Scheme
+	M, U       [][]float64
+	Dependence Dependence // of fields among pairs of different people
 	// Strata are the class shares of each pair of cohorts, in the order of
 	// Counts.Cross.
-	Strata     []Shares
-	Converged  bool
-	Iterations int
+	Strata []Shares
+	// Others are the shares of the classes among pairs of different people.
+	Others Shares
+	Priors Priors
+
 	// Fitted says that m-probabilities were fitted; false means that too few
-	// matches were expected and the shipped ones were kept.
+	// matches were expected and the shipped ones, or those of a model that was
+	// read, were kept.
 	Fitted bool
+	// Reused says that m and u are those of a model that was read.
+	Reused bool
+	// Joint says that u-probabilities were fitted to the same pairs as m.
+	Joint bool
 	// ExpectedMatches is the expected number of matches among the compared
-	// pairs of all strata.
-	ExpectedMatches float64
+	// pairs of all strata, MatchesError its standard error as far as it comes from
+	// the model's uncertainty.
+	ExpectedMatches, MatchesError float64
+	// ExpectedDuplicates is the expected number of pairs within sides that are
+	// one person.
+	ExpectedDuplicates float64
 
-	twinRatio float64 // twins among pairs of different people
+	// How the fit went.
+	Converged  bool
+	Iterations int     // of all starts
+	Change     float64 // of any probability in the last step
+	// Of the pairs of Counts.Cross, natural logarithms; the posterior up to a constant.
+	LogLikelihood, LogPosterior float64
+	Starts                      []Start
+
+	inner, outer *climb  // of the fits within and across sides
+	ready        mixture // the model as a mixture, its tables' offsets and logarithms
+	offsets      []int
+	scorer       scorer
+	uncertain    []direction // of the fit across sides
 }
 
-// Shares are the proportions of the classes among the compared pairs.
-type Shares struct{ Strangers, Twins, Matches float64 }
-
-func (s Shares) of(c class) float64 { return [classes]float64{s.Strangers, s.Twins, s.Matches}[c] }
-
-// probability returns the table that class c uses for field f.
-func (m *Model) probability(c class, f int) []float64 {
-	switch {
-	case c == matches, c == twins && m.Scheme.Fields[f].Twin == cohort.TwinAgrees:
-		return m.M[f]
-	default:
-		return m.U[f]
-	}
+// scorer holds the logarithms of a mixture's parameters.
+type scorer struct {
+	logs      []float64
+	logShares [][classes]float64
 }
 
-// logLikelihood returns the natural logarithm of the probability of a pattern
-// in a class. Missing fields say nothing.
-func (m *Model) logLikelihood(c class, code uint32) float64 {
-	sum := 0.0
-	for f := range m.Scheme.Fields {
-		if level := m.Scheme.Level(code, f); level != compare.Missing {
-			sum += math.Log(m.probability(c, f)[level])
-		}
+func scorerOf(x mixture) scorer {
+	logs, logShares := x.logs()
+	return scorer{logs, logShares}
+}
+
+// prepare makes the model ready to score.
+func (m *Model) prepare() {
+	m.ready = m.mixture()
+	m.offsets, _ = m.ready.offsets()
+	m.scorer = scorerOf(m.ready)
+}
+
+// logOdds returns the natural logarithm of the odds that a pair is a match.
+func (s *scorer) logOdds(stratum int, slots *patternSlots) float64 {
+	likelihood := likelihoodsOf(slots, s.logs)
+	others := math.Inf(-1)
+	for c := range matches {
+		others = logSum(others, s.logShares[stratum][c]+likelihood[c])
 	}
-	return sum
+	return s.logShares[stratum][matches] + likelihood[matches] - others
+}
+
+func (m *Model) levels(code uint32) []int8 {
+	levels := make([]int8, len(m.Scheme.Fields))
+	for f := range levels {
+		levels[f] = int8(m.Scheme.Level(code, f))
+	}
+	return levels
 }
 
 // Score is what the model says of a pattern in one pair of cohorts.
@@ -83,11 +108,15 @@ func scoreOf(logOdds float64) Score {
 	return Score{Weight: weight, Odds: math.Exp(logOdds), Probability: 1 / (1 + math.Exp(-logOdds))}
 }
 
+// slots returns where the probabilities of a pattern lie.
+func (m *Model) slots(code uint32) *patternSlots {
+	slots := m.ready.slotsOf(m.levels(code), m.offsets)
+	return &slots
+}
+
 // Score returns the score of a pattern in stratum s.
 func (m *Model) Score(s int, code uint32) Score {
-	shares := m.Strata[s]
-	others := logSum(math.Log(shares.Strangers)+m.logLikelihood(strangers, code), math.Log(shares.Twins)+m.logLikelihood(twins, code))
-	return scoreOf(math.Log(shares.Matches) + m.logLikelihood(matches, code) - others)
+	return scoreOf(m.scorer.logOdds(s, m.slots(code)))
 }
 
 // TokenOnlyScore returns the score of a pair with equal tokens that no block
@@ -103,6 +132,20 @@ func (m *Model) FieldWeight(f, level int) float64 {
 		return 0
 	}
 	return math.Log2(m.M[f][level] / m.U[f][level])
+}
+
+// FieldWeights returns what each field adds to the weight of a match against
+// strangers, log2, and 0 where it is missing. Unlike FieldWeight it takes into
+// account what a field's level says of another's.
+func (m *Model) FieldWeights(code uint32) []float64 {
+	levels, x := m.levels(code), m.ready
+	weights := make([]float64, len(levels))
+	for f, level := range levels {
+		if level >= 0 {
+			weights[f] = math.Log2(m.M[f][level] / x.tables[x.of(strangers, f, levels)][level])
+		}
+	}
+	return weights
 }
 
 func logSum(a, b float64) float64 {

@@ -12,6 +12,7 @@ import (
 type chart struct {
 	ID, Title, Desc string
 	Height          int
+	Read            string // how to read it
 	Legend          []legendItem
 	Shapes          []shape
 	Table           dataTable
@@ -60,6 +61,7 @@ func mark(kind string, x, y float64, class string) shape {
 type bar struct {
 	Heading string // a line of its own above the row; empty where the row goes on under the last one
 	Label   string
+	From    float64 // where the bar begins; its end is From + Value
 	Value   float64
 	Lo, Hi  float64 // interval; equal for none
 	Text    string  // the value in words
@@ -101,7 +103,7 @@ func bars(rows []bar, least, most float64, dots bool, ticks []tick) (shapes []sh
 			body = append(body, line(at(b.Lo), middle, at(b.Hi), middle, "interval "+b.Class),
 				mark("dot", at(b.Value), middle, b.Class))
 		default:
-			from, to := at(min(b.Value, 0)), at(max(b.Value, 0))
+			from, to := at(b.From+min(b.Value, 0)), at(b.From+max(b.Value, 0))
 			body = append(body, rect(from, y+4, to-from, rowHeight-8, b.Class))
 		}
 		y += rowHeight
@@ -150,6 +152,77 @@ func linearTicks(least, most float64, n int, text func(float64) string) []tick {
 		ticks = append(ticks, tick{at: v, text: text(v), strong: i == 0})
 	}
 	return ticks
+}
+
+// Geometry of charts with columns or lines.
+const (
+	areaTop    = 26.0
+	areaBottom = 246.0
+	areaLeft   = 7.0 // per cent
+	areaRight  = 98.0
+	areaHeight = 290
+)
+
+// column is one place of a histogram: Whole things, Part of which are of the
+// kind that is looked for.
+type column struct {
+	At          float64 // left end; columns are one unit wide
+	Whole, Part int64
+}
+
+// columnShapes draws columns on a logarithmic scale, with a line at the
+// threshold where it lies among them. columns has at least one.
+func columnShapes(columns []column, at float64, atText, axis string, text func(float64) string) (shapes []shape) {
+	first, last, most := columns[0].At, columns[0].At, int64(10)
+	for _, c := range columns {
+		first, last, most = min(first, c.At), max(last, c.At), max(most, c.Whole)
+	}
+	decades := math.Ceil(math.Log10(float64(most)))
+	width := (areaRight - areaLeft) / (last - first + 1)
+	x := func(v float64) float64 { return areaLeft + (v-first)*width }
+	y := func(n int64) float64 {
+		return areaBottom - (areaBottom-areaTop)*math.Log10(max(float64(n), 1))/decades
+	}
+	for d := 0.0; d <= decades; d++ {
+		at := y(int64(math.Pow(10, d)))
+		shapes = append(shapes, line(0, at, areaRight, at, "grid"), label(0, at-4, "start", "tick", compact(math.Pow(10, d))))
+	}
+	for _, c := range columns {
+		for _, of := range []struct {
+			n     int64
+			class string
+		}{{c.Whole, "s4"}, {c.Part, "s1"}} {
+			if of.n > 0 {
+				shapes = append(shapes, rect(x(c.At)+width*.06, y(of.n), width*.88, areaBottom-y(of.n), of.class))
+			}
+		}
+	}
+	shapes = append(shapes, line(areaLeft, areaBottom, areaRight, areaBottom, "axis"))
+	for _, tk := range linearTicks(first, last+1, 6, text) {
+		shapes = append(shapes, label(x(tk.at), areaBottom+16, anchorAt(x(tk.at)), "tick", tk.text))
+	}
+	shapes = append(shapes, label((areaLeft+areaRight)/2, areaBottom+34, "middle", "tick", axis))
+	if at >= first && at <= last+1 {
+		shapes = append(shapes, threshold(x(at), atText)...)
+	}
+	return shapes
+}
+
+// anchorAt keeps the words of a tick inside the picture.
+func anchorAt(x float64) string {
+	switch {
+	case x < 4:
+		return "start"
+	case x > 96:
+		return "end"
+	}
+	return "middle"
+}
+
+// around widens a domain to whole steps of its ticks.
+func around(least, most float64, n int) (float64, float64) {
+	step := niceStep(most-least, n)
+	return math.Floor(least/step+1e-9) * step, math.Ceil(most/step-1e-9) * step
 }
 
 func shorten(s string, n int) string {

@@ -2,8 +2,10 @@ package report_test
 
 import (
 	"math"
+	"testing"
 
 	"tarn/linkage/equity/disclosure"
+	"tarn/linkage/report"
 	"tarn/linkage/result"
 )
 
@@ -12,7 +14,7 @@ func estimate(v, lo, hi float64) *result.Estimate { return &result.Estimate{Valu
 // sample is a job between two parties with every section filled in.
 func sample() (*result.Summary, *result.Run) {
 	s := &result.Summary{
-		Schema: result.SummarySchema, Software: "tarn test", Created: "2026-11-24T10:00:00Z", RunID: "8f14e45fceea167a5a36dedd4bea2543",
+		Schema: result.SummarySchema, Software: "tarn test", Created: "2026-11-24T10:00:00Z", RunID: "8f14e45fceea167a",
 		Project: "diabetes-pathways", Profile: "nhs-field-dob-1", ProfileDigest: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
 		Method: "fs", Threshold: .62,
 		Inputs:   []result.Input{{SourceDataset: "north", CohortID: "0123456789abcdef", Rows: 20003, ValidTokens: 18001}, {SourceDataset: "south", CohortID: "fedcba9876543210", Rows: 19991, ValidTokens: 17989}},
@@ -44,12 +46,13 @@ func sample() (*result.Summary, *result.Run) {
 	for i, p := range []float64{.05, .1, .2, .3, .4, .5, .6, .62, .7, .8, .9, .95, .99, .999} {
 		x := float64(i) / 13
 		precision, recall := .985+.0149*math.Sqrt(x), .996-.03*x*x*x
-		s.Thresholds = append(s.Thresholds, result.Threshold{MatchProbability: p, MatchWeight: math.Log2(p / (1 - p)), Links: 9954 + int64((7-i)*(17-i)),
+		s.Thresholds = append(s.Thresholds, result.Threshold{MatchProbability: p, MatchWeight: math.Log2(p / (1 - p)), Links: 9954 + int64((7-i)*(27-i)),
 			Precision: estimate(precision, precision-.004+.0035*x, math.Min(1, precision+.002-.0018*x)), Recall: estimate(recall, recall-.003, recall+.002)})
 	}
 	run := &result.Run{Schema: result.RunSchema, Software: s.Software, Created: s.Created, RunID: s.RunID,
 		Parameters: result.Parameters{Threshold: "auto", MinPrecision: .99, Keep: .01, Method: "fs", OneToOne: "mutual", Blocking: "auto"},
 		Fields:     []string{"given_name", "family_name", "postcode", "sex", "nhs_number"}}
+	plantPatterns(s, run)
 	for w := -22; w <= 34; w++ {
 		strangers := 120000 * math.Exp(-math.Pow(float64(w+14)/4, 2))
 		matches := 1200 * math.Exp(-math.Pow(float64(w-19)/7, 2))
@@ -68,6 +71,41 @@ func sample() (*result.Summary, *result.Run) {
 		}
 	}
 	return s, run
+}
+
+// plantPatterns adds what a run knows beyond its score and block counts.
+func plantPatterns(s *result.Summary, run *result.Run) {
+	recall := .9931
+	run.Plan = result.Plan{Pairs: 412345, Recall: &recall}
+	run.Passes = []result.Pass{{Name: "dob", Blocks: 17233, Pairs: 412100, Widest: 412}, {Name: "token", Blocks: 245, Pairs: 245, Widest: 1}}
+	run.Numbers = result.Numbers{Used: true, Equal: 8102, Confirmed: 8052, Unconfirmed: 41, Conflicts: 3, Different: 301, DifferentLinked: 14}
+	for _, in := range s.Inputs {
+		run.Parties = append(run.Parties, result.Party{SourceDataset: in.SourceDataset, Rows: in.Rows, Linked: 9954, Unlinkable: 6})
+	}
+	run.ClusterSizes = []result.ClusterSizeBin{{Records: 1, Clusters: 20086}, {Records: 2, Clusters: 9954}}
+	weight := map[string][]float64{}
+	for _, l := range s.Model.Fields {
+		weight[l.Field] = append(weight[l.Field], l.MatchWeight)
+	}
+	for i, levels := range [][]int{{7, 7, 1, 1, 1}, {7, 7, 0, 1, 1}, {7, 7, 1, 1, -1}, {4, 7, 1, 1, -1}, {7, 0, 0, 1, -1}, {0, 7, 1, 1, -1}, {0, 7, 1, 0, -1}, {1, 0, 0, 1, -1}, {0, 0, 0, 0, 0}} {
+		p := result.Pattern{SourceDatasetL: "north", SourceDatasetR: "south", Levels: levels, Pairs: []int64{5203, 2034, 903, 88, 31, 214, 66, 50321, 130001}[i], Prior: -5.3}
+		p.MatchWeight = p.Prior
+		for f, field := range run.Fields {
+			w := 0.0
+			if levels[f] >= 0 {
+				w = weight[field][levels[f]]
+			}
+			p.FieldWeights = append(p.FieldWeights, w)
+			p.MatchWeight += w
+		}
+		if levels[0] == 0 && levels[1] == 7 {
+			twin := .83
+			p.Twin, p.Relatives = &twin, -3.1
+			p.MatchWeight += p.Relatives
+		}
+		p.Probability = 1 / (1 + math.Exp2(-p.MatchWeight))
+		run.Patterns = append(run.Patterns, p)
+	}
 }
 
 func sampleEquity() *result.Equity {
@@ -96,3 +134,25 @@ func sampleEquity() *result.Equity {
 }
 
 func number(v float64) *float64 { return &v }
+
+// clk is the report of a job that links by similarity alone, with three parties.
+func clk(t *testing.T) string {
+	s := bare()
+	s.Method, s.Threshold, s.Project = result.MethodCLK, .85, "clks"
+	s.Inputs = []result.Input{{SourceDataset: "alpha", Rows: 5000}, {SourceDataset: "beta", Rows: 4990}, {SourceDataset: "gamma", Rows: 2010}}
+	s.Links, s.Clusters = result.Links{Total: 3405}, result.Clusters{Total: 8600, Linked: 2705, Singletons: 5890, Largest: 3}
+	run := &result.Run{Parameters: result.Parameters{Threshold: "0.85", OneToOne: "greedy", Blocking: "all"}, Plan: result.Plan{Pairs: 45030000, Recall: number(1)},
+		ClusterSizes: []result.ClusterSizeBin{{Records: 1, Clusters: 5890}, {Records: 2, Clusters: 2005}, {Records: 3, Clusters: 700}}}
+	for i := range 16 {
+		links := int64(i * i * 12)
+		run.Similarities = append(run.Similarities, result.SimilarityBin{Similarity: .84 + float64(i)/100, Links: links, Pairs: links + int64(20000*math.Exp2(float64(-i)))})
+	}
+	return render(t, s, run)
+}
+
+func rowLevel(t *testing.T) string {
+	s, run := sample()
+	p := run.Patterns[1]
+	return render(t, s, run, report.Pair{SourceDatasetL: "north", SourceDatasetR: "south", UniqueIDL: "7d9f00", UniqueIDR: "a0b1c2",
+		Levels: p.Levels, FieldWeights: p.FieldWeights, MatchWeight: p.MatchWeight - 1, LinkProbability: .97, Decision: result.DecisionLink})
+}

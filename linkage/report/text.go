@@ -150,3 +150,35 @@ func fieldName(field string) string {
 	}
 	return strings.ReplaceAll(field, "_", " ")
 }
+
+// units of short numbers, the largest first.
+var units = [...]struct {
+	at   float64
+	name string
+}{{1e12, "T"}, {1e9, "bn"}, {1e6, "m"}, {1e3, "k"}}
+
+// approximate writes a number to three digits: 1,234,565 as 1.23m.
+func approximate(v float64) string {
+	if v < 1000 {
+		return compact(v)
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(v))-2)
+	r := math.Round(v/unit) * unit
+	for _, u := range units {
+		if r >= u.at {
+			return strconv.FormatFloat(r/u.at, 'g', 3, 64) + u.name
+		}
+	}
+	return compact(r)
+}
+
+// compact writes an axis number briefly: 1,500 as 1.5k.
+func compact(v float64) string {
+	a := math.Abs(v)
+	for _, u := range units {
+		if a >= u.at {
+			return strconv.FormatFloat(v/u.at, 'f', -1, 64) + u.name
+		}
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type view struct {
 	Title    string
 	Software string
 	RunID    string
+	RowLevel bool
 	Headline []string
 	Alerts   []string
 	Figures  []figure
@@ -30,27 +32,40 @@ type figure struct{ Label, Value, Note string }
 
 // section is one part of the report, linked from its contents.
 type section struct {
-	ID, Title string
-	Text      []string
-	Tables    []dataTable
-	Charts    []chart
-	Items     []item
+	ID, Title  string
+	Text       []string
+	Read       string // how to read it
+	Items      []item
+	Charts     []chart
+	Waterfalls []waterfallGroup
+	Tables     []dataTable
 }
 
 // item is a warning: a stable code and what it means.
 type item struct{ Code, Text string }
 
-func newView(s *result.Summary, run *result.Run, software string) *view {
-	v := &view{Title: "Linkage report: " + s.Project, Software: software, RunID: s.RunID}
+func newView(s *result.Summary, run *result.Run, software string, pairs []Pair) *view {
+	v := &view{Title: "Linkage report: " + s.Project, Software: software, RunID: s.RunID, RowLevel: len(pairs) > 0}
 	v.Headline = headline(s)
 	v.Alerts = alerts(s)
 	v.Figures = figures(s)
-	v.Sections = []section{inputs(s), links(s), quality(s)}
-	v.Sections = append(v.Sections, weights(s), scores(s, run), blockSizes(run), completeness(run))
-	v.Sections = append(v.Sections, equitySection(s))
-	v.Sections = append(v.Sections, warnings(s), parameters(s, run))
+	v.Sections = []section{quality(s), inputs(s, run), links(s, run)}
+	if byModel(s) {
+		v.Sections = append(v.Sections, calibration(s), weights(s), waterfalls(s, run, pairs), scores(s, run))
+	} else {
+		v.Sections = append(v.Sections, similarities(s, run))
+	}
+	v.Sections = append(v.Sections, found(s, run))
+	if byModel(s) || len(run.Completeness) > 0 {
+		v.Sections = append(v.Sections, completeness(run))
+	}
+	v.Sections = append(v.Sections, equitySection(s), warnings(s), parameters(s, run))
 	return v
 }
+
+// byModel reports a job that weighs evidence with a model; others compare by
+// similarity alone.
+func byModel(s *result.Summary) bool { return s.Method != result.MethodCLK }
 
 func headline(s *result.Summary) []string {
 	records := make([]string, len(s.Inputs))
@@ -67,27 +82,39 @@ func headline(s *result.Summary) []string {
 	} else if len(s.Inputs) > 2 {
 		between = "among"
 	}
-	made := countText(s.Links.Total) + " links were made"
 	if s.Links.Total == 0 {
-		made = "no links were made"
+		return []string{fmt.Sprintf("No links were made %s %s.", between, list(records))}
 	}
-	first := fmt.Sprintf("%s %s %s.", made, between, list(records))
-	if s.Links.Total == 0 {
-		return []string{capital(first)}
-	}
+	first := capital(fmt.Sprintf("%s links were made %s %s.", countText(s.Links.Total), between, list(records)))
 	p, r := s.Estimated.Precision, s.Estimated.Recall
 	var second string
 	switch {
 	case p != nil && r != nil:
-		second = fmt.Sprintf("An estimated %s of them join two records of one person, and they are an estimated %s of all the links there are to find.", estimateText(p), estimateText(r))
+		second = fmt.Sprintf("An estimated %s of them are right: they join two records of one person. They are an estimated %s of all the links there are to find. In other words, about %s is wrong, and about %s was missed.",
+			estimateText(p), estimateText(r), inThousand(1-p.Value, "link"), inThousand(1-r.Value, "true link"))
 	case p != nil:
-		second = fmt.Sprintf("An estimated %s of them join two records of one person; how many links were missed is not known.", estimateText(p))
+		second = fmt.Sprintf("An estimated %s of them are right: they join two records of one person. How many links were missed is not known.", estimateText(p))
 	case r != nil:
 		second = fmt.Sprintf("They are an estimated %s of all the links there are to find; how many of them are right is not known.", estimateText(r))
+	case !byModel(s):
+		second = "How many of them are right, and how many were missed, is not known: this method links by similarity alone and estimates neither."
 	default:
 		second = "How many of them are right, and how many were missed, could not be estimated; the warnings say why."
 	}
-	return []string{capital(first), second}
+	return []string{first, second}
+}
+
+// inThousand writes a small share as a frequency: "1 link in 300".
+func inThousand(share float64, noun string) string {
+	if share < 1e-4 {
+		return "fewer than 1 " + noun + " in 10,000"
+	}
+	n := 1 / share
+	unit := math.Pow(10, math.Floor(math.Log10(n)))
+	if n > 20 {
+		unit /= 2
+	}
+	return fmt.Sprintf("1 %s in %s", noun, thousands(int64(math.Round(n/unit)*unit)))
 }
 
 func capital(s string) string {
@@ -103,7 +130,7 @@ func alerts(s *result.Summary) []string {
 		a = append(a, "The model did not converge. Do not rely on the match weights and on what is estimated from them.")
 	}
 	if s.Links.Conflicts > 0 {
-		a = append(a, fmt.Sprintf("Pairs of records with one NHS number token whose names disagree: %s. They are set aside in conflicts.parquet and not linked; a wrong NHS number on a record is a known hazard.", countText(s.Links.Conflicts)))
+		a = append(a, fmt.Sprintf("Pairs of records with one NHS number whose names disagree: %s. They were set aside (conflicts.parquet) and not linked. A wrong NHS number on a record is a known hazard.", countText(s.Links.Conflicts)))
 	}
 	return a
 }
@@ -111,9 +138,13 @@ func alerts(s *result.Summary) []string {
 func figures(s *result.Summary) []figure {
 	shown := []figure{
 		{"Links", countText(s.Links.Total), "pairs of records joined"},
-		{"Estimated precision", "not known", "links that are right"},
-		{"Estimated recall", "not known", "true links that were found"},
+		{"Estimated precision", "not known", "share of links that are right"},
+		{"Estimated recall", "not known", "share of true links found"},
 		{"Threshold", probability(s.Threshold), "least probability of a link"},
+	}
+	if !byModel(s) {
+		shown[3].Note = "least similarity of a link"
+		return []figure{shown[0], shown[3]}
 	}
 	for i, e := range []*result.Estimate{s.Estimated.Precision, s.Estimated.Recall} {
 		if e != nil {
@@ -123,72 +154,45 @@ func figures(s *result.Summary) []figure {
 	return shown
 }
 
-func inputs(s *result.Summary) section {
-	t := dataTable{Caption: "Records that were linked, by data set", Head: []string{"Data set", "Cohort", "Records", "With an NHS number token"}}
+func inputs(s *result.Summary, run *result.Run) section {
+	t := dataTable{Caption: "Records by data set", Head: []string{"Data set", "Records", "Linked"}}
+	sec := section{ID: "inputs", Title: "What was linked"}
+	sec.Read = "“Linked” is the share of a data set’s records that found a partner. A record without one is not an error: most often that person is in one data set only."
+	if byModel(s) {
+		t.Head = append(t.Head, "Unlinkable", "NHS number")
+		sec.Text = []string{fmt.Sprintf("Project %s, encoding profile %s. The linkage saw keyed tokens and encodings only: no name, date of birth, postcode or NHS number.", s.Project, s.Profile)}
+		sec.Read += " “Unlinkable” records have neither an NHS number nor anything else to compare, so nothing can link them. “NHS number” is the share with a valid one."
+	} else {
+		sec.Text = []string{"The linkage saw encodings of whole records only: no name, date of birth, postcode or NHS number."}
+	}
+	rows := int64(0)
 	for _, in := range s.Inputs {
-		_, text := share(in.ValidTokens, in.Rows)
-		t.Rows = append(t.Rows, []string{in.SourceDataset, in.CohortID, countText(in.Rows), text})
-	}
-	text := []string{fmt.Sprintf("Project %s, encoding profile %s. The linkage saw keyed tokens and encodings only, no name, date or number.", s.Project, s.Profile)}
-	if s.Unlinkable > 0 {
-		text = append(text, fmt.Sprintf("Records with neither a token nor anything to compare, which nothing can link: %s.", countText(s.Unlinkable)))
-	}
-	return section{ID: "inputs", Title: "What was linked", Text: text, Tables: []dataTable{t}}
-}
-
-func links(s *result.Summary) section {
-	names := []string{"Both", "NHS number only", "Demographics only"}
-	short := []string{"Both", "NHS number", "Demographics"}
-	notes := []string{
-		"equal NHS number tokens, and demographics that would link alone",
-		"equal NHS number tokens; demographics could not be compared or do not decide",
-		"names, date of birth, postcode and sex alone",
-	}
-	counts := []int64{s.Links.Both, s.Links.TokenOnly, s.Links.DemographicOnly}
-	texts := partTexts(counts)
-	shown := disclosure.Parts(counts)
-	most := int64(0)
-	type datum struct {
-		Basis string `json:"basis"`
-		Links *int64 `json:"links"`
-	}
-	var rows []bar
-	var data []datum
-	t := dataTable{Caption: "Links by what they rest on", Head: []string{"Basis", "Links", "Meaning"}}
-	for i, name := range names {
-		b := bar{Label: short[i], Text: texts[i], Class: "s1", Hidden: shown[i] == nil}
-		if shown[i] != nil {
-			b.Value = float64(*shown[i])
-			most = max(most, *shown[i])
+		rows += in.Rows
+		linked, unlinkable := "not recorded", "not recorded"
+		for _, p := range run.Parties {
+			if p.SourceDataset == in.SourceDataset {
+				_, linked = share(p.Linked, p.Rows)
+				_, unlinkable = share(p.Unlinkable, p.Rows)
+			}
 		}
-		if b.Text == fewer {
-			b.Text = "< 10"
+		cells := []string{in.SourceDataset, countText(in.Rows), linked}
+		if byModel(s) {
+			_, tokens := share(in.ValidTokens, in.Rows)
+			cells = append(cells, unlinkable, tokens)
 		}
-		rows = append(rows, b)
-		data = append(data, datum{name, shown[i]})
-		t.Rows = append(t.Rows, []string{name, texts[i], notes[i]})
+		t.Rows = append(t.Rows, cells)
 	}
-	shapes, height := bars(rows, 0, float64(most), false, linearTicks(0, float64(most), 3, compact))
-	c := chart{ID: "links-by-basis", Title: "Links by what they rest on", Desc: "Bars: number of links by basis. The table below has the numbers.",
-		Height: height, Shapes: shapes, Table: t, Data: data}
-	clusters := partTexts([]int64{s.Clusters.Linked, s.Clusters.Singletons})
-	also := dataTable{Caption: "Pairs and clusters", Head: []string{"What", "Number"}, Rows: [][]string{
-		{"Pairs left for review", countText(s.Links.Review)},
-		{"Pairs in conflict, set aside", countText(s.Links.Conflicts)},
-		{"Clusters (people) of two records or more", clusters[0]},
-		{"Records that found no partner", clusters[1]},
-		{"Records in the largest cluster", thousands(s.Clusters.Largest)},
-		{"Pairs planned", countText(s.Pairs.Planned)},
-		{"Pairs compared", countText(s.Pairs.Compared)},
-		{"Pairs with equal NHS number tokens", countText(s.Pairs.Token)},
-	}}
-	return section{ID: "links", Title: "What the links rest on", Charts: []chart{c}, Tables: []dataTable{also}}
+	if _, unlinkable := share(s.Unlinkable, rows); rows > 0 {
+		sec.Text = append(sec.Text, fmt.Sprintf("Unlinkable share over all data sets: %s of %s records.", unlinkable, countText(rows)))
+	}
+	sec.Tables = []dataTable{t}
+	return sec
 }
 
 func warnings(s *result.Summary) section {
 	sec := section{ID: "warnings", Title: "Warnings"}
 	if len(s.Warnings) == 0 {
-		sec.Text = []string{"None."}
+		sec.Text = []string{"The job gave no warning."}
 	}
 	for _, w := range s.Warnings {
 		sec.Items = append(sec.Items, item(w))
@@ -200,10 +204,14 @@ func parameters(s *result.Summary, run *result.Run) section {
 	sec := section{ID: "parameters", Title: "How it was done"}
 	rows := [][]string{{"Run", s.RunID}, {"Project", s.Project}, {"Encoding profile", s.Profile}, {"Profile digest (SHA-256)", s.ProfileDigest},
 		{"Method", s.Method}, {"Threshold in use", probability(s.Threshold)}}
-	if run != nil {
-		p := run.Parameters
-		rows = append(rows, []string{"Threshold asked for", p.Threshold}, []string{"Least precision asked for", probability(p.MinPrecision)},
-			[]string{"Candidates kept from probability", probability(p.Keep)}, []string{"One-to-one", p.OneToOne}, []string{"Blocking", p.Blocking})
+	for _, in := range s.Inputs {
+		rows = append(rows, []string{"Cohort of " + in.SourceDataset, in.CohortID})
+	}
+	if p := run.Parameters; p.Threshold != "" {
+		rows = append(rows, []string{"Threshold asked for", p.Threshold}, []string{"One-to-one", p.OneToOne}, []string{"Blocking", p.Blocking})
+		if byModel(s) {
+			rows = append(rows, []string{"Least precision asked for", probability(p.MinPrecision)}, []string{"Candidates kept from probability", probability(p.Keep)})
+		}
 	}
 	if len(s.Model.Fields) > 0 {
 		converged := "yes"
@@ -213,6 +221,7 @@ func parameters(s *result.Summary, run *result.Run) section {
 		rows = append(rows, []string{"Model converged", converged}, []string{"Model iterations", thousands(int64(s.Model.Iterations))},
 			[]string{"Probability that two random records match", optional(s.Model.Probability)})
 	}
+	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
 	sec.Tables = append(sec.Tables, dataTable{Caption: "Parameters", Head: []string{"Parameter", "Value"}, Rows: rows})
 	files := dataTable{Caption: "Tables of this result and their SHA-256 digests", Head: []string{"File", "SHA-256"}}
 	for _, o := range s.Outputs {

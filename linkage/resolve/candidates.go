@@ -11,7 +11,7 @@ import (
 
 // Candidate is a pair of records of two parties that may be one person.
 type Candidate struct {
-	Stratum     int // pair of cohorts
+	Stratum     int32 // pair of cohorts
 	Left, Right int32
 	Code        uint32 // agreement pattern
 	Pass        int8   // of the plan; TokenPass for a pair that only its tokens brought together
@@ -27,7 +27,19 @@ type Candidate struct {
 const TokenPass = -1
 
 // Stratum describes a pair of cohorts.
-type Stratum struct{ LeftCohort, RightCohort int }
+type Stratum struct {
+	LeftCohort, RightCohort int
+	// Factor multiplies odds where candidates compete, see [OneToOneFactor]; 0 is
+	// 1.
+	Factor float64
+}
+
+func (s Stratum) factor() float64 {
+	if s.Factor == 0 {
+		return 1
+	}
+	return s.Factor
+}
 
 // Order sorts candidates by stratum, left row and right row, in which order
 // every step below takes them, so that results do not depend on how they were
@@ -48,26 +60,68 @@ const (
 	None   Assignment = "none"   // any number of links for a record
 )
 
+// People are the cohorts' records, numbered one cohort after the other.
+type People struct{ offset []int32 }
+
+// NewPeople numbers the records of cohorts with so many records.
+func NewPeople(rows []int) *People {
+	p := &People{offset: []int32{0}}
+	for _, n := range rows {
+		p.offset = append(p.offset, p.offset[len(p.offset)-1]+int32(n))
+	}
+	return p
+}
+
+// Total returns the number of records.
+func (p *People) Total() int { return int(p.offset[len(p.offset)-1]) }
+
+// Number returns the number of a record of a cohort.
+func (p *People) Number(cohort int, row int32) int32 { return p.offset[cohort] + row }
+
+// Cohort returns the cohort of a record, and its place there.
+func (p *People) Cohort(number int32) (cohort int, row int32) {
+	for number >= p.offset[cohort+1] {
+		cohort++
+	}
+	return cohort, number - p.offset[cohort]
+}
+
+// ends returns the numbers of a candidate's two records.
+func (p *People) ends(s Stratum, c *Candidate) (left, right int32) {
+	return p.Number(s.LeftCohort, c.Left), p.Number(s.RightCohort, c.Right)
+}
+
 // Compete sets the probability of each candidate, taken among the competing
-// candidates of both of its records: at most one of them is the match.
+// candidates of both of its records: at most one of them is the match. The
+// candidates are in the order of [Order].
 //
 // For a candidate of odds o, with S the sum of the odds of all candidates of
-// either record, itself counted once, it is o / (1 + S). Where any number of
-// links is allowed nothing competes.
-func Compete(candidates []Candidate, assignment Assignment) {
+// either record, itself counted once, it is o / (1 + S), all odds multiplied by
+// the stratum's factor. Where any number of links is allowed nothing competes.
+func (p *People) Compete(strata []Stratum, candidates []Candidate, assignment Assignment) {
+	var sums []float64
+	if assignment != None {
+		sums = make([]float64, p.Total())
+	}
 	for _, group := range byStratum(candidates) {
-		left, right := map[int32]float64{}, map[int32]float64{}
-		for _, c := range group {
-			left[c.Left] += c.Odds
-			right[c.Right] += c.Odds
+		s := strata[group[0].Stratum]
+		if assignment != None {
+			clear(sums)
+			for i := range group {
+				left, right := p.ends(s, &group[i])
+				sums[left] += group[i].Odds
+				sums[right] += group[i].Odds
+			}
 		}
 		for i := range group {
 			c := &group[i]
-			rivals := 0.0
-			if assignment != None {
-				rivals = math.Max(0, left[c.Left]-c.Odds) + math.Max(0, right[c.Right]-c.Odds)
+			if assignment == None {
+				c.Probability = share(c.Odds, 0)
+				continue
 			}
-			c.Probability = share(c.Odds, rivals)
+			left, right := p.ends(s, c)
+			rivals := math.Max(0, sums[left]-c.Odds) + math.Max(0, sums[right]-c.Odds)
+			c.Probability = share(c.Odds*s.factor(), rivals*s.factor())
 		}
 	}
 }
@@ -92,52 +146,52 @@ func byStratum(candidates []Candidate) (groups [][]Candidate) {
 }
 
 // Assign marks the candidates that may become links.
-func Assign(candidates []Candidate, assignment Assignment) {
+func (p *People) Assign(strata []Stratum, candidates []Candidate, assignment Assignment) {
 	for _, group := range byStratum(candidates) {
+		s := strata[group[0].Stratum]
 		switch assignment {
 		case None:
 			for i := range group {
 				group[i].Best = true
 			}
 		case Greedy:
-			assignGreedy(group)
+			p.assignGreedy(s, group)
 		default:
-			assignMutual(group)
+			p.assignMutual(s, group)
 		}
 	}
 }
 
-// better reports whether candidate i is to be preferred to j: higher odds,
-// then the earlier rows, so that ties fall the same way every time.
-func better(group []Candidate, i, j int) bool { return group[i].Odds > group[j].Odds }
-
-func assignMutual(group []Candidate) {
-	left, right := map[int32]int{}, map[int32]int{}
-	for i, c := range group {
-		if best, ok := left[c.Left]; !ok || better(group, i, best) {
-			left[c.Left] = i
-		}
-		if best, ok := right[c.Right]; !ok || better(group, i, best) {
-			right[c.Right] = i
+// assignMutual marks the candidates that are the best of both of their
+// records: of equal odds the earlier, so that ties fall the same way every
+// time.
+func (p *People) assignMutual(s Stratum, group []Candidate) {
+	best := make([]int32, p.Total()) // of each record its best candidate's index, plus one
+	for i := range group {
+		left, right := p.ends(s, &group[i])
+		for _, end := range [2]int32{left, right} {
+			if at := best[end]; at == 0 || group[i].Odds > group[at-1].Odds {
+				best[end] = int32(i + 1)
+			}
 		}
 	}
-	for i, c := range group {
-		group[i].Best = left[c.Left] == i && right[c.Right] == i
+	for i := range group {
+		left, right := p.ends(s, &group[i])
+		group[i].Best = best[left] == int32(i+1) && best[right] == int32(i+1)
 	}
 }
 
-func assignGreedy(group []Candidate) {
-	order := make([]int, len(group))
+func (p *People) assignGreedy(s Stratum, group []Candidate) {
+	order := make([]int32, len(group))
 	for i := range order {
-		order[i] = i
+		order[i] = int32(i)
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(group[b].Odds, group[a].Odds) })
-	left, right := map[int32]bool{}, map[int32]bool{}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(group[b].Odds, group[a].Odds) })
+	taken := make([]bool, p.Total())
 	for _, i := range order {
 		c := &group[i]
-		if !left[c.Left] && !right[c.Right] {
-			c.Best = true
-			left[c.Left], right[c.Right] = true, true
+		if left, right := p.ends(s, c); !taken[left] && !taken[right] {
+			c.Best, taken[left], taken[right] = true, true, true
 		}
 	}
 }

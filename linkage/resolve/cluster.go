@@ -5,122 +5,122 @@ import (
 	"slices"
 )
 
-// Record is one record of one cohort.
-type Record struct {
-	Cohort int
-	Row    int32
-}
-
 // Clusters is a partition of the records of all cohorts into people.
 type Clusters struct {
-	offset []int   // of each cohort's first record
-	parent []int32 // union-find forest
-	next   []int32 // the members of a cluster as a ring
-	size   []int32 // at the root
-	cohort []int32
+	// Founder is, of each record, the member of its cluster by which the cluster
+	// is named: the first by cohort, then by what Cluster was told.
+	Founder []int32
+	// Size is the number of records in a cluster, Cohorts that of the cohorts they
+	// are of, each by founder.
+	Size, Cohorts []int32
+}
 
+// forest joins records into clusters.
+type forest struct {
+	people       *People
+	parent       []int32
+	next         []int32 // the members of a cluster as a ring
+	size         []int32 // at the root
 	onePerCohort bool
 }
 
-// Cluster joins linked records, most probable link first. rows is the number
-// of records of each cohort; linked tells whether a candidate counts.
+// Cluster joins linked records, most probable link first. linked tells whether
+// a candidate counts; before orders two records of one cohort.
 //
 // Where onePerCohort holds, a cluster takes at most one record of a cohort: a
 // link that would bring in a second one is left out, whatever other links say.
-func Cluster(rows []int, strata []Stratum, candidates []Candidate, onePerCohort bool, linked func(*Candidate) bool) *Clusters {
-	c := newClusters(rows)
-	c.onePerCohort = onePerCohort
-	var edges []int
+func (p *People) Cluster(strata []Stratum, candidates []Candidate, onePerCohort bool, linked func(*Candidate) bool, before func(a, b int32) bool) *Clusters {
+	f := &forest{people: p, onePerCohort: onePerCohort, parent: make([]int32, p.Total()), next: make([]int32, p.Total()), size: make([]int32, p.Total())}
+	for i := range f.parent {
+		f.parent[i], f.next[i], f.size[i] = int32(i), int32(i), 1
+	}
+	var edges []int32
 	for i := range candidates {
 		if linked(&candidates[i]) {
-			edges = append(edges, i)
+			edges = append(edges, int32(i))
 		}
 	}
-	slices.SortStableFunc(edges, func(a, b int) int { return cmp.Compare(candidates[b].Odds, candidates[a].Odds) })
+	// Where every record is in one link at most, no order can matter.
+	if len(strata) > 1 || !onePerCohort {
+		slices.SortStableFunc(edges, func(a, b int32) int { return cmp.Compare(candidates[b].Odds, candidates[a].Odds) })
+	}
 	for _, i := range edges {
-		s := strata[candidates[i].Stratum]
-		c.join(c.index(Record{s.LeftCohort, candidates[i].Left}), c.index(Record{s.RightCohort, candidates[i].Right}))
+		f.join(p.ends(strata[candidates[i].Stratum], &candidates[i]))
 	}
-	return c
+	return f.clusters(before)
 }
 
-func newClusters(rows []int) *Clusters {
-	c := &Clusters{}
-	total := 0
-	for i, n := range rows {
-		c.offset = append(c.offset, total)
-		total += n
-		c.cohort = append(c.cohort, slices.Repeat([]int32{int32(i)}, n)...)
-	}
-	c.parent, c.next, c.size = make([]int32, total), make([]int32, total), make([]int32, total)
-	for i := range c.parent {
-		c.parent[i], c.next[i], c.size[i] = int32(i), int32(i), 1
-	}
-	return c
-}
-
-func (c *Clusters) index(r Record) int32 { return int32(c.offset[r.Cohort]) + r.Row }
-
-func (c *Clusters) record(i int32) Record {
-	cohort := int(c.cohort[i])
-	return Record{cohort, i - int32(c.offset[cohort])}
-}
-
-func (c *Clusters) root(i int32) int32 {
-	for c.parent[i] != i {
-		c.parent[i] = c.parent[c.parent[i]]
-		i = c.parent[i]
+func (f *forest) root(i int32) int32 {
+	for f.parent[i] != i {
+		f.parent[i] = f.parent[f.parent[i]]
+		i = f.parent[i]
 	}
 	return i
 }
 
-func (c *Clusters) join(a, b int32) {
-	a, b = c.root(a), c.root(b)
-	if a == b || c.onePerCohort && c.shareCohort(a, b) {
+func (f *forest) join(a, b int32) {
+	a, b = f.root(a), f.root(b)
+	if a == b || f.onePerCohort && f.shareCohort(a, b) {
 		return
 	}
-	if c.size[a] < c.size[b] {
+	if f.size[a] < f.size[b] {
 		a, b = b, a
 	}
-	c.parent[b] = a
-	c.size[a] += c.size[b]
-	c.next[a], c.next[b] = c.next[b], c.next[a] // joins the two rings
+	f.parent[b] = a
+	f.size[a] += f.size[b]
+	f.next[a], f.next[b] = f.next[b], f.next[a] // joins the two rings
 }
 
 // shareCohort compares the members of two clusters, each of which has at most
 // one of every cohort.
-func (c *Clusters) shareCohort(a, b int32) bool {
+func (f *forest) shareCohort(a, b int32) bool {
 	for i := a; ; {
+		mine, _ := f.people.Cohort(i)
 		for j := b; ; {
-			if c.cohort[i] == c.cohort[j] {
+			if other, _ := f.people.Cohort(j); mine == other {
 				return true
 			}
-			if j = c.next[j]; j == b {
+			if j = f.next[j]; j == b {
 				break
 			}
 		}
-		if i = c.next[i]; i == a {
+		if i = f.next[i]; i == a {
 			return false
 		}
 	}
 }
 
-// Members returns the records of the cluster that holds r, by cohort and row.
-func (c *Clusters) Members(r Record) []Record {
-	start := c.index(r)
-	var members []Record
-	for i := start; ; {
-		members = append(members, c.record(i))
-		if i = c.next[i]; i == start {
-			break
+func (f *forest) clusters(before func(a, b int32) bool) *Clusters {
+	n := len(f.parent)
+	c := &Clusters{Founder: make([]int32, n), Size: make([]int32, n), Cohorts: make([]int32, n)}
+	first := f.next // of each root its founder; the rings are not needed any more
+	for i := range first {
+		first[i] = -1
+	}
+	for i := range int32(n) {
+		root := f.root(i)
+		founder := first[root]
+		if founder < 0 {
+			first[root] = i
+			continue
+		}
+		if mine, _ := f.people.Cohort(i); before(i, founder) {
+			if other, _ := f.people.Cohort(founder); mine == other {
+				first[root] = i
+			}
 		}
 	}
-	slices.SortFunc(members, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Cohort, b.Cohort), cmp.Compare(a.Row, b.Row)) })
-	return members
+	last := f.size // of each root, one more than the cohort that was seen last
+	clear(last)
+	for i := range int32(n) {
+		root := f.root(i)
+		founder := first[root]
+		c.Founder[i] = founder
+		c.Size[founder]++
+		if cohort, _ := f.people.Cohort(i); last[root] != int32(cohort+1) {
+			last[root] = int32(cohort + 1)
+			c.Cohorts[founder]++
+		}
+	}
+	return c
 }
-
-// Size returns the number of records in the cluster that holds r.
-func (c *Clusters) Size(r Record) int32 { return c.size[c.root(c.index(r))] }
-
-// Key returns a number that the records of one cluster share.
-func (c *Clusters) Key(r Record) int32 { return c.root(c.index(r)) }

@@ -13,7 +13,10 @@ import (
 // two of them.
 const parties = 3
 
-var allStrata = []Stratum{{0, 1}, {0, 2}, {1, 2}}
+var (
+	allStrata = []Stratum{{0, 1, 0}, {0, 2, 1}, {1, 2, 3}}
+	everybody = NewPeople([]int{4, 4, 4})
+)
 
 // drawCandidates draws a small graph, with ties.
 func drawCandidates(t *rapid.T, strata int) []Candidate {
@@ -23,7 +26,7 @@ func drawCandidates(t *rapid.T, strata int) []Candidate {
 		s, l, r := rapid.Int32Range(0, int32(strata-1)).Draw(t, "stratum"), rapid.Int32Range(0, 3).Draw(t, "left"), rapid.Int32Range(0, 3).Draw(t, "right")
 		if !seen[[3]int32{s, l, r}] {
 			seen[[3]int32{s, l, r}] = true
-			candidates = append(candidates, Candidate{Stratum: int(s), Left: l, Right: r, Odds: rapid.SampledFrom([]float64{.01, .5, 1, 1, 9, 99, math.Inf(1)}).Draw(t, "odds")})
+			candidates = append(candidates, Candidate{Stratum: s, Left: l, Right: r, Odds: rapid.SampledFrom([]float64{.01, .5, 1, 1, 9, 99, math.Inf(1)}).Draw(t, "odds")})
 		}
 	}
 	Order(candidates)
@@ -52,7 +55,7 @@ func TestAssignIsOneToOne(t *testing.T) {
 		}
 		assigned := func(mode Assignment) []Candidate {
 			candidates := slices.Clone(drawn)
-			Assign(candidates, mode)
+			everybody.Assign(allStrata, candidates, mode)
 			return candidates
 		}
 		mutual := assigned(Mutual)
@@ -105,14 +108,15 @@ func TestAssignIsOneToOne(t *testing.T) {
 func TestCompete(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		candidates := drawCandidates(t, parties)
-		Compete(candidates, rapid.SampledFrom([]Assignment{Mutual, Greedy}).Draw(t, "mode"))
+		everybody.Compete(allStrata, candidates, rapid.SampledFrom([]Assignment{Mutual, Greedy}).Draw(t, "mode"))
 		for i := range candidates {
 			c := &candidates[i]
-			outcomes := 1 + c.Odds
+			factor := max(allStrata[c.Stratum].Factor, 1)
+			outcomes := 1 + factor*c.Odds
 			for _, o := range rivals(candidates, c) {
-				outcomes += o.Odds
+				outcomes += factor * o.Odds
 			}
-			want := c.Odds / outcomes
+			want := factor * c.Odds / outcomes
 			if math.IsInf(c.Odds, 1) {
 				want = 1
 			} else if math.IsInf(outcomes, 1) {
@@ -122,7 +126,7 @@ func TestCompete(t *testing.T) {
 				t.Fatalf("candidate %d of %+v: probability %v, want %v", i, candidates, c.Probability, want)
 			}
 		}
-		Compete(candidates, None)
+		everybody.Compete(allStrata, candidates, None)
 		for _, c := range candidates {
 			if want := c.Odds / (1 + c.Odds); !math.IsInf(c.Odds, 1) && math.Abs(c.Probability-want) > 1e-12 {
 				t.Fatal("without competition the probability is not that of the pair alone")
@@ -138,26 +142,25 @@ func TestClusterIsTheSlowPartition(t *testing.T) {
 		candidates := drawCandidates(t, parties)
 		onePerCohort := rapid.Bool().Draw(t, "one per cohort")
 		linked := func(c *Candidate) bool { return c.Odds >= .5 }
-		rows := []int{4, 4, 4}
-		clusters := Cluster(rows, allStrata, candidates, onePerCohort, linked)
+		// Records of a cohort are ordered from the last to the first.
+		clusters := everybody.Cluster(allStrata, candidates, onePerCohort, linked, func(a, b int32) bool { return a > b })
 
-		var sets [][]Record
-		for cohort, n := range rows {
-			for row := range n {
-				sets = append(sets, []Record{{cohort, int32(row)}})
-			}
+		var sets [][]int32
+		for number := range int32(everybody.Total()) {
+			sets = append(sets, []int32{number})
 		}
 		order := slices.Clone(candidates)
 		slices.SortStableFunc(order, func(a, b Candidate) int { return cmp.Compare(b.Odds, a.Odds) })
-		holding := func(r Record) int {
-			return slices.IndexFunc(sets, func(set []Record) bool { return slices.Contains(set, r) })
+		holding := func(number int32) int {
+			return slices.IndexFunc(sets, func(set []int32) bool { return slices.Contains(set, number) })
 		}
+		cohortOf := func(number int32) int { return int(number / 4) }
 		for i := range order {
 			s := allStrata[order[i].Stratum]
-			a, b := holding(Record{s.LeftCohort, order[i].Left}), holding(Record{s.RightCohort, order[i].Right})
+			a, b := holding(int32(4*s.LeftCohort)+order[i].Left), holding(int32(4*s.RightCohort)+order[i].Right)
 			clash := a == b
 			for _, x := range sets[a] {
-				clash = clash || onePerCohort && slices.ContainsFunc(sets[b], func(y Record) bool { return x.Cohort == y.Cohort })
+				clash = clash || onePerCohort && slices.ContainsFunc(sets[b], func(y int32) bool { return cohortOf(x) == cohortOf(y) })
 			}
 			if linked(&order[i]) && !clash {
 				sets[a] = append(sets[a], sets[b]...)
@@ -165,11 +168,18 @@ func TestClusterIsTheSlowPartition(t *testing.T) {
 			}
 		}
 		for _, set := range sets {
-			slices.SortFunc(set, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Cohort, b.Cohort), cmp.Compare(a.Row, b.Row)) })
-			for _, r := range set {
-				if !slices.Equal(clusters.Members(r), set) || int(clusters.Size(r)) != len(set) || clusters.Key(r) != clusters.Key(set[0]) {
-					t.Fatalf("%v is with %v, want %v", r, clusters.Members(r), set)
+			founder := slices.MinFunc(set, func(a, b int32) int { return cmp.Or(cmp.Compare(cohortOf(a), cohortOf(b)), cmp.Compare(b, a)) })
+			cohorts := map[int]bool{}
+			for _, number := range set {
+				cohorts[cohortOf(number)] = true
+			}
+			for _, number := range set {
+				if clusters.Founder[number] != founder {
+					t.Fatalf("record %d is in the cluster of %d, want %d of %v", number, clusters.Founder[number], founder, set)
 				}
+			}
+			if int(clusters.Size[founder]) != len(set) || int(clusters.Cohorts[founder]) != len(cohorts) {
+				t.Fatalf("%d records of %d cohorts, want %v", clusters.Size[founder], clusters.Cohorts[founder], set)
 			}
 		}
 	})
@@ -179,8 +189,8 @@ func TestClusterIsTheSlowPartition(t *testing.T) {
 func TestBestThreshold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		candidates := drawCandidates(t, 1)
-		Compete(candidates, Mutual)
-		Assign(candidates, Mutual)
+		everybody.Compete(allStrata, candidates, Mutual)
+		everybody.Assign(allStrata, candidates, Mutual)
 		missed, least := rapid.Float64Range(0, 3).Draw(t, "missed"), rapid.Float64Range(0, 1).Draw(t, "least precision")
 		e := NewEstimator(candidates, missed)
 		f1Of := func(threshold float64) (f1 float64, links int, ok bool) {

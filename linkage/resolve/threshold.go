@@ -14,9 +14,31 @@ type Expectation struct {
 	Links     int
 	Precision float64
 	Recall    float64
-	// Standard errors of the two shares.
+	// Standard errors of the two shares: of which pairs happen to be matches, of
+	// the model's parameters, of what blocking missed, and of what a model with
+	// independent fields leaves out.
 	PrecisionError, RecallError float64
 }
+
+// Uncertainty is what else than chance makes an estimate uncertain.
+type Uncertainty struct {
+	// Directions is the number of independent directions in which the model is
+	// uncertain, and Sensitivity the change of a candidate's log-odds when the
+	// model moves by a standard deviation in each; nil: none is known.
+	Directions  int
+	Sensitivity func(*Candidate) []float64
+	// MissedError is the standard error of the matches that nothing brought
+	// together.
+	MissedError float64
+}
+
+// What a model misfits, measured on simulated cohorts (docs/model.md): errors
+// come together in the records of some people, and a fit takes some matches
+// that agree on little for strangers.
+const (
+	misfitRecall    = .003 // standard error, of recall
+	misfitPrecision = .3   // standard error, of the share of wrong links
+)
 
 // Estimator estimates precision and recall from the probabilities of the
 // candidates, without truth. It is as good as the model is calibrated.
@@ -25,26 +47,72 @@ type Estimator struct {
 	sum, variance []float64 // running over probabilities
 	expected      float64   // matches among all candidates and those that blocking missed
 	expectedVar   float64
+	missedError   float64
+	// moved holds, after every step links, by how much their expected matches
+	// change in each direction of the model; movedAll is that of all candidates.
+	moved    [][]float64
+	step     int
+	movedAll []float64
 }
 
 // NewEstimator makes an estimator. missed is the number of matches that are
 // expected to be in no block and found by no token, as far as that is known.
 func NewEstimator(candidates []Candidate, missed float64) *Estimator {
-	e := &Estimator{expected: missed}
-	for _, c := range candidates {
+	return NewEstimatorWith(candidates, missed, Uncertainty{})
+}
+
+// NewEstimatorWith makes an estimator whose intervals say also how uncertain
+// the model and the number of missed matches are.
+func NewEstimatorWith(candidates []Candidate, missed float64, u Uncertainty) *Estimator {
+	e := &Estimator{expected: missed, missedError: u.MissedError}
+	var best []int32
+	for i, c := range candidates {
 		e.expected += c.Probability
 		e.expectedVar += c.Probability * (1 - c.Probability)
 		if c.Best {
-			e.probabilities = append(e.probabilities, c.Probability)
+			best = append(best, int32(i))
 		}
 	}
-	slices.SortFunc(e.probabilities, func(a, b float64) int { return cmp.Compare(b, a) })
+	slices.SortStableFunc(best, func(a, b int32) int { return cmp.Compare(candidates[b].Probability, candidates[a].Probability) })
 	sum, variance := 0.0, 0.0
-	for _, p := range e.probabilities {
+	for _, i := range best {
+		p := candidates[i].Probability
 		sum, variance = sum+p, variance+p*(1-p)
-		e.sum, e.variance = append(e.sum, sum), append(e.variance, variance)
+		e.probabilities, e.sum, e.variance = append(e.probabilities, p), append(e.sum, sum), append(e.variance, variance)
+	}
+	if u.Sensitivity != nil && u.Directions > 0 {
+		e.move(candidates, best, u)
 	}
 	return e
+}
+
+// snapshots bounds for how many thresholds it is kept what the model's
+// uncertainty does to the links.
+const snapshots = 512
+
+func (e *Estimator) move(candidates []Candidate, best []int32, u Uncertainty) {
+	e.step = max(1, len(best)/snapshots)
+	running := make([]float64, u.Directions)
+	add := func(sums []float64, c *Candidate) {
+		// Candidates that no move of the model makes doubtful are most of all.
+		if weight := c.Probability * (1 - c.Probability); weight > 1e-6 {
+			for k, change := range u.Sensitivity(c) {
+				sums[k] += weight * change
+			}
+		}
+	}
+	for n, i := range best {
+		add(running, &candidates[i])
+		if (n+1)%e.step == 0 || n+1 == len(best) {
+			e.moved = append(e.moved, slices.Clone(running))
+		}
+	}
+	e.movedAll = slices.Clone(running)
+	for i := range candidates {
+		if !candidates[i].Best {
+			add(e.movedAll, &candidates[i])
+		}
+	}
 }
 
 // ExpectedMatches returns the expected number of matches in the data.
@@ -66,15 +134,29 @@ func (e *Estimator) first(n int) Expectation {
 	if n == 0 {
 		return Expectation{Precision: 1}
 	}
-	x := Expectation{Links: n}
-	x.Precision = e.sum[n-1] / float64(n)
-	x.PrecisionError = math.Sqrt(e.variance[n-1]) / float64(n)
+	links := float64(n)
+	x := Expectation{Links: n, Precision: e.sum[n-1] / links}
 	if e.expected > 0 {
 		x.Recall = math.Min(1, e.sum[n-1]/e.expected)
-		x.RecallError = math.Sqrt(e.expectedVar) / e.expected
+	}
+	var right, recall float64 // variances of the right links, and of recall times what is expected
+	right = e.variance[n-1]
+	rest := math.Max(0, e.expectedVar-e.variance[n-1])
+	recall = square(1-x.Recall)*right + square(x.Recall)*(rest+square(e.missedError)) + square(misfitRecall*e.expected)
+	if len(e.moved) > 0 {
+		for k, change := range e.moved[min((n-1)/e.step, len(e.moved)-1)] {
+			right += square(change)
+			recall += square(change - x.Recall*e.movedAll[k])
+		}
+	}
+	x.PrecisionError = math.Sqrt(right+square(misfitPrecision*(links-e.sum[n-1]))) / links
+	if e.expected > 0 {
+		x.RecallError = math.Sqrt(recall) / e.expected
 	}
 	return x
 }
+
+func square(x float64) float64 { return x * x }
 
 // Interval returns the 95% interval of a share with this standard error.
 func Interval(value, standardError float64) (lo, hi float64) {
@@ -91,9 +173,9 @@ func (e *Estimator) BestThreshold(minimumPrecision float64) float64 {
 		if n < len(e.probabilities) && e.probabilities[n] == e.probabilities[n-1] {
 			continue // a threshold cannot divide equal probabilities
 		}
-		x := e.first(n)
+		precision := e.sum[n-1] / float64(n)
 		f1 := 2 * e.sum[n-1] / (float64(n) + e.expected)
-		if x.Precision >= minimumPrecision && f1 > best {
+		if precision >= minimumPrecision && f1 > best {
 			best, threshold = f1, e.probabilities[n-1]
 		}
 	}

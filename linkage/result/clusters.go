@@ -2,6 +2,7 @@ package result
 
 import (
 	"context"
+	"iter"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -26,8 +27,8 @@ type Member struct {
 // WriteClusters writes clusters.parquet; rows gives the members in order.
 func WriteClusters(path, runID, software string, withTokens bool, rows func(yield func(*Member) bool)) (table.File, error) {
 	columns := []arrow.Field{
-		table.String("cluster_id", false, false), table.String("source_dataset", false, true), table.String("unique_id", false, false),
-		table.String("cluster_id_p90", false, false), table.String("cluster_id_p95", false, false), table.String("cluster_id_p99", false, false),
+		table.ID("cluster_id"), table.String("source_dataset", false, true), table.ID("unique_id"),
+		table.ID("cluster_id_p90"), table.ID("cluster_id_p95"), table.ID("cluster_id_p99"),
 		table.Int32("cluster_size", false), table.Int32("n_datasets", false), table.String("run_id", false, true),
 	}
 	if withTokens {
@@ -60,34 +61,33 @@ func WriteClusters(path, runID, software string, withTokens bool, rows func(yiel
 	return w.Commit()
 }
 
-// ScanClusters calls f with each row of a clusters table: cluster_id,
-// source_dataset, unique_id, cluster_size and n_datasets are filled in. The
-// Member is reused from call to call.
+// ScanClusters calls f with each row of a clusters table, without its token. The
+// Member is reused from call to call, and its texts are valid until the next.
 func ScanClusters(ctx context.Context, path string, f func(*Member) error) error {
 	r, err := table.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() // opened for reading
-	columns := []string{"cluster_id", "source_dataset", "unique_id", "cluster_size", "n_datasets"}
+	columns := []string{"cluster_id", "source_dataset", "unique_id", "cluster_id_p90", "cluster_id_p95", "cluster_id_p99", "cluster_size", "n_datasets"}
 	return r.Scan(ctx, columns, func(batch arrow.RecordBatch) error {
 		var m Member
-		text := make([]func(int) (string, bool), 3)
+		text := make([]func(int) (string, bool), 6)
 		for i := range text {
 			if text[i], err = table.Strings(batch.Column(i), columns[i]); err != nil {
 				return err
 			}
 		}
-		sizes, err := counts(batch.Column(3), columns[3])
+		sizes, err := counts(batch.Column(6), columns[6])
 		if err != nil {
 			return err
 		}
-		datasets, err := counts(batch.Column(4), columns[4])
+		datasets, err := counts(batch.Column(7), columns[7])
 		if err != nil {
 			return err
 		}
 		for row := range int(batch.NumRows()) {
-			for i, to := range []*string{&m.ClusterID, &m.SourceDataset, &m.UniqueID} {
+			for i, to := range []*string{&m.ClusterID, &m.SourceDataset, &m.UniqueID, &m.ClusterIDP90, &m.ClusterIDP95, &m.ClusterIDP99} {
 				*to, _ = text[i](row)
 			}
 			m.ClusterSize, m.Datasets = sizes(row), datasets(row)
@@ -113,17 +113,34 @@ func counts(column arrow.Array, name string) (func(row int) int32, error) {
 // CrosswalkRow says to which cluster a record of one party belongs.
 type CrosswalkRow struct{ UniqueID, ClusterID string }
 
-// WriteCrosswalk writes one party's crosswalk file.
-func WriteCrosswalk(path, software string, rows []CrosswalkRow) (table.File, error) {
+// WriteCrosswalk writes one party's crosswalk file; rows gives its records in
+// order.
+func WriteCrosswalk(path, software string, rows iter.Seq[CrosswalkRow]) (table.File, error) {
 	w, err := table.Create(path, arrow.NewSchema([]arrow.Field{
-		table.String("unique_id", false, false), table.String("cluster_id", false, false)}, nil), software)
+		table.ID("unique_id"), table.ID("cluster_id")}, nil), software)
 	if err != nil {
 		return table.File{}, err
 	}
 	defer w.Abort()
-	for _, row := range rows {
+	for row := range rows {
 		w.Builder().Field(0).(*array.StringBuilder).Append(row.UniqueID)
 		w.Builder().Field(1).(*array.StringBuilder).Append(row.ClusterID)
+		if err := w.EndRow(); err != nil {
+			return table.File{}, err
+		}
+	}
+	return w.Commit()
+}
+
+// WriteIDs writes a file of unique_ids alone.
+func WriteIDs(path, software string, ids iter.Seq[string]) (table.File, error) {
+	w, err := table.Create(path, arrow.NewSchema([]arrow.Field{table.ID("unique_id")}, nil), software)
+	if err != nil {
+		return table.File{}, err
+	}
+	defer w.Abort()
+	for id := range ids {
+		w.Builder().Field(0).(*array.StringBuilder).Append(id)
 		if err := w.EndRow(); err != nil {
 			return table.File{}, err
 		}

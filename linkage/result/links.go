@@ -44,7 +44,7 @@ func linksSchema(fields []string) *arrow.Schema {
 	columns := []arrow.Field{
 		table.Double("match_weight", false), table.Double("match_probability", false),
 		table.String("source_dataset_l", false, true), table.String("source_dataset_r", false, true),
-		table.String("unique_id_l", false, false), table.String("unique_id_r", false, false),
+		table.ID("unique_id_l"), table.ID("unique_id_r"),
 	}
 	for _, f := range fields {
 		columns = append(columns, table.Int8("gamma_"+f, false), table.Double("mw_"+f, false))
@@ -55,7 +55,12 @@ func linksSchema(fields []string) *arrow.Schema {
 }
 
 // LinkWriter writes links.parquet or conflicts.parquet.
-type LinkWriter struct{ table *table.Writer }
+type LinkWriter struct {
+	table   *table.Writer
+	doubles []*array.Float64Builder // match_weight, match_probability, then mw_ of each field, link_probability
+	texts   []*array.StringBuilder  // data sets and ids, then match_key, basis, decision
+	gamma   []*array.Int8Builder
+}
 
 // CreateLinks begins a table of links with these fields.
 func CreateLinks(path string, fields []string, software string) (*LinkWriter, error) {
@@ -63,31 +68,36 @@ func CreateLinks(path string, fields []string, software string) (*LinkWriter, er
 	if err != nil {
 		return nil, err
 	}
-	return &LinkWriter{table: t}, nil
+	w := &LinkWriter{table: t}
+	for _, column := range t.Builder().Fields() {
+		switch b := column.(type) {
+		case *array.Float64Builder:
+			w.doubles = append(w.doubles, b)
+		case *array.StringBuilder:
+			w.texts = append(w.texts, b)
+		case *array.Int8Builder:
+			w.gamma = append(w.gamma, b)
+		}
+	}
+	return w, nil
 }
 
 // Append writes one row.
 func (w *LinkWriter) Append(l *Link) error {
-	b := w.table.Builder()
-	b.Field(0).(*array.Float64Builder).Append(l.MatchWeight)
-	b.Field(1).(*array.Float64Builder).Append(l.MatchProbability)
-	for i, text := range []string{l.SourceDatasetL, l.SourceDatasetR, l.UniqueIDL, l.UniqueIDR} {
-		b.Field(2 + i).(*array.StringBuilder).Append(text)
-	}
-	at := 6
+	w.doubles[0].Append(l.MatchWeight)
+	w.doubles[1].Append(l.MatchProbability)
 	for i := range l.Gamma {
-		b.Field(at).(*array.Int8Builder).Append(l.Gamma[i])
-		b.Field(at + 1).(*array.Float64Builder).Append(l.FieldWeights[i])
-		at += 2
+		w.gamma[i].Append(l.Gamma[i])
+		w.doubles[2+i].Append(l.FieldWeights[i])
 	}
-	b.Field(at).(*array.StringBuilder).Append(l.MatchKey)
-	if l.LinkProbability == nil {
-		b.Field(at + 1).AppendNull()
+	if last := w.doubles[len(w.doubles)-1]; l.LinkProbability == nil {
+		last.AppendNull()
 	} else {
-		b.Field(at + 1).(*array.Float64Builder).Append(*l.LinkProbability)
+		last.Append(*l.LinkProbability)
 	}
-	b.Field(at + 2).(*array.StringBuilder).Append(l.Basis)
-	b.Field(at + 3).(*array.StringBuilder).Append(l.Decision)
+	for i, text := range [...]string{l.SourceDatasetL, l.SourceDatasetR, l.UniqueIDL, l.UniqueIDR, l.MatchKey, l.Basis, l.Decision} {
+		w.texts[i].Append(text)
+	}
 	return w.table.EndRow()
 }
 

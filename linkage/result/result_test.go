@@ -46,16 +46,16 @@ func TestUnknownProbabilityIsNull(t *testing.T) {
 func TestCountsThatWereRewritten(t *testing.T) {
 	write := func(size arrow.Field, add func(array.Builder)) string {
 		path := filepath.Join(t.TempDir(), ClustersFile)
-		w, err := table.Create(path, arrow.NewSchema([]arrow.Field{table.String("cluster_id", false, false), table.String("source_dataset", false, true), table.String("unique_id", false, false),
-			size, table.Int32("n_datasets", false)}, nil), "tarn test")
+		w, err := table.Create(path, arrow.NewSchema([]arrow.Field{table.String("cluster_id", false, false), table.String("source_dataset", false, true), table.ID("unique_id"),
+			table.ID("cluster_id_p90"), table.ID("cluster_id_p95"), table.ID("cluster_id_p99"), size, table.Int32("n_datasets", false)}, nil), "tarn test")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 3 {
+		for i := range 6 {
 			w.Builder().Field(i).(*array.StringBuilder).Append("x")
 		}
-		add(w.Builder().Field(3))
-		w.Builder().Field(4).(*array.Int32Builder).Append(1)
+		add(w.Builder().Field(6))
+		w.Builder().Field(7).(*array.Int32Builder).Append(1)
 		if err := w.EndRow(); err != nil {
 			t.Fatal(err)
 		}

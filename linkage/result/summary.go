@@ -192,53 +192,6 @@ func OutputOf(folder, name string) (Output, error) {
 	return Output{Path: name, SHA256: hex.EncodeToString(sum[:]), Bytes: &size}, nil
 }
 
-// Run is run.json: how the job was done, and the counts behind the report's
-// pictures. It holds nothing that tells one record from another.
-type Run struct {
-	Schema       string          `json:"schema"`
-	Software     string          `json:"software"`
-	Created      string          `json:"created"`
-	RunID        string          `json:"run_id"` // digest of inputs, parameters and state
-	Parameters   Parameters      `json:"parameters"`
-	Fields       []string        `json:"fields"` // of gamma_ and mw_, in column order
-	Scores       []ScoreBin      `json:"scores"`
-	Blocks       []BlockBin      `json:"blocks"`
-	Completeness []FieldPresence `json:"completeness"`
-}
-
-// Parameters are the settings that the result depends on.
-type Parameters struct {
-	Threshold    string  `json:"threshold"` // auto or a number
-	MinPrecision float64 `json:"min_precision"`
-	Keep         float64 `json:"keep"`
-	Method       string  `json:"method"`
-	OneToOne     string  `json:"one_to_one"`
-	Blocking     string  `json:"blocking"`
-	WithTokens   bool    `json:"with_tokens"`
-}
-
-// ScoreBin counts compared pairs by match weight, in bins of one unit.
-type ScoreBin struct {
-	MatchWeight int     `json:"match_weight"` // pairs with floor(weight) equal to this
-	Pairs       int64   `json:"pairs"`
-	Matches     float64 `json:"expected_matches"` // sum of match probabilities
-}
-
-// BlockBin counts blocks by the number of pairs in them.
-type BlockBin struct {
-	PairsFrom int64 `json:"pairs_from"` // blocks of at least this many pairs and fewer than twice as many
-	Blocks    int64 `json:"blocks"`
-	Pairs     int64 `json:"pairs"`
-}
-
-// FieldPresence counts records that have a field.
-type FieldPresence struct {
-	SourceDataset string `json:"source_dataset"`
-	Field         string `json:"field"`
-	Rows          int64  `json:"rows"`
-	Present       int64  `json:"present"`
-}
-
 // WriteDocument writes a JSON document into the folder, complete or not at all.
 func WriteDocument(folder, name string, document any) error {
 	path := filepath.Join(folder, name)

@@ -18,8 +18,13 @@ import (
 // Folder is an output folder being filled.
 type Folder struct {
 	final, temporary string
+	lock             *os.File // held while the folder is being filled
 	committed        bool
 }
+
+// CheckpointDir is the folder, inside an output folder that is not complete or
+// is about to be replaced, for what a job that is stopped goes on from.
+const CheckpointDir = ".checkpoint"
 
 // Begin makes a temporary folder beside final. ours tells whether an existing
 // folder at final is an earlier output of the same command, which Commit will
@@ -32,20 +37,69 @@ func Begin(final string, ours func(folder string) bool) (*Folder, error) {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		return nil, fault.Wrap(fault.Usage, doing, err, "name a folder with --out")
-	case len(entries) > 0 && !ours(final):
+	case len(entries) > 0 && !onlyCheckpoint(entries) && !ours(final):
 		return nil, fault.New(fault.Usage, doing, "it holds something other than an earlier output of this command", "name a new or an empty folder with --out")
 	}
 	parent := filepath.Dir(filepath.Clean(final))
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
+	removeStale(final)
 	var suffix [6]byte
 	_, _ = rand.Read(suffix[:]) // never fails
-	f := &Folder{final: final, temporary: filepath.Join(parent, "."+filepath.Base(filepath.Clean(final))+".partial-"+hex.EncodeToString(suffix[:]))}
+	f := &Folder{final: final, temporary: partial(final, hex.EncodeToString(suffix[:]))}
 	if err := os.Mkdir(f.temporary, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
+	f.lock, _ = locked(f.temporary) // without the lock the folder may be taken for a stale one, no more
 	return f, nil
+}
+
+func onlyCheckpoint(entries []os.DirEntry) bool {
+	return len(entries) == 1 && entries[0].Name() == CheckpointDir
+}
+
+// locked opens a folder and locks it until it is closed or the process ends.
+func locked(folder string) (*os.File, error) {
+	f, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // opened for reading
+		return nil, err
+	}
+	return f, nil
+}
+
+// removeStale removes what processes that were killed had begun to write for
+// this output: folders that nobody holds locked.
+func removeStale(final string) {
+	stale, err := filepath.Glob(partial(final, "*"))
+	if err != nil {
+		return
+	}
+	for _, folder := range stale {
+		if lock, err := locked(folder); err == nil {
+			_ = os.RemoveAll(folder) // what stays is in nobody's way
+			_ = lock.Close()         // opened for reading
+		}
+	}
+}
+
+func partial(final, suffix string) string {
+	final = filepath.Clean(final)
+	return filepath.Join(filepath.Dir(final), "."+filepath.Base(final)+".partial-"+suffix)
+}
+
+// Checkpoint makes the folder for what the job goes on from when it is stopped.
+// Commit removes it, Abort leaves it.
+func (f *Folder) Checkpoint() (string, error) {
+	folder := filepath.Join(f.final, CheckpointDir)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", fault.Wrap(fault.Internal, "preparing the output folder "+f.final, err, "choose a folder that can be written")
+	}
+	return folder, nil
 }
 
 // Path returns the folder to write into.
@@ -92,6 +146,9 @@ func (f *Folder) Commit() error {
 
 // Abort removes what was written. After Commit it does nothing.
 func (f *Folder) Abort() {
+	if f.lock != nil {
+		_ = f.lock.Close() // opened for reading
+	}
 	if !f.committed {
 		_ = os.RemoveAll(f.temporary) // the name under which it would be relied on is untouched
 	}

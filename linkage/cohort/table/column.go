@@ -15,7 +15,7 @@ import (
 // not reach the file.
 const (
 	hintPlain    = "tarn.plain"    // no dictionary, no compression, no statistics: filters look random
-	hintRandom   = "tarn.random"   // no dictionary, no compression
+	hintRandom   = "tarn.random"   // the same, of text
 	hintRepeated = "tarn.repeated" // few distinct values: a dictionary
 	hintOneOf    = "tarn.one-of"   // a dictionary of these values, a line each
 	hintConstant = "tarn.constant" // the first of them in every row

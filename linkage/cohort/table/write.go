@@ -80,10 +80,11 @@ func Create(path string, schema *arrow.Schema, software string) (*Writer, error)
 			properties = append(properties, parquet.WithDictionaryFor(f.Name, true))
 		}
 		_, plain := f.Metadata.GetValue(hintPlain)
-		if _, random := f.Metadata.GetValue(hintRandom); plain || random {
+		_, random := f.Metadata.GetValue(hintRandom)
+		if plain || random {
 			properties = append(properties, parquet.WithCompressionFor(f.Name, compress.Codecs.Uncompressed))
 		}
-		if plain {
+		if plain || random {
 			properties = append(properties, parquet.WithStatsFor(f.Name, false))
 		}
 	}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"tarn/keys"
+	"tarn/linkage"
+)
+
+// writePlan prints what a job would take.
+func (f *linkFlags) writePlan(w io.Writer, p *linkage.Plan) error {
+	if f.asJSON {
+		b, err := keys.Encode(p)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(b)
+		return err
+	}
+	var b strings.Builder
+	for _, in := range p.Inputs {
+		fmt.Fprintf(&b, "%-16s %s records, %s with a token\n", in.SourceDataset, humanize.Comma(in.Rows), humanize.Comma(in.ValidTokens))
+	}
+	for _, pass := range p.Passes {
+		fmt.Fprintf(&b, "blocking by %-9s %s pairs in %s blocks, the largest of %s pairs", pass.Name, humanize.Comma(pass.Pairs), humanize.Comma(pass.Blocks), humanize.Comma(pass.Widest))
+		if pass.Tiled > 0 {
+			fmt.Fprintf(&b, "; %s blocks are compared in tiles", humanize.Comma(pass.Tiled))
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "pairs            %s\n", humanize.Comma(p.Pairs))
+	if p.Recall != nil {
+		fmt.Fprintf(&b, "blocking finds   about %.2f%% of the matches that are there\n", 100**p.Recall)
+	}
+	fmt.Fprintf(&b, "time             about %s on %d cores\n", (time.Duration(*p.Seconds*10) * time.Second / 10).String(), f.threads)
+	fmt.Fprintf(&b, "memory           about %s of %s\n", humanize.IBytes(uint64(*p.MemoryBytes)), f.memory)
+	fmt.Fprintf(&b, "disk             about %s while it runs, %s for the result\n", humanize.IBytes(uint64(*p.DiskBytes)), humanize.IBytes(uint64(p.ResultBytes)))
+	if !p.Enough {
+		b.WriteString("--memory is not enough: give more, or link fewer records at a time\n")
+	}
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "warning: %s: %s\n", warning.Code, warning.Text)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

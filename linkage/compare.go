@@ -1,0 +1,137 @@
+package linkage
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+
+	"tarn/linkage/compare"
+	"tarn/linkage/kernel"
+	"tarn/linkage/model"
+	"tarn/linkage/resolve"
+)
+
+// counter returns a progress function that adds up pairs from all workers.
+func (j *job) counter(stage string, total int64) func(int64) {
+	var done atomic.Int64
+	return func(pairs int64) { j.report(stage, done.Add(pairs), total) }
+}
+
+func (j *job) comparison(keep [][]bool, stage string) *compare.Job {
+	c := &compare.Job{Scheme: j.scheme, Shape: j.shape, Rounded: j.rounded, Keep: keep, Kernel: kernel.Best(), Threads: j.Threads, Folder: j.TmpDir,
+		Memory: j.Memory / 4, Disk: j.disk.add, Progress: j.counter(stage, j.pairsPlanned())}
+	for _, p := range j.cohorts {
+		c.Sides = append(c.Sides, compare.Side{File: p.File, IDs: p.ids, Tokens: p.numbers})
+	}
+	for _, s := range j.strata {
+		c.Strata = append(c.Strata, compare.Stratum{Left: s.LeftCohort, Right: s.RightCohort, Tokens: s.tokens})
+	}
+	return c
+}
+
+// likelyMargin is by how much, in log2 odds, a fitted match weight may exceed
+// the shipped one before pairs are missed when they are first compared.
+const likelyMargin = 8
+
+// likely returns the patterns whose pairs are kept when they are first compared,
+// before the model is known: those whose shipped match weight, with as many
+// matches as there can be, comes near what makes a candidate. What the model
+// then asks for beyond them is compared once more.
+func (j *job) likely(stratum int) []bool {
+	s := &j.strata[stratum]
+	pairs := float64(j.pairs(s.LeftCohort, s.RightCohort))
+	prior := math.Log2(min(1, j.mostMatches(stratum)/max(pairs, 1)))
+	least := math.Log2(j.floor(stratum)) - prior - likelyMargin
+	keep := make([]bool, j.scheme.Patterns())
+	for code := range keep {
+		weight := j.shippedWeight(uint32(code))
+		keep[code] = weight >= least || j.scheme.TokenLevel(uint32(code)) == compare.TokenEqual
+	}
+	return keep
+}
+
+// shippedWeight is the match weight of a pattern, without the prior, by the
+// probabilities that are known before the fit.
+func (j *job) shippedWeight(code uint32) (weight float64) {
+	for f, field := range j.scheme.Fields {
+		m, u := field.M, field.U
+		if j.given != nil {
+			m, u = j.given.Fields[f].M, j.given.Fields[f].U
+		}
+		if level := j.scheme.Level(code, f); level != compare.Missing {
+			weight += math.Log2(m[level] / u[level])
+		}
+	}
+	return weight
+}
+
+// compare counts the patterns of all pairs, and keeps the pairs that look like
+// matches.
+func (j *job) compare(ctx context.Context) error {
+	keep := make([][]bool, len(j.strata))
+	for i := range keep {
+		keep[i] = j.likely(i)
+	}
+	if j.Resume {
+		found, err := j.readCheckpoint(ctx, keep)
+		if err != nil {
+			return err
+		}
+		if found {
+			return nil
+		}
+	}
+	c := j.comparison(keep, "compare")
+	j.found = c.NewOutcome()
+	for _, p := range j.passes {
+		if err := c.Run(ctx, &p.Pass, j.found); err != nil {
+			return err
+		}
+	}
+	return j.writeCheckpoint()
+}
+
+// fit fits the model to the counts.
+func (j *job) fit(context.Context) error {
+	counts := model.Counts{}
+	for i := range j.strata {
+		counts.Cross = append(counts.Cross, j.found.Cross[i].Counts)
+		counts.MostMatches += j.mostMatches(i)
+	}
+	if !j.Dedupe {
+		counts.Within = make(compare.Histogram, j.scheme.Patterns())
+		for _, h := range j.found.Within {
+			counts.Within.Add(h)
+		}
+	}
+	var err error
+	if j.given != nil {
+		j.model, err = j.given.Apply(j.scheme, counts)
+	} else {
+		j.model, err = model.Fit(j.scheme, counts)
+	}
+	if err != nil {
+		return err
+	}
+	if j.OneToOne != resolve.None {
+		for i := range j.strata {
+			s := &j.strata[i]
+			matches := j.model.Strata[i].Matches * float64(j.found.Cross[i].Counts.Total())
+			s.Factor = resolve.OneToOneFactor(matches+float64(len(s.tokenOnly)), float64(s.left.Rows()), float64(s.right.Rows()))
+		}
+	}
+	if !j.model.Fitted && j.given == nil {
+		j.warn("few_matches", "fewer than 100 matches are expected among the compared pairs, so the m-probabilities shipped with the profile were used and only prevalence was fitted")
+	}
+	return nil
+}
+
+// mostMatches is the largest number of matches that a pair of cohorts without
+// duplicates can have.
+func (j *job) mostMatches(stratum int) float64 {
+	s := &j.strata[stratum]
+	if s.LeftCohort == s.RightCohort {
+		return s.everyPair()
+	}
+	return float64(min(s.left.Rows(), s.right.Rows()))
+}

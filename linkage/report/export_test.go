@@ -1,0 +1,4 @@
+package report
+
+// ShownThresholds is for tests.
+var ShownThresholds = shownThresholds

@@ -1,0 +1,237 @@
+package linkage
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/secret"
+	"tarn/linkage/cohort"
+	"tarn/linkage/resolve"
+	"tarn/linkage/result"
+)
+
+// clusters are the records of all cohorts as people, at the job's threshold and
+// at three fixed ones.
+type clusters struct {
+	at    [4]*resolve.Clusters
+	names []cohort.ID // cluster ids at the job's threshold, by founder; zero for records that found none
+}
+
+var fixedThresholds = [3]float64{.90, .95, .99}
+
+// cluster joins the links, and names the clusters.
+func (j *job) cluster() *clusters {
+	c := &clusters{}
+	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
+	before := func(a, b int32) bool { return j.idOf(a).Compare(*j.idOf(b)) < 0 }
+	var group sync.WaitGroup
+	for k, threshold := range append([]float64{j.threshold}, fixedThresholds[:]...) {
+		linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
+		group.Go(func() { c.at[k] = j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before) })
+	}
+	group.Wait()
+	c.names = j.nameClusters(c.at[0])
+	return c
+}
+
+// idOf returns the unique_id of a record.
+func (j *job) idOf(number int32) *cohort.ID {
+	c, row := j.people.Cohort(number)
+	return &j.cohorts[c].ids[row]
+}
+
+func (j *job) cohortOf(number int32) int {
+	c, _ := j.people.Cohort(number)
+	return c
+}
+
+// nameClusters returns the cluster ids, by founder.
+func (j *job) nameClusters(c *resolve.Clusters) []cohort.ID {
+	names := make([]cohort.ID, len(c.Founder))
+	j.spread(len(names), func(from, to int) {
+		h := secret.NewHasher()
+		for i := from; i < to; i++ {
+			if c.Founder[i] == int32(i) {
+				names[i] = j.clusterID(h, int32(i))
+			}
+		}
+	})
+	return names
+}
+
+func (j *job) clusterID(h *secret.Hasher, founder int32) cohort.ID {
+	c, row := j.people.Cohort(founder)
+	return j.state.clusterID(h, j.cohorts[c].SourceDataset(), j.cohorts[c].ids[row].String())
+}
+
+// spread does n things on all cores.
+func (j *job) spread(n int, do func(from, to int)) {
+	var group sync.WaitGroup
+	threads := max(j.Threads, 1)
+	for t := range threads {
+		group.Go(func() { do(t*n/threads, (t+1)*n/threads) })
+	}
+	group.Wait()
+}
+
+// memberRow is one row of clusters.parquet, with what it is ordered by.
+type memberRow struct {
+	cluster, own cohort.ID
+	number       int32 // of the record
+	size         int32
+	cohorts      uint16
+	same         uint8 // bit k: the cluster at fixed threshold k has the same id
+}
+
+// memberRows is how many rows of clusters.parquet are held at a time, about.
+const memberRows = 2_500_000
+
+// writeClusters writes clusters.parquet, by cluster, data set and unique_id: one
+// range of cluster ids after the other.
+func (j *job) writeClusters(c *clusters) (result.Output, error) {
+	ranges := 1
+	for ranges < 256 && len(c.names)/ranges > memberRows {
+		ranges *= 2
+	}
+	f, err := result.WriteClusters(filepath.Join(j.Out, result.ClustersFile), j.runID, j.Software, j.WithTokens, func(yield func(*result.Member) bool) {
+		for r := range ranges {
+			rows := j.memberRows(c, r*256/ranges, (r+1)*256/ranges)
+			for piece := range slices.Chunk(rows, textRows) {
+				if !j.members(c, piece, yield) {
+					return
+				}
+			}
+		}
+	})
+	if err != nil {
+		return result.Output{}, err
+	}
+	return output(j.Out, f), nil
+}
+
+// memberRows returns the rows whose cluster id begins with a byte from from up
+// to to, in order.
+func (j *job) memberRows(c *clusters, from, to int) []memberRow {
+	main := c.at[0]
+	rows := make([]memberRow, 0, len(c.names)*(to-from)/256)
+	for number, founder := range main.Founder {
+		name := &c.names[founder]
+		if int(name[0]) < from || int(name[0]) >= to {
+			continue
+		}
+		m := memberRow{cluster: *name, own: *j.idOf(int32(number)), number: int32(number), size: main.Size[founder], cohorts: uint16(main.Cohorts[founder])}
+		for k := range fixedThresholds {
+			if c.at[k+1].Founder[number] == founder {
+				m.same |= 1 << k
+			}
+		}
+		rows = append(rows, m)
+	}
+	return sortByID(rows, func(m *memberRow) byte { return m.cluster[0] }, func(a, b memberRow) int {
+		if c := a.cluster.Compare(b.cluster); c != 0 {
+			return c
+		}
+		if x, y := j.cohortOf(a.number), j.cohortOf(b.number); x != y {
+			return cmp.Compare(x, y)
+		}
+		return a.own.Compare(b.own)
+	}, j.Threads)
+}
+
+// members yields some rows.
+func (j *job) members(c *clusters, piece []memberRow, yield func(*result.Member) bool) bool {
+	h := secret.NewHasher()
+	own := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].own })
+	names := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].cluster })
+	for i := range piece {
+		r := &piece[i]
+		p, row := j.people.Cohort(r.number)
+		name := names.at(i)
+		m := result.Member{ClusterID: name, SourceDataset: j.cohorts[p].SourceDataset(), UniqueID: own.at(i), ClusterSize: r.size, Datasets: int32(r.cohorts)}
+		for k, at := range [3]*string{&m.ClusterIDP90, &m.ClusterIDP95, &m.ClusterIDP99} {
+			if *at = name; r.same>>k&1 == 0 {
+				*at = j.clusterID(h, c.at[k+1].Founder[r.number]).String()
+			}
+		}
+		if j.WithTokens {
+			m.NHSToken = j.cohorts[p].tokenText(row)
+		}
+		if !yield(&m) {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenText returns the text of a record's token, empty where it has none.
+func (p *party) tokenText(row int32) string {
+	scheme, err := keys.SchemeNo(p.Manifest.TokenScheme, p.Manifest.TokenRelease)
+	if err != nil || p.whole[row] == nil {
+		return ""
+	}
+	return keys.Token{Scheme: scheme, DomainNo: p.Manifest.DomainNo, TokenEpoch: uint16(p.Manifest.TokenEpoch), Value: *p.whole[row]}.String()
+}
+
+// writeCrosswalks writes a file for each party, by unique_id.
+func (j *job) writeCrosswalks(c *clusters) (outputs []result.Output, err error) {
+	folder := filepath.Join(j.Out, result.CrosswalkDir)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fault.Wrap(fault.Internal, "writing "+folder, err, "choose a folder that can be written")
+	}
+	outputs = make([]result.Output, len(j.cohorts))
+	errs := make([]error, len(j.cohorts))
+	var group sync.WaitGroup
+	for i := range j.cohorts {
+		group.Go(func() { outputs[i], errs[i] = j.writeCrosswalk(c, i) })
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return outputs, nil
+}
+
+// crosswalkRow is one row of a crosswalk, with what it is ordered by.
+type crosswalkRow struct{ own, cluster cohort.ID }
+
+func (j *job) writeCrosswalk(c *clusters, at int) (result.Output, error) {
+	p := j.cohorts[at]
+	ranges := 1
+	for ranges < 256 && p.Rows()/ranges > memberRows {
+		ranges *= 2
+	}
+	f, err := result.WriteCrosswalk(filepath.Join(j.Out, result.CrosswalkDir, p.SourceDataset()+".parquet"), j.Software, func(yield func(result.CrosswalkRow) bool) {
+		for r := range ranges {
+			for piece := range slices.Chunk(j.crosswalkRows(c, at, r*256/ranges, (r+1)*256/ranges), textRows) {
+				own := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].own })
+				names := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].cluster })
+				for i := range piece {
+					if !yield(result.CrosswalkRow{UniqueID: own.at(i), ClusterID: names.at(i)}) {
+						return
+					}
+				}
+			}
+		}
+	})
+	if err != nil {
+		return result.Output{}, err
+	}
+	return output(j.Out, f), nil
+}
+
+func (j *job) crosswalkRows(c *clusters, at, from, to int) []crosswalkRow {
+	rows := make([]crosswalkRow, 0, j.cohorts[at].Rows()*(to-from)/256)
+	for row, id := range j.cohorts[at].ids {
+		if int(id[0]) >= from && int(id[0]) < to {
+			rows = append(rows, crosswalkRow{id, c.names[c.at[0].Founder[j.people.Number(at, int32(row))]]})
+		}
+	}
+	return sortByID(rows, func(r *crosswalkRow) byte { return r.own[0] }, func(a, b crosswalkRow) int { return a.own.Compare(b.own) }, 1)
+}

@@ -21,6 +21,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 # Tests read these; TARN_TESTDATA (a folder of shared test data, optional) is
 # passed through from the environment as it is.
 export TARN_PYTHON := $(CURDIR)/build/venv/bin/python
+export TARN_NODE_MODULES := $(CURDIR)/build/node/node_modules
 
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
@@ -72,7 +73,7 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 	@tools/vuln $(TOOL) govulncheck ./...
 
 .PHONY: unit
-unit: venv compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
+unit: venv node browser compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
 
@@ -98,6 +99,17 @@ venv: build/venv/.complete ## the Python that some tests compare with
 build/venv/.complete: testdata/python/requirements.txt tools/venv
 	tools/venv '$(PYTHON)' build/venv $<
 	@touch $@
+
+.PHONY: node
+node: build/node/.complete ## the npm packages that some tests compare with
+
+build/node/.complete: testdata/node/package.json testdata/node/package-lock.json testdata/node/.npmrc tools/node
+	tools/node testdata/node build/node
+	@touch $@
+
+.PHONY: browser
+browser:
+	@tools/browser
 
 # The race detector needs a C compiler; the binaries do not.
 .PHONY: compiler

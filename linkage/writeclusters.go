@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
@@ -24,17 +26,34 @@ type clusters struct {
 
 var fixedThresholds = [3]float64{.90, .95, .99}
 
+// memoryToSpare is the number of records up to which clusters are made side by
+// side: each takes some 24 bytes a record while it is made.
+const memoryToSpare = 4_000_000
+
 // cluster joins the links, and names the clusters.
 func (j *job) cluster() *clusters {
 	c := &clusters{}
 	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
 	before := func(a, b int32) bool { return j.idOf(a).Compare(*j.idOf(b)) < 0 }
-	var group sync.WaitGroup
-	for k, threshold := range append([]float64{j.threshold}, fixedThresholds[:]...) {
+	at := func(k int, threshold float64) {
 		linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
-		group.Go(func() { c.at[k] = j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before) })
+		c.at[k] = j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before)
+		if k > 0 { // of these only the names are asked for
+			c.at[k].Size, c.at[k].Cohorts = nil, nil
+		}
 	}
-	group.Wait()
+	var group errgroup.Group
+	group.SetLimit(1)
+	if j.people.Total() <= memoryToSpare {
+		group.SetLimit(max(j.Threads, 1))
+	}
+	for k, threshold := range append([]float64{j.threshold}, fixedThresholds[:]...) {
+		group.Go(func() error {
+			at(k, threshold)
+			return nil
+		})
+	}
+	_ = group.Wait() // none fails
 	c.names = j.nameClusters(c.at[0])
 	return c
 }

@@ -64,6 +64,9 @@ maximises the expected F1 at an estimated precision of at least --min-precision.
 		RunE: func(c *cobra.Command, args []string) error {
 			switch f.method {
 			case methodFS:
+				if c.Flags().Changed("max-candidates") {
+					return f.wrong("max-candidates", "means nothing without --method clk", "leave it out: pairs are weighed, not counted")
+				}
 				return f.run(c, env, args, false)
 			case result.MethodCLK:
 				memory, err := f.memoryBytes()

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/bits"
-	"os"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -33,14 +33,11 @@ type side struct {
 	file *cohort.File
 }
 
-// drawSide draws a cohort of n rows with values of few kinds, so that they
-// meet, and writes it.
-func drawSide(t *rapid.T, dir, name string, n int) *side {
-	seed := rapid.Uint64().Draw(t, name)
-	next := func(below int) int { // a table of hundreds of rows would take rapid too long
-		seed = seed*6364136223846793005 + 1442695040888963407
-		return int(seed >> 33 % uint64(below))
-	}
+// newSide makes a cohort of n rows with values of few kinds, so that they meet,
+// and writes it.
+func newSide(t *testing.T, dir, name string, seed uint64, n int) *side {
+	random := rand.New(rand.NewPCG(seed, uint64(n)))
+	next := random.IntN
 	tag := func(kinds int) cohort.Tag {
 		if next(6) == 0 {
 			return cohort.Tag{}
@@ -67,7 +64,7 @@ func drawSide(t *rapid.T, dir, name string, n int) *side {
 	return s
 }
 
-func (s *side) write(t *rapid.T, dir, name string) {
+func (s *side) write(t *testing.T, dir, name string) {
 	fatal := func(err error) {
 		if err != nil {
 			t.Fatal(err)
@@ -87,6 +84,7 @@ func (s *side) write(t *rapid.T, dir, name string) {
 	fatal(cohort.WriteManifest(cohort.ManifestPath(path), &cohort.Manifest{CohortID: id, Identity: identity, Comparison: comparison}))
 	s.file, err = cohort.Open(t.Context(), path)
 	fatal(err)
+	t.Cleanup(s.file.Close)
 }
 
 // slowPattern compares two records field by field, as the specification says.
@@ -136,14 +134,17 @@ func TestRunIsTheNestedLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := t.TempDir()
+	// Files are written once, as the disk may be slow; everything else is drawn.
+	dir := t.TempDir()
+	var lefts, rights []*side
+	for i, rows := range []int{0, 1, 7, 20, 20, 40, 40} {
+		lefts = append(lefts, newSide(t, dir, fmt.Sprint("left", i), uint64(i), rows))
+	}
+	for i, rows := range []int{0, 1, 7, 20, 20, 40, tileRows + 3, tileRows + 3} { // the last do not fit a tile
+		rights = append(rights, newSide(t, dir, fmt.Sprint("right", i), uint64(i+100), rows))
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(work, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		size := rapid.SampledFrom([]int{0, 1, 7, 20, tileRows + 3}) // the last does not fit a tile
-		sides := []*side{drawSide(t, dir, "left", min(size.Draw(t, "rows left"), 40)), drawSide(t, dir, "right", size.Draw(t, "rows right"))}
+		sides := []*side{rapid.SampledFrom(lefts).Draw(t, "left"), rapid.SampledFrom(rights).Draw(t, "right")}
 		passes := rapid.SampledFrom([][]int{nil, {0}, {1}, {0, 1}}).Draw(t, "tags of the passes")
 		tokens := rapid.Bool().Draw(t, "tokens")
 		job := &Job{Scheme: scheme, Shape: sides[0].file.Shape(comparison), Strata: []Stratum{{0, 1, tokens}, {0, 0, true}}, Kernel: kernel.Best(),

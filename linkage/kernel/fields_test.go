@@ -31,7 +31,7 @@ func TestKnownCounts(t *testing.T) {
 // a few groups of every kernel, where groups begin anywhere in a record.
 func TestFieldsEveryLength(t *testing.T) {
 	for fields := 1; fields <= 18; fields++ {
-		if testing.Short() && fields > 7 && fields < 15 { // in an emulator
+		if testing.Short() && fields != 1 && fields != 3 && fields != 5 && fields != 15 { // in an emulator
 			continue
 		}
 		shape := slices.Repeat([]int{8}, fields)

@@ -29,16 +29,3 @@ func TestChoiceOfPath(t *testing.T) {
 		t.Errorf("the best path is %v and not the %s of TARN_WANT_PATH", Best(), want)
 	}
 }
-
-func TestSingleFilters(t *testing.T) {
-	rows, filter := similar(8, 12, 1, 0, 2)
-	counts := make([]uint32, 12)
-	New().EqualBits(counts, filter, rows)
-	if d := differ(counts, slowFields([]int{8}, filter, rows, func(a, b bool) bool { return a == b })); d != "" {
-		t.Error(d)
-	}
-	New().CommonBits(counts, filter, rows)
-	if d := differ(counts, slowFields([]int{8}, filter, rows, func(a, b bool) bool { return a && b })); d != "" {
-		t.Error(d)
-	}
-}

@@ -55,14 +55,16 @@ func TestRuleIsAnonlinks(t *testing.T) {
 // TestScannerEveryLength tries right sides around the ends of tiles, left sides
 // around those of batches and every width that is often used.
 func TestScannerEveryLength(t *testing.T) {
+	some := []float64{0, .3, .6, .75, .85, 1}
 	for _, c := range []struct{ words, left, right int }{
 		{16, 1, 1}, {16, 3, fewRows}, {16, 3, fewRows + 1}, {16, 5, 63}, {16, 5, 64}, {16, 5, 65}, {16, 2, 255}, {16, 2, 256}, {16, 2, 257}, {16, 2, 511},
 		{16, 2, 512}, {16, 2, 513}, {16, 0, 100}, {16, 100, 0}, {1, batchRows - 1, 40}, {1, batchRows, 40}, {1, batchRows + 1, 40}, {2, 65, 300}, {8, 9, 130}, {5, 9, 130}, {32, 3, 70}, {64, 3, 70}, {130, 2, 70}, {300, 2, 40},
 	} {
 		left, right := similar(c.words, c.left, c.right, 3*c.words, uint64(c.right))
-		some := []float64{0, .3, .6, .75, .85, 1}
 		if testing.Short() { // in an emulator
-			some = []float64{.85}
+			if some = []float64{.85}; c.words*c.left*c.right > 17000 {
+				continue
+			}
 		}
 		for _, threshold := range some {
 			compareScans(t, c.words, left, right, threshold)
@@ -105,6 +107,9 @@ func TestDeepCounters(t *testing.T) {
 		}
 		for i := range right {
 			right[i] |= mix(uint64(i) * 3)
+		}
+		if testing.Short() && words > 16 { // in an emulator
+			continue
 		}
 		for _, threshold := range []float64{.2, .5, .7} {
 			compareScans(t, words, left, right, threshold)
@@ -203,7 +208,7 @@ func FuzzScanner(f *testing.F) {
 	f.Fuzz(func(t *testing.T, width uint8, threshold float64, left, right []byte) {
 		words := 1 + int(width)%20
 		a, b := toWords(left, words), toWords(right, words)
-		a = a[:min(len(a), 6*words)] // the twin is slow
+		a = a[:min(len(a), 6*words)]      // the twin is slow
 		for len(b) < (fewRows+10)*words { // or nothing would be laid out
 			b = append(b, b[:words]...)
 		}

@@ -35,7 +35,7 @@ func Describe(settings string) string {
 		Documented: "blocks: date | both names | postcode and two letters of the family name; u from 1e7 pairs; EM on all pairs of date and of both names; NameComparison, DateOfBirthComparison, PostcodeComparison, sex; term frequencies of names",
 		Tuned: "blocks: date and initial | both names and birth year | both names, month and day | postcode and given name; u from 1e6 pairs, EM on at most 1e6 pairs; " +
 			"Jaro-Winkler .92 .8 of names, Levenshtein 1 2 of the date, PostcodeComparison, sex; term frequencies of names",
-		Rules: "equality of: both names, date, postcode | both names, date | given name, date, postcode | both names, postcode | family name, date, postcode, sex; where a rule names one candidate of both",
+		Rules: "equality of: both names, date, postcode | both names, date | given name, date, postcode | both names, postcode | family name, date, postcode, sex; a pair counts by the strictest",
 	}[settings]
 }
 

@@ -105,7 +105,7 @@ func (j *job) checkpointRows(row func(kind int8, index int32, a, b int64) error)
 
 // readCheckpoint reads what comparing found, and reports whether there is such
 // a thing of this very job. One that is not whole is as good as none.
-func (j *job) readCheckpoint(ctx context.Context, keep [][]bool) (bool, error) {
+func (j *job) readCheckpoint(ctx context.Context) (bool, error) {
 	path := filepath.Join(j.Checkpoint, CheckpointFile)
 	if _, err := os.Stat(path); j.Checkpoint == "" || err != nil {
 		return false, nil
@@ -120,19 +120,23 @@ func (j *job) readCheckpoint(ctx context.Context, keep [][]bool) (bool, error) {
 		j.note("what an earlier run had kept is of another job (cohorts, parameters or state differ); the work begins again")
 		return false, nil
 	}
-	found := j.comparison(keep, "compare").NewOutcome()
+	found := j.comparison(j.keep, "compare").NewOutcome()
+	damaged := fault.New(fault.Usage, "going on from "+j.Checkpoint, "it is damaged", "leave out --resume to begin anew")
 	err = r.Scan(ctx, []string{"kind", "index", "a", "b"}, func(batch arrow.RecordBatch) error {
 		kind, index := batch.Column(0).(*array.Int8), batch.Column(1).(*array.Int32)
 		a, b := batch.Column(2).(*array.Int64), batch.Column(3).(*array.Int64)
 		for i := range int(batch.NumRows()) {
-			if !restore(found, kind.Value(i), int(index.Value(i)), a.Value(i), b.Value(i)) {
-				return fault.New(fault.Usage, "going on from "+j.Checkpoint, "it is damaged", "leave out --resume to begin anew")
+			if !j.restore(found, kind.Value(i), int(index.Value(i)), a.Value(i), b.Value(i)) {
+				return damaged
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		return false, err
+	}
+	if len(found.Passes) != len(j.passes) {
+		return false, damaged
 	}
 	j.found = found
 	j.note("pairs had been compared before the interruption; going on from there")
@@ -141,7 +145,7 @@ func (j *job) readCheckpoint(ctx context.Context, keep [][]bool) (bool, error) {
 
 // restore adds one row to an outcome and reports whether the outcome has a
 // place for it.
-func restore(found *compare.Outcome, kind int8, index int, a, b int64) bool {
+func (j *job) restore(found *compare.Outcome, kind int8, index int, a, b int64) bool {
 	at := func(h []int64) bool {
 		if a < 0 || a >= int64(len(h)) {
 			return false
@@ -154,9 +158,9 @@ func restore(found *compare.Outcome, kind int8, index int, a, b int64) bool {
 	case rowCross, rowKept:
 		places = len(found.Cross)
 	case rowPass:
-		places = len(found.Passes) + 1 // they come in order
+		places = len(j.passes)
 	}
-	if index < 0 || index >= places {
+	if index < 0 || index >= places || b < 0 {
 		return false
 	}
 	switch kind {
@@ -171,14 +175,12 @@ func restore(found *compare.Outcome, kind int8, index int, a, b int64) bool {
 		return true
 	case rowPass:
 		found.Passes = append(found.Passes, b)
-		return true
+		return index == len(found.Passes)-1 // they come in order
 	case rowKept:
-		t := &found.Cross[index]
-		if b < 0 || b >= int64(len(t.Counts)) {
-			return false
-		}
-		t.Kept = append(t.Kept, compare.Pair{Left: int32(a >> 32), Right: int32(a), Code: uint32(b)})
-		return true
+		t, s := &found.Cross[index], &j.strata[index]
+		left, right := a>>32, a&(1<<32-1)
+		t.Kept = append(t.Kept, compare.Pair{Left: int32(left), Right: int32(right), Code: uint32(b)})
+		return left >= 0 && left < int64(s.left.Rows()) && right < int64(s.right.Rows()) && b < int64(len(t.Counts))
 	}
 	return false
 }

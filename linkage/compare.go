@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"tarn/keys/fault"
 	"tarn/linkage/compare"
 	"tarn/linkage/kernel"
 	"tarn/linkage/model"
@@ -19,7 +20,7 @@ func (j *job) counter(stage string, total int64) func(int64) {
 
 func (j *job) comparison(keep [][]bool, stage string) *compare.Job {
 	c := &compare.Job{Scheme: j.scheme, Shape: j.shape, Rounded: j.rounded, Keep: keep, Kernel: kernel.Best(), Threads: j.Threads, Folder: j.TmpDir,
-		Memory: j.Memory / 4, Disk: j.disk.add, Progress: j.counter(stage, j.pairsPlanned())}
+		Memory: j.scattered, Disk: j.disk.add, Progress: j.counter(stage, j.pairsPlanned())}
 	for _, p := range j.cohorts {
 		c.Sides = append(c.Sides, compare.Side{File: p.File, IDs: p.ids, Tokens: p.numbers})
 	}
@@ -41,7 +42,7 @@ func (j *job) likely(stratum int) []bool {
 	s := &j.strata[stratum]
 	pairs := float64(j.pairs(s.LeftCohort, s.RightCohort))
 	prior := math.Log2(min(1, j.mostMatches(stratum)/max(pairs, 1)))
-	least := math.Log2(j.floor(stratum)) - prior - likelyMargin
+	least := math.Log2(j.floor(stratum)) - prior - j.margin
 	keep := make([]bool, j.scheme.Patterns())
 	for code := range keep {
 		weight := j.shippedWeight(uint32(code))
@@ -65,15 +66,38 @@ func (j *job) shippedWeight(code uint32) (weight float64) {
 	return weight
 }
 
+// What a job holds at the least, whatever it may take: of itself and of each
+// record, in bytes.
+const (
+	leastMemory   = 48 << 20
+	leastOfRecord = 60
+)
+
+// checkMemory refuses a job that cannot be done in the memory that it may take.
+func (j *job) checkMemory() error {
+	rows := int64(0)
+	for _, c := range j.cohorts {
+		rows += int64(c.Rows())
+	}
+	if j.Memory >= leastMemory+rows*leastOfRecord {
+		return nil
+	}
+	return fault.New(fault.Usage, "comparing the cohorts", "what is held of their records does not fit into the memory that may be used",
+		"allow more with --memory (--plan says how much), or link fewer records at a time")
+}
+
 // compare counts the patterns of all pairs, and keeps the pairs that look like
 // matches.
 func (j *job) compare(ctx context.Context) error {
-	keep := make([][]bool, len(j.strata))
-	for i := range keep {
-		keep[i] = j.likely(i)
+	if err := j.checkMemory(); err != nil {
+		return err
+	}
+	j.keep = make([][]bool, len(j.strata))
+	for i := range j.keep {
+		j.keep[i] = j.likely(i)
 	}
 	if j.Resume {
-		found, err := j.readCheckpoint(ctx, keep)
+		found, err := j.readCheckpoint(ctx)
 		if err != nil {
 			return err
 		}
@@ -81,7 +105,7 @@ func (j *job) compare(ctx context.Context) error {
 			return nil
 		}
 	}
-	c := j.comparison(keep, "compare")
+	c := j.comparison(j.keep, "compare")
 	j.found = c.NewOutcome()
 	for _, p := range j.passes {
 		if err := c.Run(ctx, &p.Pass, j.found); err != nil {
@@ -98,7 +122,9 @@ func (j *job) fit(context.Context) error {
 		counts.Cross = append(counts.Cross, j.found.Cross[i].Counts)
 		counts.MostMatches += j.mostMatches(i)
 	}
-	if !j.Dedupe {
+	if j.Dedupe {
+		counts.Records = float64(j.cohorts[0].Rows())
+	} else {
 		counts.Within = make(compare.Histogram, j.scheme.Patterns())
 		for _, h := range j.found.Within {
 			counts.Within.Add(h)

@@ -171,12 +171,12 @@ func (e *estimate) countLinks(found *compare.Outcome, keep [][]bool, scale float
 // sampleWrite writes tables like those of a result.
 func (e *estimate) sampleWrite() error {
 	from := time.Now()
-	w, err := result.CreateLinks(filepath.Join(e.Out, "links.parquet"), e.scheme.Names(), e.Software)
+	w, err := result.CreateLinks(filepath.Join(e.Out, "links.parquet"), e.linkColumns(), e.Software)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
-	l := result.Link{Gamma: make([]int8, len(e.scheme.Fields)), FieldWeights: make([]float64, len(e.scheme.Fields)), MatchKey: "dob", Basis: result.BasisBoth, Decision: result.DecisionLink}
+	l := result.Link{Gamma: make([]int8, len(e.scheme.Fields)), FieldWeights: make([]float64, len(e.scheme.Fields)), MatchKey: tokenKey, SourceDatasetL: e.cohorts[0].SourceDataset(), SourceDatasetR: e.cohorts[0].SourceDataset(), Basis: result.BasisBoth, Decision: result.DecisionLink}
 	for range sampleRows {
 		l.UniqueIDL, l.UniqueIDR = sampleID, sampleID
 		if err := w.Append(&l); err != nil {
@@ -245,7 +245,7 @@ func (e *estimate) plan() *Plan {
 	disk := int64(0)
 	if !j.allInOrder() {
 		spilled := int64(rows) * j.shape.RowBytes()
-		if held := j.Memory / 4; spilled > held {
+		if spilled > j.scattered {
 			disk = spilled
 		} else {
 			memory += spilled

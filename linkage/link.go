@@ -9,6 +9,7 @@ package linkage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -39,8 +40,11 @@ type Options struct {
 	// Checkpoint is an existing folder for what a job that is stopped goes on from;
 	// "" keeps nothing.
 	Checkpoint string
-	Resume     bool   // go on from what Checkpoint holds, if it is of the same job
-	Model      string // a model.json whose probabilities are used; "" fits them
+	Resume     bool // go on from what Checkpoint holds, if it is of the same job
+	// Finished is the run_id of a complete result that is there already. With
+	// Resume, a job of that id is not done again, and ends with [ErrFinished].
+	Finished string
+	Model    string // a model.json whose probabilities are used; "" fits them
 	// Threshold on link_probability; nil chooses it without truth.
 	Threshold *float64
 	// MinPrecision bounds, from below, the estimated precision of a threshold
@@ -61,6 +65,9 @@ type Options struct {
 	Progress func(stage string, done, total int64) // may be nil
 	Note     func(text string)                     // says how the job goes, which is not part of its result; may be nil
 }
+
+// ErrFinished says that there is nothing to go on with: the job was done.
+var ErrFinished = errors.New("linkage: the result is there already")
 
 // job is one run of Link.
 type job struct {
@@ -86,6 +93,9 @@ type job struct {
 	warnings []result.Warning
 	disk     peak
 
+	scattered  int64    // bytes that records may take which do not lie in the order of a pass
+	margin     float64  // see likelyMargin
+	keep       [][]bool // of each stratum, the patterns whose pairs are kept when they are first compared
 	found      *compare.Outcome
 	candidates []resolve.Candidate
 	conflicts  []resolve.Candidate
@@ -97,6 +107,10 @@ type job struct {
 func Link(ctx context.Context, o Options) (*result.Summary, error) {
 	j := newJob(o)
 	defer j.close()
+	return j.do(ctx)
+}
+
+func (j *job) do(ctx context.Context) (*result.Summary, error) {
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -110,7 +124,9 @@ func Link(ctx context.Context, o Options) (*result.Summary, error) {
 	return j.write(ctx)
 }
 
-func newJob(o Options) *job { return &job{Options: o, created: created(o.Clock()), started: o.Wall()} }
+func newJob(o Options) *job {
+	return &job{Options: o, created: created(o.Clock()), started: o.Wall(), scattered: o.Memory / 4, margin: likelyMargin}
+}
 
 func (j *job) close() {
 	for _, c := range j.cohorts {
@@ -149,6 +165,10 @@ func (j *job) warn(code, format string, args ...any) {
 
 func created(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// mostParties is more than there are regions, and as many as fit where a party
+// is one byte.
+const mostParties = 100
+
 // check refuses numbers of inputs that the job cannot be done with.
 func (o *Options) check() error {
 	switch {
@@ -156,6 +176,8 @@ func (o *Options) check() error {
 		return fault.New(fault.Usage, "deduplicating", "there is not one cohort", "give the Parquet file of one party")
 	case !o.Dedupe && len(o.Inputs) < 2:
 		return fault.New(fault.Usage, "linking", "there are fewer than two cohorts", "give the Parquet files of two or more parties, or use linker dedupe for one")
+	case len(o.Inputs) > mostParties:
+		return fault.New(fault.Usage, "linking", fmt.Sprintf("there are more than %d cohorts", mostParties), "link fewer parties at a time")
 	}
 	return nil
 }

@@ -142,7 +142,8 @@ func (j *job) addStratum(a, b int, left, right *party) {
 func (j *job) findTokenOnly(s *stratum, index int32) {
 	code := j.tokenOnlyCode()
 	exact.Pairs(s.left.numbers, s.right.numbers, j.lastNo, func(left, right int32) {
-		if s.LeftCohort == s.RightCohort && left >= right || s.compared(left, right) {
+		// Inside one cohort the left record is that of the lesser id, as in a block.
+		if s.LeftCohort == s.RightCohort && s.left.ids[left].Compare(s.right.ids[right]) >= 0 || s.compared(left, right) {
 			return
 		}
 		s.tokenOnly = append(s.tokenOnly, resolve.Candidate{Stratum: index, Left: left, Right: right, Code: code, Pass: resolve.TokenPass})

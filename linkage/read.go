@@ -86,7 +86,13 @@ func (j *job) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.identify()
+	if err := j.identify(); err != nil {
+		return err
+	}
+	if j.Resume && j.runID == j.Finished {
+		return ErrFinished
+	}
+	return nil
 }
 
 // readModel reads the model that is to be used, and refuses one of other fields
@@ -248,8 +254,8 @@ func (j *job) chooseBlocking() error {
 		return fault.New(fault.Usage, "planning the job", "the cohorts have no blocking tag in common", "use --blocking all or lsh, or a profile with blocking tags")
 	case way == BlockLSH && j.lsh.Hashes() == 0:
 		return fault.New(fault.Usage, "planning the job", "the profile has no filter to hash", "use --blocking tags or all")
-	case way == BlockLSH && len(j.tags) > 0 && j.keyedByRecord():
-		return fault.New(fault.Usage, "planning the job", "the profile's filters are keyed by the record's own date, so that filters of two dates cannot be compared", "use --blocking tags")
+	case way != BlockTags && len(j.tags) > 0 && j.keyedByRecord():
+		return fault.New(fault.Usage, "planning the job", "the profile's filters are keyed by the record's own date of birth, so that filters of two dates cannot be compared", "use --blocking tags")
 	}
 	if way != BlockTags {
 		j.tags = nil
@@ -262,8 +268,12 @@ func (j *job) chooseBlocking() error {
 }
 
 // keyedByRecord reports whether filters can be compared inside a block only:
-// the sort tag is of the date by which they are keyed.
-func (j *job) keyedByRecord() bool { return j.cohorts[0].HasColumn(cohort.BlockDateOfBirth) }
+// the sort tag is of the date by which they are keyed. A profile that compares
+// dates of birth does not key by them: in a block they would all be equal.
+func (j *job) keyedByRecord() bool {
+	compared := slices.ContainsFunc(j.cohorts[0].Manifest.Comparison.Fields, func(f cohort.FieldComparison) bool { return f.Name == "date_of_birth" })
+	return j.cohorts[0].HasColumn(cohort.BlockDateOfBirth) && !compared
+}
 
 // passNames returns a name for each pass.
 func (j *job) passNames() []string {

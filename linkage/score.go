@@ -16,10 +16,18 @@ import (
 // improbable to be written still competes with others for its records.
 const rivalShare = .1
 
+// mostKeep bounds Keep from above where pairs are gathered, so that estimates
+// and links are the same however few other pairs are written.
+const mostKeep = .1
+
 // floor is the match probability from which pairs of a stratum become
 // candidates.
 func (j *job) floor(stratum int) float64 {
-	return j.Keep * rivalShare / max(j.strata[stratum].Factor, 1)
+	least := min(j.Keep, mostKeep)
+	if j.Threshold != nil {
+		least = min(least, *j.Threshold)
+	}
+	return least * rivalShare / max(j.strata[stratum].Factor, 1)
 }
 
 // What becomes of the pairs of a pattern.
@@ -70,10 +78,9 @@ func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 	missing := make([][]bool, len(j.strata))
 	again := false
 	for i, fate := range fates {
-		likely := j.likely(i)
 		missing[i] = make([]bool, len(fate))
 		for code := range fate {
-			if fate[code] != dropped && !likely[code] {
+			if fate[code] != dropped && !j.keep[i][code] {
 				missing[i][code], again = true, true
 			}
 		}
@@ -173,6 +180,9 @@ func (j *job) resolve(context.Context) error {
 		j.threshold = *j.Threshold
 	} else {
 		j.threshold = j.estimator.BestThreshold(j.MinPrecision)
+	}
+	if j.Threshold == nil && j.estimator.At(0).Links > 0 && j.estimator.At(j.threshold).Links == 0 {
+		j.warn("nothing_linked", "no threshold has an estimated precision of %.4g, so nothing is linked", j.MinPrecision)
 	}
 	resolve.Decide(j.candidates, j.threshold)
 	if j.estimator.ExpectedMatches() < minimumEstimated {

@@ -107,7 +107,7 @@ func (j *job) links() (l result.Links) {
 	templates := j.templates()
 	for i := range j.candidates {
 		c := &j.candidates[i]
-		if c.Review() {
+		if c.Review() && c.Probability >= j.Keep {
 			l.Review++
 		}
 		if !c.Linked {

@@ -11,10 +11,11 @@ import (
 	"tarn/linkage/result"
 )
 
-// writeLinks writes links.parquet: the candidates of at least Keep, by data
-// sets and then unique_ids, which tells nothing of the order of the input.
+// writeLinks writes links.parquet: the links and what else is as probable as
+// Keep, by data sets and then unique_ids, which tells nothing of the order of
+// the input.
 func (j *job) writeLinks() (result.Output, error) {
-	return j.writePairs(result.LinksFile, j.candidates, func(c *resolve.Candidate) bool { return c.Probability >= j.Keep })
+	return j.writePairs(result.LinksFile, j.candidates, func(c *resolve.Candidate) bool { return c.Linked || c.Probability >= j.Keep })
 }
 
 // writeConflicts writes conflicts.parquet.
@@ -23,7 +24,7 @@ func (j *job) writeConflicts() (result.Output, error) {
 }
 
 func (j *job) writePairs(name string, candidates []resolve.Candidate, wanted func(*resolve.Candidate) bool) (result.Output, error) {
-	w, err := result.CreateLinks(filepath.Join(j.Out, name), j.scheme.Names(), j.Software)
+	w, err := result.CreateLinks(filepath.Join(j.Out, name), j.linkColumns(), j.Software)
 	if err != nil {
 		return result.Output{}, err
 	}
@@ -49,6 +50,19 @@ func (j *job) writePairs(name string, candidates []resolve.Candidate, wanted fun
 		return result.Output{}, err
 	}
 	return output(j.Out, f), nil
+}
+
+func (j *job) linkColumns() result.Columns {
+	c := result.Columns{Fields: j.scheme.Names(), Keys: []string{tokenKey}}
+	for _, p := range j.cohorts {
+		c.Datasets = append(c.Datasets, p.SourceDataset())
+	}
+	for _, p := range j.passes {
+		if !slices.Contains(c.Keys, p.name) {
+			c.Keys = append(c.Keys, p.name)
+		}
+	}
+	return c
 }
 
 // pairRow is one row of links, with what it is ordered by.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"tarn/linkage/cohort/outdir"
 	"tarn/linkage/purge"
 	"tarn/linkage/release"
+	"tarn/linkage/result"
 )
 
 func releaseCommand(env *boot.Environment) *cobra.Command {
@@ -35,7 +38,7 @@ the linker's state stay behind.`,
 			if out == "" {
 				return fault.New(fault.Usage, "linker release", "--out is missing", "name the folder to write")
 			}
-			folder, err := outdir.Begin(out, isResult)
+			folder, err := outdir.Begin(out, isRelease)
 			if err != nil {
 				return err
 			}
@@ -52,6 +55,18 @@ the linker's state stay behind.`,
 	}
 	c.Flags().StringVar(&out, "out", "", "the folder to write")
 	return c
+}
+
+// isRelease reports whether a folder is an earlier release: a result without
+// its links. A result itself is never written over by one.
+func isRelease(folder string) bool {
+	_, err := result.ReadRun(folder)
+	return err == nil && !hasLinks(folder)
+}
+
+func hasLinks(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, result.LinksFile))
+	return err == nil
 }
 
 func purgeCommand(env *boot.Environment) *cobra.Command {
@@ -90,8 +105,10 @@ them. Whether the storage keeps anything of deleted files is for its operator to
 			for _, p := range record.Purged {
 				for _, f := range p.Files {
 					switch {
-					case f.Deleted:
+					case f.Now:
 						fmt.Fprintf(env.Stdout, "%-16s %s deleted (%s)\n", p.SourceDataset, f.Name, humanize.IBytes(uint64(*f.Bytes)))
+					case f.Deleted:
+						fmt.Fprintf(env.Stdout, "%-16s %s was deleted at %s (%s)\n", p.SourceDataset, f.Name, *f.DeletedAt, humanize.IBytes(uint64(*f.Bytes)))
 					case f.Bytes != nil:
 						fmt.Fprintf(env.Stdout, "%-16s %s would be deleted (%s)\n", p.SourceDataset, f.Name, humanize.IBytes(uint64(*f.Bytes)))
 					default:

@@ -2,8 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/cohort/outdir"
@@ -106,9 +106,18 @@ linker link does it.
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, env, args, true) },
+		RunE: func(c *cobra.Command, args []string) error {
+			switch f.method {
+			case methodFS:
+				return f.run(c, env, args, true)
+			case result.MethodCLK:
+				return f.wrong("method", "clk is of linker link alone: anonlink looks for no pairs within a party", "leave it out")
+			}
+			return f.wrong("method", "is not known", "give fs")
+		},
 	}
 	f.add(c, string(resolve.None))
+	c.Flags().StringVar(&f.method, "method", methodFS, "fs (a Fellegi-Sunter model, fitted without truth); there is no other for one cohort")
 	return c
 }
 
@@ -179,6 +188,9 @@ func (f *linkFlags) options() (o linkage.Options, err error) {
 	if f.threads < 1 {
 		return o, f.wrong("threads", "is below 1", "give the number of cores to use")
 	}
+	if info, err := os.Stat(f.tmpDir); f.tmpDir != "" && (err != nil || !info.IsDir()) {
+		return o, f.wrong("tmp-dir", "is no folder", "name one that exists and can be written")
+	}
 	o.Memory, err = f.memoryBytes()
 	return o, err
 }
@@ -186,6 +198,9 @@ func (f *linkFlags) options() (o linkage.Options, err error) {
 func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []string, dedupe bool) error {
 	o, err := f.options()
 	if err != nil {
+		return err
+	}
+	if err := notEncoded(cohorts); err != nil {
 		return err
 	}
 	boundMemory(o.Memory)
@@ -216,8 +231,15 @@ func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []strin
 		return err
 	}
 	o.Out, o.State = folder.Path(), cmp.Or(f.state, own.working)
+	earlier := f.finished()
+	if earlier != nil {
+		o.Finished = earlier.RunID
+	}
 	summary, err := linkage.Link(c.Context(), o)
 	stages.done()
+	if errors.Is(err, linkage.ErrFinished) {
+		return f.say(env, earlier)
+	}
 	if err != nil {
 		return err
 	}
@@ -237,21 +259,27 @@ func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []strin
 	if err := folder.Commit(); err != nil {
 		return err
 	}
-	if !f.asJSON {
-		return writeLinkText(env.Stdout, f.out, summary)
-	}
-	b, err := keys.Encode(summary)
-	if err != nil {
-		return err
-	}
-	_, err = env.Stdout.Write(b)
-	return err
+	return f.say(env, summary)
 }
 
-// isResult reports whether a folder is an earlier result of this command.
+// notEncoded refuses files whose names say that they are no cohorts.
+func notEncoded(cohorts []string) error {
+	for _, path := range cohorts {
+		switch strings.ToLower(filepath.Ext(path)) {
+		case ".json":
+			return fault.New(fault.Usage, "reading the cohort "+path, "it is no encoded cohort", "files of CLKs are linked with --method clk")
+		case ".csv", ".ndjson", ".jsonl", ".gz", ".zst":
+			return fault.New(fault.Usage, "reading the cohort "+path, "it is no encoded cohort", "encode the table with tokeniser run, and give the Parquet file that it writes")
+		}
+	}
+	return nil
+}
+
+// isResult reports whether a folder is an earlier result of this command; a
+// release is none.
 func isResult(folder string) bool {
 	_, err := result.ReadRun(folder)
-	return err == nil
+	return err == nil && hasLinks(folder)
 }
 
 // stageProgress shows one progress line a stage.
@@ -280,29 +308,4 @@ func (s *stageProgress) done() {
 	if s.current != nil {
 		s.current.Done()
 	}
-}
-
-func percent(e *result.Estimate) string {
-	if e == nil {
-		return "not estimated"
-	}
-	return fmt.Sprintf("%.2f%% (%.2f to %.2f)", 100*e.Value, 100*e.Lo, 100*e.Hi)
-}
-
-func writeLinkText(w io.Writer, out string, s *result.Summary) error {
-	var b strings.Builder
-	for _, in := range s.Inputs {
-		fmt.Fprintf(&b, "%-16s %s records, %s with a token\n", in.SourceDataset, humanize.Comma(in.Rows), humanize.Comma(in.ValidTokens))
-	}
-	fmt.Fprintf(&b, "%s links at link probability %.4g or more: %s by token and demographics, %s by token only, %s by demographics only\n",
-		humanize.Comma(s.Links.Total), s.Threshold, humanize.Comma(s.Links.Both), humanize.Comma(s.Links.TokenOnly), humanize.Comma(s.Links.DemographicOnly))
-	fmt.Fprintf(&b, "estimated precision %s, recall %s\n", percent(s.Estimated.Precision), percent(s.Estimated.Recall))
-	fmt.Fprintf(&b, "%s pairs to review, %s conflicts (equal tokens, demographics that disagree), %s records that nothing can link\n",
-		humanize.Comma(s.Links.Review), humanize.Comma(s.Links.Conflicts), humanize.Comma(s.Unlinkable))
-	for _, warning := range s.Warnings {
-		fmt.Fprintf(&b, "warning: %s: %s\n", warning.Code, warning.Text)
-	}
-	fmt.Fprintf(&b, "result in %s; read %s\n", out, filepath.Join(cmp.Or(out, "."), result.ReportFile))
-	_, err := io.WriteString(w, b.String())
-	return err
 }

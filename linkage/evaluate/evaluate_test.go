@@ -39,7 +39,7 @@ func dataset(id string) string {
 func writeLinks(t testing.TB, dir string, rows []row) string {
 	t.Helper()
 	path := filepath.Join(dir, result.LinksFile)
-	w, err := result.CreateLinks(path, nil, "test")
+	w, err := result.CreateLinks(path, result.Columns{Datasets: []string{"north", "south", "east"}, Keys: []string{"dob"}}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,6 +96,17 @@ func sharePrior(scheme *compare.Scheme) Shares {
 	return sharesFrom(p)
 }
 
+// existing returns pseudo-pairs without the classes that do not exist.
+func (x *structure) existing(pairs Shares) Shares {
+	s := pairs.list()
+	for c := range s {
+		if !x.exists(class(c)) {
+			s[c] = 0
+		}
+	}
+	return sharesFrom(s)
+}
+
 // scaled returns the shares without the classes that do not exist, and with sum
 // 1.
 func (x *structure) scaled(shares Shares) Shares {

@@ -25,6 +25,42 @@ type Counts struct {
 	// pairs of Cross, as where sides are de-duplicated: the sum over the pairs of
 	// cohorts of the rows of the smaller. 0: not known.
 	MostMatches float64
+	// Records is the number of records whose pairs Cross counts, where Within is
+	// nil. How many relatives there are among them is then taken from what is
+	// known of people, since nothing in the data tells twins from one person whose
+	// given name is recorded in two ways. 0: not known.
+	Records float64
+}
+
+// What is known of people: three in two hundred have a twin (ONS, births in
+// England and Wales: 1.5% of maternities), and half share a home and a name
+// with somebody, in round numbers. A cohort that is a sample of the people has
+// fewer of either kind of pair, in proportion.
+const (
+	twinPairs      = .0075 // pairs of twins for each record
+	householdPairs = .5    // pairs of other people of one home and name for each record
+)
+
+// held is how many times as many pairs as there are speak for what is known of
+// people, so that it holds.
+const held = 10
+
+// relatives returns what is known of the shares of relatives as pseudo-pairs:
+// of twins by the number of records, or, where the share of households has been
+// fitted, in proportion to it.
+func (c *Counts) relatives(households float64) Shares {
+	pairs := 0.0
+	for _, h := range c.Cross {
+		pairs += float64(h.Total())
+	}
+	if c.Records == 0 || pairs == 0 {
+		return Shares{}
+	}
+	t := min(.1, twinPairs*c.Records/pairs)
+	if households > 0 {
+		t = min(t, households*twinPairs/householdPairs)
+	}
+	return Shares{Strangers: 1 - t - households, Households: households, Twins: t}.times(held * pairs)
 }
 
 // Priors are how many pairs the shipped probabilities count for.
@@ -39,7 +75,7 @@ type Priors struct {
 // side with 5% overlap (F1 .992, .964 without) and to vanish where there are
 // more. The share of wrong tokens is fitted like any other: at weights from 20
 // to 2,000 the links were the same.
-func DefaultPriors() Priors { return Priors{Matches: 500, Strangers: 2000, Relatives: 10, Token: 500} }
+func DefaultPriors() Priors { return Priors{Matches: 500, Strangers: 2000, Relatives: 300, Token: 500} }
 
 // pattern is one pattern that occurs, with its count in each stratum.
 type pattern struct {

@@ -41,7 +41,7 @@ func FitWith(scheme *compare.Scheme, counts Counts, priors Priors) (*Model, erro
 		m.Joint = true
 	}
 	cross := patternsOf(scheme, counts.Cross)
-	if err := m.fitCross(cross); err != nil {
+	if err := m.fitCross(cross, &counts); err != nil {
 		return nil, err
 	}
 	if len(cross) > 0 {
@@ -174,9 +174,19 @@ func (m *Model) within(patterns []pattern, duplicates bool) mixture {
 // fitCross fits the class shares, and m where enough matches are expected, on
 // pairs across sides; u too where no pairs within a side were given, and then
 // once more with what is known by then of how fields depend on one another.
-func (m *Model) fitCross(patterns []pattern) error {
+//
+// Where u is fitted too nothing tells twins from one person whose given name is
+// recorded in two ways: there are as many as the households of the first fit, or
+// the number of records, say.
+func (m *Model) fitCross(patterns []pattern, counts *Counts) error {
 	if err := m.fitOnce(patterns, m.Joint); err != nil || !m.Joint {
 		return err
+	}
+	m.relatives = counts.relatives(m.Others.Households)
+	if m.relatives.sum() > 0 {
+		if err := m.fitOnce(patterns, true); err != nil {
+			return err
+		}
 	}
 	m.Dependence = dependenceOf(m.outer.at, len(m.Scheme.Fields))
 	if slices.Max(m.Dependence.Parent) < 0 {
@@ -229,7 +239,9 @@ func (c climb) matches() (sum float64) {
 func (m *Model) cross(patterns []pattern, fitU, fitM bool) mixture {
 	x := m.mixture()
 	x.patterns = patterns
-	if !m.Joint {
+	if m.Joint {
+		x.others = x.existing(m.relatives)
+	} else {
 		x.others = m.Others.times(m.Priors.Relatives / max(m.Others.Households+m.Others.Twins, 1e-9))
 	}
 	n := len(m.Scheme.Fields)

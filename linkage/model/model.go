@@ -53,6 +53,7 @@ type Model struct {
 	LogLikelihood, LogPosterior float64
 	Starts                      []Start
 
+	relatives    Shares  // pseudo-pairs of what is known of people, where m is joint
 	inner, outer *climb  // of the fits within and across sides
 	ready        mixture // the model as a mixture, its tables' offsets and logarithms
 	offsets      []int

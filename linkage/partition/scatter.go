@@ -26,6 +26,7 @@ type scattered struct {
 
 // bucket is what belongs to one part: on disk first, then in memory.
 type bucket struct {
+	records int32
 	extents []extent
 	memory  []byte
 }
@@ -78,7 +79,8 @@ func recordWidth(shape *cohort.Shape) int {
 	return width
 }
 
-// bucketOf returns the part of a record, -1 where it has no key.
+// bucketOf returns the part of a record, -1 where it has no key or belongs to
+// none: parts may be some of a pass, or hold some of a block.
 func (s *scattered) bucketOf(row int) int {
 	key := int64(0)
 	if tags := s.pass.Tags; tags != nil {
@@ -87,7 +89,16 @@ func (s *scattered) bucketOf(row int) int {
 		}
 		key = tags.Value[row]
 	}
-	return sort.Search(len(s.pass.Parts)-1, func(i int) bool { return s.pass.Parts[i].Last >= key })
+	i := sort.Search(len(s.pass.Parts), func(i int) bool { return s.pass.Parts[i].Last >= key })
+	if i == len(s.pass.Parts) {
+		return -1
+	}
+	b, part := &s.buckets[i], &s.pass.Parts[i]
+	if b.records == part.To[s.pass.Cohort]-part.From[s.pass.Cohort] {
+		return -1
+	}
+	b.records++
+	return i
 }
 
 func (s *scattered) append(b []byte, i int) []byte {

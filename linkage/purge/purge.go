@@ -3,10 +3,12 @@
 package purge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tarn/keys"
@@ -62,9 +64,11 @@ type Purged struct {
 
 // Gone is one file that is not there any more.
 type Gone struct {
-	Name    string `json:"name"`
-	Bytes   *int64 `json:"bytes"` // nil where it had been deleted before
-	Deleted bool   `json:"deleted"`
+	Name      string  `json:"name"`
+	Bytes     *int64  `json:"bytes"`      // nil where it had gone before, and no purge deleted it
+	Deleted   bool    `json:"deleted"`    // by this purge or an earlier one
+	DeletedAt *string `json:"deleted_at"` // nil where no purge deleted it
+	Now       bool    `json:"-"`          // deleted by this purge
 }
 
 // Options are the settings of a purge.
@@ -78,46 +82,96 @@ type Options struct {
 
 // Run deletes the Parquet files of every cohort of a result; their manifests,
 // which say what was there and hold no encoding, stay. A file at the place of a
-// cohort that is not that cohort is not touched, and is an error. What the
-// storage keeps of deleted files is not in its power.
+// cohort that is not that cohort is not touched, and is an error. What an
+// earlier purge deleted stays on record. What the storage keeps of deleted files
+// is not in its power.
 func Run(ctx context.Context, o Options) (*Record, error) {
 	summary, err := result.ReadSummary(o.Result)
 	if err != nil {
 		return nil, err
 	}
-	paths, err := o.paths(ctx)
+	paths, err := o.paths(ctx, summary.Method)
+	if err != nil {
+		return nil, err
+	}
+	earlier, err := o.earlier()
 	if err != nil {
 		return nil, err
 	}
 	r := &Record{Schema: Schema, Software: o.Software, Created: o.Clock().UTC().Format(time.RFC3339), Project: summary.Project, RunID: summary.RunID, Purged: []Purged{}}
-	var files []string
+	var folders []string
 	for _, in := range summary.Inputs {
-		p := Purged{SourceDataset: in.SourceDataset, CohortID: in.CohortID, Rows: in.Rows, Files: []Gone{}}
 		path, ok := paths[in.CohortID]
 		if !ok {
 			return nil, fault.New(fault.Usage, "purging "+o.Result, "it is not known where the cohort of "+in.SourceDataset+" lies", "name the files of all its cohorts after the result")
 		}
-		gone, err := gone(path)
+		files, err := gone(path)
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range gone {
-			if g.Deleted = g.Bytes != nil && !o.DryRun; g.Bytes != nil {
-				files = append(files, filepath.Join(folderOf(path), g.Name))
-			}
-			p.Files = append(p.Files, g)
-		}
-		r.Purged = append(r.Purged, p)
+		r.Purged = append(r.Purged, Purged{SourceDataset: in.SourceDataset, CohortID: in.CohortID, Rows: in.Rows, Files: merged(files, earlier[in.CohortID])})
+		folders = append(folders, folderOf(path))
 	}
 	if o.DryRun {
 		return r, nil
 	}
-	for _, name := range files {
-		if err := os.Remove(name); err != nil {
-			return nil, fault.Wrap(fault.Internal, "deleting "+name, err, "make its folder writable, then run linker purge again")
+	err = r.remove(folders)
+	// What was deleted is on record also where something else could not be.
+	return r, cmp.Or(err, result.WriteDocument(o.Result, File, r))
+}
+
+// remove deletes the files that are there.
+func (r *Record) remove(folders []string) error {
+	for i := range r.Purged {
+		for k := range r.Purged[i].Files {
+			f := &r.Purged[i].Files[k]
+			if f.Deleted || f.Bytes == nil {
+				continue
+			}
+			name := filepath.Join(folders[i], f.Name)
+			if err := os.Remove(name); err != nil {
+				return fault.Wrap(fault.Internal, "deleting "+name, err, "make its folder writable, then run linker purge again")
+			}
+			f.Deleted, f.DeletedAt, f.Now = true, &r.Created, true
 		}
 	}
-	return r, result.WriteDocument(o.Result, File, r)
+	return nil
+}
+
+// earlier returns what an earlier purge of the result deleted, by cohort_id.
+func (o *Options) earlier() (map[string][]Gone, error) {
+	name := filepath.Join(o.Result, File)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var r Record
+	if err == nil {
+		err = keys.DecodeStrict(b, &r)
+	}
+	if err != nil || r.Schema != Schema {
+		return nil, fault.New(fault.Usage, "reading "+name, "it is damaged, or of another version", "keep it elsewhere, then run linker purge again")
+	}
+	deleted := map[string][]Gone{}
+	for _, p := range r.Purged {
+		for _, f := range p.Files {
+			if f.Deleted && f.DeletedAt != nil && f.Bytes != nil {
+				deleted[p.CohortID] = append(deleted[p.CohortID], f)
+			}
+		}
+	}
+	return deleted, nil
+}
+
+// merged lists the files of a cohort: those that are there, and those that were
+// deleted.
+func merged(files, deleted []Gone) []Gone {
+	if len(deleted) == 0 {
+		return files
+	}
+	// A file without a size is the place where the cohort was.
+	files = slices.DeleteFunc(files, func(f Gone) bool { return f.Bytes == nil })
+	return append(deleted, files...)
 }
 
 // folderOf returns the folder that holds the files of a cohort.
@@ -151,7 +205,7 @@ func gone(path string) ([]Gone, error) {
 
 // paths returns where each cohort of the result lies, by cohort_id, and makes
 // sure that what lies there is that cohort.
-func (o *Options) paths(ctx context.Context) (map[string]string, error) {
+func (o *Options) paths(ctx context.Context, method string) (map[string]string, error) {
 	paths := map[string]string{}
 	if len(o.Cohorts) > 0 {
 		for _, path := range o.Cohorts {
@@ -167,7 +221,11 @@ func (o *Options) paths(ctx context.Context) (map[string]string, error) {
 	name := filepath.Join(o.Result, InputsFile)
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "purging "+o.Result, "it does not say where its cohorts lie", "name their files after the result")
+		next := "name their files after the result"
+		if method == result.MethodCLK {
+			next += "; files of CLKs are for you to delete"
+		}
+		return nil, fault.New(fault.Usage, "purging "+o.Result, "it does not say where its cohorts lie", next)
 	}
 	if err := keys.DecodeStrict(b, inputs); err != nil || inputs.Schema != InputsSchema {
 		return nil, fault.New(fault.Usage, "reading "+name, "it is damaged", "name the files of the cohorts after the result")

@@ -23,7 +23,7 @@ func pairsFolder(t *testing.T) string {
 	for i := range run.Patterns {
 		run.Patterns[i].Levels, run.Patterns[i].FieldWeights = run.Patterns[i].Levels[:2], run.Patterns[i].FieldWeights[:2]
 	}
-	w, err := result.CreateLinks(filepath.Join(dir, result.LinksFile), run.Fields, "test")
+	w, err := result.CreateLinks(filepath.Join(dir, result.LinksFile), result.Columns{Fields: run.Fields, Datasets: []string{"north", "south"}, Keys: []string{"dob"}}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

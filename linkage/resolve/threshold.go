@@ -179,6 +179,9 @@ func (e *Estimator) BestThreshold(minimumPrecision float64) float64 {
 			best, threshold = f1, e.probabilities[n-1]
 		}
 	}
+	if best < 0 {
+		return 1
+	}
 	// The least probable link stands for all thresholds down to the next
 	// candidate; a round number between the two reads better and links the same.
 	return e.rounded(threshold)
@@ -193,7 +196,8 @@ func (e *Estimator) rounded(threshold float64) float64 {
 		}
 	}
 	for _, digits := range []float64{10, 100, 1e3, 1e4, 1e5, 1e6} {
-		if t := math.Floor(threshold*digits) / digits; t > next {
+		// Nothing is surer than 1, which is for thresholds that link nothing.
+		if t := math.Min(math.Floor(threshold*digits), digits-1) / digits; t > next {
 			return t
 		}
 	}

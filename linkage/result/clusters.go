@@ -29,7 +29,7 @@ func WriteClusters(path, runID, software string, withTokens bool, rows func(yiel
 	columns := []arrow.Field{
 		table.ID("cluster_id"), table.String("source_dataset", false, true), table.ID("unique_id"),
 		table.ID("cluster_id_p90"), table.ID("cluster_id_p95"), table.ID("cluster_id_p99"),
-		table.Int32("cluster_size", false), table.Int32("n_datasets", false), table.String("run_id", false, true),
+		table.Int32("cluster_size", false), table.Int32("n_datasets", false), table.Constant("run_id", runID),
 	}
 	if withTokens {
 		columns = append(columns, table.String("nhs_token", true, false))
@@ -46,12 +46,11 @@ func WriteClusters(path, runID, software string, withTokens bool, rows func(yiel
 		}
 		b.Field(6).(*array.Int32Builder).Append(m.ClusterSize)
 		b.Field(7).(*array.Int32Builder).Append(m.Datasets)
-		b.Field(8).(*array.StringBuilder).Append(runID)
 		if withTokens {
 			if m.NHSToken == "" {
-				b.Field(9).AppendNull()
+				b.Field(8).AppendNull()
 			} else {
-				b.Field(9).(*array.StringBuilder).Append(m.NHSToken)
+				b.Field(8).(*array.StringBuilder).Append(m.NHSToken)
 			}
 		}
 		if err := w.EndRow(); err != nil {

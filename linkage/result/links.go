@@ -2,6 +2,8 @@ package result
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -40,66 +42,97 @@ type Link struct {
 	Decision         string
 }
 
-func linksSchema(fields []string) *arrow.Schema {
+// Columns says what a table of links is about.
+type Columns struct {
+	Fields   []string // of gamma_ and mw_
+	Datasets []string // every source_dataset there can be, at most 127
+	Keys     []string // every match_key there can be, at most 127
+}
+
+// Bases and decisions, as they are numbered in a table.
+var (
+	bases     = []string{BasisToken, BasisDemographic, BasisBoth}
+	decisions = []string{DecisionLink, DecisionReview, DecisionNo}
+)
+
+func (c *Columns) schema() *arrow.Schema {
 	columns := []arrow.Field{
 		table.Double("match_weight", false), table.Double("match_probability", false),
-		table.String("source_dataset_l", false, true), table.String("source_dataset_r", false, true),
+		table.OneOf("source_dataset_l", c.Datasets...), table.OneOf("source_dataset_r", c.Datasets...),
 		table.ID("unique_id_l"), table.ID("unique_id_r"),
 	}
-	for _, f := range fields {
+	for _, f := range c.Fields {
 		columns = append(columns, table.Int8("gamma_"+f, false), table.Double("mw_"+f, false))
 	}
 	return arrow.NewSchema(append(columns,
-		table.String("match_key", false, true), table.Double("link_probability", true),
-		table.String("basis", false, true), table.String("decision", false, true)), nil)
+		table.OneOf("match_key", c.Keys...), table.Double("link_probability", true),
+		table.OneOf("basis", bases...), table.OneOf("decision", decisions...)), nil)
 }
 
 // LinkWriter writes links.parquet or conflicts.parquet.
 type LinkWriter struct {
+	columns Columns
 	table   *table.Writer
 	doubles []*array.Float64Builder // match_weight, match_probability, then mw_ of each field, link_probability
-	texts   []*array.StringBuilder  // data sets and ids, then match_key, basis, decision
-	gamma   []*array.Int8Builder
+	ids     []*array.StringBuilder
+	indices []*array.Int8Builder // data sets, then gamma_ of each field, match_key, basis, decision
 }
 
-// CreateLinks begins a table of links with these fields.
-func CreateLinks(path string, fields []string, software string) (*LinkWriter, error) {
-	t, err := table.Create(path, linksSchema(fields), software)
+// CreateLinks begins a table of links.
+func CreateLinks(path string, columns Columns, software string) (*LinkWriter, error) {
+	t, err := table.Create(path, columns.schema(), software)
 	if err != nil {
 		return nil, err
 	}
-	w := &LinkWriter{table: t}
+	w := &LinkWriter{columns: columns, table: t}
 	for _, column := range t.Builder().Fields() {
 		switch b := column.(type) {
 		case *array.Float64Builder:
 			w.doubles = append(w.doubles, b)
 		case *array.StringBuilder:
-			w.texts = append(w.texts, b)
+			w.ids = append(w.ids, b)
 		case *array.Int8Builder:
-			w.gamma = append(w.gamma, b)
+			w.indices = append(w.indices, b)
 		}
 	}
 	return w, nil
 }
 
-// Append writes one row.
+// Append writes one row. Its data sets, match_key, basis and decision are
+// among those that there can be.
 func (w *LinkWriter) Append(l *Link) error {
 	w.doubles[0].Append(l.MatchWeight)
 	w.doubles[1].Append(l.MatchProbability)
+	w.ids[0].Append(l.UniqueIDL)
+	w.ids[1].Append(l.UniqueIDR)
+	fields := len(l.Gamma)
 	for i := range l.Gamma {
-		w.gamma[i].Append(l.Gamma[i])
+		w.indices[2+i].Append(l.Gamma[i])
 		w.doubles[2+i].Append(l.FieldWeights[i])
 	}
-	if last := w.doubles[len(w.doubles)-1]; l.LinkProbability == nil {
+	if last := w.doubles[2+fields]; l.LinkProbability == nil {
 		last.AppendNull()
 	} else {
 		last.Append(*l.LinkProbability)
 	}
-	for i, text := range [...]string{l.SourceDatasetL, l.SourceDatasetR, l.UniqueIDL, l.UniqueIDR, l.MatchKey, l.Basis, l.Decision} {
-		w.texts[i].Append(text)
+	for _, x := range [...]struct {
+		column int
+		known  []string
+		text   string
+	}{
+		{0, w.columns.Datasets, l.SourceDatasetL}, {1, w.columns.Datasets, l.SourceDatasetR},
+		{2 + fields, w.columns.Keys, l.MatchKey}, {3 + fields, bases, l.Basis}, {4 + fields, decisions, l.Decision},
+	} {
+		at := slices.Index(x.known, x.text)
+		if at < 0 {
+			return errUnknown
+		}
+		w.indices[x.column].Append(int8(at))
 	}
 	return w.table.EndRow()
 }
+
+var errUnknown = errors.New("result: a link has a text that its table was not made for")
 
 // Commit ends the file and puts it under its name.
 func (w *LinkWriter) Commit() (table.File, error) { return w.table.Commit() }

@@ -18,9 +18,12 @@ import (
 // is read, and what has 0 has 0.
 func TestUnknownProbabilityIsNull(t *testing.T) {
 	none, some := 0.0, .75
-	links := []Link{{UniqueIDL: "a", LinkProbability: &some}, {UniqueIDL: "b"}, {UniqueIDL: "c", LinkProbability: &none}, {UniqueIDL: "d"}}
+	row := func(id string, p *float64) Link {
+		return Link{SourceDatasetL: "north", SourceDatasetR: "south", UniqueIDL: id, LinkProbability: p, MatchKey: "dob", Basis: BasisBoth, Decision: DecisionReview}
+	}
+	links := []Link{row("a", &some), row("b", nil), row("c", &none), row("d", nil)}
 	path := filepath.Join(t.TempDir(), ConflictsFile)
-	w, err := CreateLinks(path, nil, "tarn test")
+	w, err := CreateLinks(path, Columns{Datasets: []string{"north", "south"}, Keys: []string{"dob"}}, "tarn test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +41,13 @@ func TestUnknownProbabilityIsNull(t *testing.T) {
 	}
 	if !reflect.DeepEqual(read, links) {
 		t.Errorf("read %+v, written %+v", read, links)
+	}
+	if w, err = CreateLinks(path, Columns{Datasets: []string{"north"}, Keys: []string{"dob"}}, "tarn test"); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if w.Append(&links[0]) == nil {
+		t.Error("a data set was written that the table was not made for")
 	}
 }
 

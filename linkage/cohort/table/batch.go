@@ -17,6 +17,7 @@ type assembler struct {
 	values  []arrow.Array // of each column its dictionary, nil where there is none
 	isBuilt []bool
 	zeros   arrow.Array // batchRows indices of the first value
+	ids     []int       // the built columns of minted ids
 }
 
 func newAssembler(schema *arrow.Schema) *assembler {
@@ -36,6 +37,9 @@ func newAssembler(schema *arrow.Schema) *assembler {
 		case values != nil:
 			built = append(built, arrow.Field{Name: f.Name, Type: knownType.IndexType})
 		default:
+			if _, random := f.Metadata.GetValue(hintRandom); random {
+				a.ids = append(a.ids, len(built))
+			}
 			built = append(built, a.schema.Field(i))
 		}
 	}

@@ -22,6 +22,15 @@ type Reader struct {
 	schema *arrow.Schema
 }
 
+// notWhole says what is wrong with a file that cannot be read as Parquet.
+func notWhole(f *os.File) string {
+	magic := make([]byte, 4)
+	if _, err := f.ReadAt(magic, 0); err == nil && string(magic) != "PAR1" {
+		return "it is no Parquet file"
+	}
+	return "it is not a whole Parquet file"
+}
+
 // Open opens the table at path. A file that is not a whole Parquet file is an
 // error of kind [fault.Usage].
 func Open(path string) (r *Reader, err error) {
@@ -38,7 +47,7 @@ func Open(path string) (r *Reader, err error) {
 	}()
 	raw, err := file.NewParquetReader(f)
 	if err != nil {
-		return nil, fault.New(fault.Usage, doing, "it is not a whole Parquet file", next)
+		return nil, fault.New(fault.Usage, doing, notWhole(f), next)
 	}
 	reader, err := pqarrow.NewFileReader(raw, pqarrow.ArrowReadProperties{BatchSize: batchRows}, memory.DefaultAllocator)
 	if err != nil {

@@ -96,7 +96,7 @@ func Create(path string, schema *arrow.Schema, software string) (*Writer, error)
 		return nil, fault.Wrap(fault.Internal, doing, err, "")
 	}
 	w.builder = array.NewRecordBuilder(memory.DefaultAllocator, w.columns.built)
-	w.builder.Reserve(batchRows)
+	w.reserve()
 	w.full, w.failed, w.done = make(chan arrow.RecordBatch, 1), make(chan struct{}), make(chan struct{})
 	go w.write(w.full)
 	return w, nil
@@ -129,9 +129,21 @@ func (w *Writer) flush() error {
 		record.Release()
 		return w.err
 	}
-	w.builder.Reserve(batchRows)
+	w.reserve()
 	return nil
 }
+
+// reserve makes room for the rows of a batch, and for the text of minted ids,
+// which would otherwise be moved each time that it is doubled.
+func (w *Writer) reserve() {
+	w.builder.Reserve(batchRows)
+	for _, i := range w.columns.ids {
+		w.builder.Field(i).(*array.StringBuilder).ReserveData(batchRows * idBytes)
+	}
+}
+
+// idBytes is the length of a minted id as text.
+const idBytes = 32
 
 // write writes batches until there are no more, or one fails: the others are
 // then let go.

@@ -198,15 +198,29 @@ func (s *scanner) broadcast(from Mem, to Op) {
 func (s *scanner) chunk(list reg.Register) {
 	s.low = s.home
 	carry := s.sum(low, 0, Mem{Base: list})
-	for i, home := range s.home {
-		if s.low[i] != home {
-			s.v.move(s.low[i], home)
-		}
-	}
 	for _, high := range s.high {
 		carry = s.v.half(high, carry)
 	}
 	s.v.or(carry, s.dead)
+	s.goHome() // only now: the carry may have been in the home of a low bit
+}
+
+// goHome moves the low bits back to where a chunk expects them. One may be in
+// the home of another, so each leaves before its place is taken.
+func (s *scanner) goHome() {
+	for i, home := range s.home {
+		if s.low[i] == home {
+			continue
+		}
+		for j := i + 1; j < low; j++ {
+			if s.low[j] == home {
+				away := s.v.register()
+				s.v.move(home, away)
+				s.low[j] = away
+			}
+		}
+		s.v.move(s.low[i], home)
+	}
 }
 
 // sum adds 1<<level planes, the i-th so many, to the low bits and returns their

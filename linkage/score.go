@@ -47,26 +47,33 @@ func (j *job) score(ctx context.Context) error {
 	if err := j.compareAgain(ctx, fates); err != nil {
 		return err
 	}
+	kept := make([]int, 3) // by fate
+	for i := range j.strata {
+		for _, p := range j.found.Cross[i].Kept {
+			kept[fates[i][p.Code]]++
+		}
+		kept[candidate] += len(j.strata[i].tokenOnly)
+	}
+	candidates, conflicts := make([]resolve.Candidate, 0, kept[candidate]), make([]resolve.Candidate, 0, kept[conflict])
 	for i := range j.strata {
 		odds := j.odds(i)
 		for _, p := range j.found.Cross[i].Kept {
 			c := resolve.Candidate{Stratum: int32(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}
 			switch fates[i][p.Code] {
 			case candidate:
-				j.candidates = append(j.candidates, c)
+				candidates = append(candidates, c)
 			case conflict:
-				j.conflicts = append(j.conflicts, c)
+				conflicts = append(conflicts, c)
 			}
 		}
 		j.found.Cross[i].Kept = nil
 		for _, c := range j.strata[i].tokenOnly {
 			c.Odds = j.scoreOf(&c).Odds
-			j.candidates = append(j.candidates, c)
+			candidates = append(candidates, c)
 		}
 		j.strata[i].tokenOnly = nil
 	}
-	resolve.Order(j.candidates)
-	resolve.Order(j.conflicts)
+	j.candidates, j.conflicts = resolve.Order(candidates), resolve.Order(conflicts)
 	j.findPasses(j.candidates)
 	j.findPasses(j.conflicts)
 	return nil

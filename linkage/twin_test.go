@@ -2,6 +2,7 @@ package linkage
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
@@ -30,10 +31,11 @@ func slowLevels(a, b *cohort.Row, tokens bool) []int {
 			continue
 		}
 		different, common, set := 0, 0, 0
-		for i := range x {
-			different += bits.OnesCount8(x[i] ^ y[i])
-			common += bits.OnesCount8(x[i] & y[i])
-			set += bits.OnesCount8(x[i]) + bits.OnesCount8(y[i])
+		for i := 0; i < len(x); i += 8 {
+			v, w := binary.BigEndian.Uint64(x[i:]), binary.BigEndian.Uint64(y[i:])
+			different += bits.OnesCount64(v ^ w)
+			common += bits.OnesCount64(v & w)
+			set += bits.OnesCount64(v) + bits.OnesCount64(w)
 		}
 		similarity := 1 - float64(different)/float64(8*len(x))
 		if field.Measure == cohort.MeasureDice {
@@ -183,15 +185,20 @@ func (s *slow) resolve() (candidates, conflicts []slowPair, m *model.Model) {
 			factor = resolve.OneToOneFactor(m.Strata[k].Matches*float64(counts.Cross[k].Total())+tokenOnly, rows[0], rows[1])
 		}
 		var group []slowPair
+		known := map[uint32]model.Score{}
 		for _, p := range pairs {
 			if p.stratum != k {
 				continue
 			}
-			levels := s.levels(p.code)
-			switch p.score = m.Score(k, p.code); {
+			if _, ok := known[p.code]; !ok {
+				known[p.code] = m.Score(k, p.code)
+			}
+			p.score = known[p.code]
+			level := func(f int) int { return s.scheme.Level(p.code, f) }
+			switch {
 			case p.key == "token":
 				p.score = m.TokenOnlyScore(prior)
-			case levels[4] == compare.TokenEqual && levels[0] == 0 && levels[1] == 0:
+			case level(4) == compare.TokenEqual && level(0) == 0 && level(1) == 0:
 				conflicts = append(conflicts, p)
 				continue
 			case p.score.Probability < min(s.j.Keep, .1)/10/factor:

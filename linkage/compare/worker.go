@@ -84,6 +84,7 @@ type worker struct {
 	equalBits  []uint32 // of a tile, filters of a record side by side
 	commonBits []uint32
 	codes      []uint32
+	present    uint64 // the fields that all right records of the tile have
 }
 
 func newWorker(p *plan) *worker {
@@ -123,6 +124,7 @@ func (w *worker) compare(u *unit, t *Tally) {
 		}
 		for from := s.rightFrom; from < s.rightTo; from += tileRows {
 			to := min(from+tileRows, s.rightTo)
+			w.present = common(u.right.Present[from:to])
 			for l := s.leftFrom; l < s.leftTo; l++ {
 				w.row(u, l, from, to, t)
 			}
@@ -130,7 +132,17 @@ func (w *worker) compare(u *unit, t *Tally) {
 	}
 }
 
+// common returns the fields that all records have.
+func common(present []uint64) uint64 {
+	all := ^uint64(0)
+	for _, p := range present {
+		all &= p
+	}
+	return all
+}
+
 func (w *worker) inside(u *unit, s span, t *Tally) {
+	w.present = common(u.right.Present[s.rightFrom:s.rightTo])
 	for l := s.leftFrom; l < s.leftTo; l++ {
 		to := min(s.rightTo, l+1+u.following)
 		for from := l + 1; from < to; from += tileRows {
@@ -158,10 +170,14 @@ func (w *worker) row(u *unit, l, from, to int, t *Tally) {
 		c := &w.columns[i]
 		switch {
 		case there&c.bit == 0:
+		case c.tag >= 0 && w.present&c.bit != 0:
+			allTags(codes, c.stride, u.left.Tags[c.tag][l], u.right.Tags[c.tag][from:to])
 		case c.tag >= 0:
 			tags(codes, c, u.left.Tags[c.tag][l], u.right.Tags[c.tag][from:to], u.right.Present[from:to])
 		case c.dice:
 			w.dice(codes, c, u, l, from)
+		case w.present&c.bit != 0:
+			allEqualBitDigits(codes, c.digits, w.equalBits[c.filter:], w.filters)
 		default:
 			w.equalBitDigits(codes, c, u.right.Present[from:to])
 		}
@@ -206,6 +222,27 @@ func (w *worker) equalBitDigits(codes []uint32, c *column, present []uint64) {
 	}
 }
 
+// allEqualBitDigits is equalBitDigits where all right records have the field.
+func allEqualBitDigits(codes, digits, counts []uint32, step int) {
+	at := 0
+	for i := range codes {
+		codes[i] += digits[counts[at]]
+		at += step
+	}
+}
+
+// allTags is tags where all right records have the field.
+func allTags(codes []uint32, stride uint32, value int64, right []int64) {
+	right = right[:len(codes)]
+	for i := range codes {
+		digit := stride
+		if right[i] == value {
+			digit = 2 * stride
+		}
+		codes[i] += digit
+	}
+}
+
 func tags(codes []uint32, c *column, value int64, right []int64, present []uint64) {
 	right, present = right[:len(codes)], present[:len(codes)]
 	for i := range codes {
@@ -239,14 +276,16 @@ func (w *worker) tokens(codes []uint32, u *unit, l, from int) {
 	if token == 0 {
 		return
 	}
+	numbers, equal, different := u.right.Number[from:from+len(codes)], (1+TokenEqual)*w.token, (1+TokenDifferent)*w.token
 	for i := range codes {
-		switch u.tokensRight[u.right.Number[from+i]] {
-		case 0:
-		case token:
-			codes[i] += (1 + TokenEqual) * w.token
-		default:
-			codes[i] += (1 + TokenDifferent) * w.token
+		other, digit := u.tokensRight[numbers[i]], different
+		if other == token {
+			digit = equal
 		}
+		if other == 0 {
+			digit = 0
+		}
+		codes[i] += digit
 	}
 }
 

@@ -41,13 +41,46 @@ func (s Stratum) factor() float64 {
 	return s.Factor
 }
 
-// Order sorts candidates by stratum, left row and right row, in which order
-// every step below takes them, so that results do not depend on how they were
-// found.
-func Order(candidates []Candidate) {
-	slices.SortFunc(candidates, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(a.Stratum, b.Stratum), cmp.Compare(a.Left, b.Left), cmp.Compare(a.Right, b.Right))
-	})
+// Order sorts candidates, which lie stratum by stratum, by left row and right
+// row, in which order every step below takes them, so that results do not
+// depend on how they were found. Left rows are spread evenly, so that dividing
+// by them leaves little to compare.
+func Order(candidates []Candidate) []Candidate {
+	sorted := make([]Candidate, 0, len(candidates))
+	for _, group := range byStratum(candidates) {
+		sorted = appendOrdered(sorted, group)
+	}
+	return sorted
+}
+
+func appendOrdered(sorted, group []Candidate) []Candidate {
+	last := int32(0)
+	for i := range group {
+		last = max(last, group[i].Left)
+	}
+	step := last/int32(len(group)) + 1 // left rows in a piece
+	from := make([]int32, last/step+2)
+	for i := range group {
+		from[group[i].Left/step+1]++
+	}
+	for b := range len(from) - 1 {
+		from[b+1] += from[b]
+	}
+	base := len(sorted)
+	sorted = sorted[:base+len(group)]
+	at := slices.Clone(from)
+	for i := range group {
+		b := group[i].Left / step
+		sorted[base+int(at[b])] = group[i]
+		at[b]++
+	}
+	for b := range len(from) - 1 {
+		piece := sorted[base+int(from[b]) : base+int(from[b+1])]
+		if len(piece) > 1 {
+			slices.SortFunc(piece, func(a, b Candidate) int { return cmp.Or(cmp.Compare(a.Left, b.Left), cmp.Compare(a.Right, b.Right)) })
+		}
+	}
+	return sorted
 }
 
 // Assignment is how candidates become links.

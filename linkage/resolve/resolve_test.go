@@ -29,8 +29,14 @@ func drawCandidates(t *rapid.T, strata int) []Candidate {
 			candidates = append(candidates, Candidate{Stratum: s, Left: l, Right: r, Odds: rapid.SampledFrom([]float64{.01, .5, 1, 1, 9, 99, math.Inf(1)}).Draw(t, "odds")})
 		}
 	}
-	Order(candidates)
-	return candidates
+	slices.SortStableFunc(candidates, func(a, b Candidate) int { return cmp.Compare(a.Stratum, b.Stratum) })
+	ordered := Order(candidates)
+	if !slices.IsSortedFunc(ordered, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(a.Stratum, b.Stratum), cmp.Compare(a.Left, b.Left), cmp.Compare(a.Right, b.Right))
+	}) || len(ordered) != len(candidates) {
+		t.Fatal("candidates are not in order")
+	}
+	return ordered
 }
 
 // rivals are the candidates that share a record with c.

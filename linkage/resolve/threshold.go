@@ -65,20 +65,27 @@ func NewEstimator(candidates []Candidate, missed float64) *Estimator {
 // the model and the number of missed matches are.
 func NewEstimatorWith(candidates []Candidate, missed float64, u Uncertainty) *Estimator {
 	e := &Estimator{expected: missed, missedError: u.MissedError}
-	var best []int32
-	for i, c := range candidates {
+	var best []ranked
+	for i := range candidates {
+		c := &candidates[i]
 		e.expected += c.Probability
 		e.expectedVar += c.Probability * (1 - c.Probability)
 		if c.Best {
-			best = append(best, int32(i))
+			best = append(best, ranked{c.Probability, int32(i)})
 		}
 	}
-	slices.SortStableFunc(best, func(a, b int32) int { return cmp.Compare(candidates[b].Probability, candidates[a].Probability) })
+	slices.SortFunc(best, func(a, b ranked) int {
+		if a.probability != b.probability {
+			return cmp.Compare(b.probability, a.probability)
+		}
+		return cmp.Compare(a.at, b.at)
+	})
+	e.probabilities, e.sum, e.variance = make([]float64, len(best)), make([]float64, len(best)), make([]float64, len(best))
 	sum, variance := 0.0, 0.0
-	for _, i := range best {
-		p := candidates[i].Probability
+	for i, r := range best {
+		p := r.probability
 		sum, variance = sum+p, variance+p*(1-p)
-		e.probabilities, e.sum, e.variance = append(e.probabilities, p), append(e.sum, sum), append(e.variance, variance)
+		e.probabilities[i], e.sum[i], e.variance[i] = p, sum, variance
 	}
 	if u.Sensitivity != nil && u.Directions > 0 {
 		e.move(candidates, best, u)
@@ -86,11 +93,17 @@ func NewEstimatorWith(candidates []Candidate, missed float64, u Uncertainty) *Es
 	return e
 }
 
+// ranked is a candidate that may become a link.
+type ranked struct {
+	probability float64
+	at          int32 // among the candidates
+}
+
 // snapshots bounds for how many thresholds it is kept what the model's
 // uncertainty does to the links.
 const snapshots = 512
 
-func (e *Estimator) move(candidates []Candidate, best []int32, u Uncertainty) {
+func (e *Estimator) move(candidates []Candidate, best []ranked, u Uncertainty) {
 	e.step = max(1, len(best)/snapshots)
 	running := make([]float64, u.Directions)
 	add := func(sums []float64, c *Candidate) {
@@ -101,8 +114,8 @@ func (e *Estimator) move(candidates []Candidate, best []int32, u Uncertainty) {
 			}
 		}
 	}
-	for n, i := range best {
-		add(running, &candidates[i])
+	for n, r := range best {
+		add(running, &candidates[r.at])
 		if (n+1)%e.step == 0 || n+1 == len(best) {
 			e.moved = append(e.moved, slices.Clone(running))
 		}

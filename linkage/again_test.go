@@ -20,6 +20,7 @@ import (
 // compared, and turn out to matter, are found again: the candidates are the
 // same whatever was kept.
 func TestWhatIsKeptDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	c, dir := newCrowd(4, 250, true), t.TempDir()
 	// All people of one side are on the other: the odds of a link are then far
 	// above those of its pair alone.
@@ -97,6 +98,7 @@ func checkFiles(t *testing.T, got, want map[string][]byte) {
 // TestSameBytesOnAnyMachine: neither memory nor the number of cores changes
 // what is written, and nothing stays in the folder of what did not fit.
 func TestSameBytesOnAnyMachine(t *testing.T) {
+	t.Parallel()
 	c, dir := newCrowd(6, 310, true), t.TempDir()
 	sides := []*side{c.party(t, dir, "east", c.people[:200]...), c.party(t, dir, "north", c.people[50:250]...), c.party(t, dir, "south", c.people[110:]...)}
 	var want map[string][]byte

@@ -44,6 +44,7 @@ func sameOutcome(a, b *compare.Outcome) bool {
 // same files, and begins again where the checkpoint is another's, not whole or
 // not there; rows that cannot be are refused.
 func TestCheckpoint(t *testing.T) {
+	t.Parallel()
 	c, dir := newCrowd(8, 300, true), t.TempDir()
 	sides := []*side{c.party(t, dir, "east", c.people[:200]...), c.party(t, dir, "north", c.people[50:]...), c.party(t, dir, "south", c.people[:20]...)}
 	o := options(t, sides...)

@@ -13,6 +13,7 @@ import (
 // TestEstimateCountsExactly: a plan's pairs are those of the nested loop, and of
 // the job.
 func TestEstimateCountsExactly(t *testing.T) {
+	t.Parallel()
 	two, plain := pair(t, 9, true), pair(t, 10, false)
 	for _, x := range []struct {
 		name, blocking string
@@ -77,6 +78,7 @@ func slowPassPairs(s *slow, pass int) (n int64) {
 // TestHashesFindWhatAllPairsFind: of the links among all pairs, hashes bring
 // together about the share that is stated.
 func TestHashesFindWhatAllPairsFind(t *testing.T) {
+	t.Parallel()
 	sides := pair(t, 11, false)
 	links := map[string][]string{}
 	stated := 0.0

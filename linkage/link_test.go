@@ -13,6 +13,7 @@ import (
 // TestLinkIsTheNestedLoop: what Link writes is what nested loops over all pairs
 // of records give, for any number of parties, blocking and assignment.
 func TestLinkIsTheNestedLoop(t *testing.T) {
+	t.Parallel()
 	two, plain := pair(t, 1, true), pair(t, 2, false)
 	c, dir := newCrowd(3, 310, true), t.TempDir()
 	three := []*side{c.party(t, dir, "east", c.people[:200]...), c.party(t, dir, "north", c.people[50:250]...), c.party(t, dir, "south", c.people[110:]...)}

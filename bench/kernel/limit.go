@@ -29,16 +29,18 @@ func newProcessor(path kernel.Path, model string) processor {
 	return processor{path, 4, 6}
 }
 
+// countingLimit is the port limit of counting pair by pair with VPOPCNTQ, early
+// termination included, at a clock in Hz: what scans are held to, on every
+// path.
+func countingLimit(_ kernel.Work, hertz float64) float64 { return 1905e6 / 2.5e9 * hertz }
+
 // scanLimit returns the pairs per second at which nothing but the adders of a
 // scan's planes would be done, at a clock in Hz.
 func (p processor) scanLimit(work kernel.Work, hertz float64) float64 {
-	const (
-		chunk      = 16             // planes
-		operations = 15*5 + 3*2 + 1 // full adders, half adders, and what is dead
-		published  = 1905e6 / 2.5e9 // pairs a cycle with VPOPCNTQ, early termination included
-	)
+	const chunk = 16                 // planes
+	operations := 15*5.0 + 3*2.0 + 1 // full adders, half adders, and what is dead
 	if p.path == kernel.AVX512 {
-		return published * hertz
+		operations = 37
 	}
 	return float64(work.Pairs) / (float64(work.Planes) / chunk * operations / p.logic) * hertz
 }

@@ -2,8 +2,7 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -60,13 +59,12 @@ the linker's state stay behind.`,
 // isRelease reports whether a folder is an earlier release: a result without
 // its links. A result itself is never written over by one.
 func isRelease(folder string) bool {
-	_, err := result.ReadRun(folder)
-	return err == nil && !hasLinks(folder)
+	summary, err := result.ReadSummary(folder)
+	return err == nil && !hasLinks(summary)
 }
 
-func hasLinks(folder string) bool {
-	_, err := os.Stat(filepath.Join(folder, result.LinksFile))
-	return err == nil
+func hasLinks(summary *result.Summary) bool {
+	return slices.ContainsFunc(summary.Outputs, func(o result.Output) bool { return o.Path == result.LinksFile })
 }
 
 func purgeCommand(env *boot.Environment) *cobra.Command {

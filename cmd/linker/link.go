@@ -278,8 +278,8 @@ func notEncoded(cohorts []string) error {
 // isResult reports whether a folder is an earlier result of this command; a
 // release is none.
 func isResult(folder string) bool {
-	_, err := result.ReadRun(folder)
-	return err == nil && hasLinks(folder)
+	summary, err := result.ReadSummary(folder)
+	return err == nil && hasLinks(summary)
 }
 
 // stageProgress shows one progress line a stage.

@@ -44,7 +44,7 @@ func TestWhatIsKeptDoesNotMatter(t *testing.T) {
 				must(t, stage())
 			}
 			for k := range j.found.Cross {
-				sizes[len(j.found.Cross[k].Kept)] = true
+				sizes[j.found.Cross[k].Kept.Len()] = true
 			}
 			must(t, j.fit(t.Context()))
 			must(t, j.score(t.Context()))

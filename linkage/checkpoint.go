@@ -78,7 +78,7 @@ func (j *job) checkpointRows(row func(kind int8, index int32, a, b int64) error)
 		if err := counts(rowCross, i, j.found.Cross[i].Counts); err != nil {
 			return err
 		}
-		for _, p := range j.found.Cross[i].Kept {
+		for p := range j.found.Cross[i].Kept.All() {
 			if err := row(rowKept, int32(i), int64(p.Left)<<32|int64(p.Right), int64(p.Code)); err != nil {
 				return err
 			}
@@ -179,7 +179,7 @@ func (j *job) restore(found *compare.Outcome, kind int8, index int, a, b int64) 
 	case rowKept:
 		t, s := &found.Cross[index], &j.strata[index]
 		left, right := a>>32, a&(1<<32-1)
-		t.Kept = append(t.Kept, compare.Pair{Left: int32(left), Right: int32(right), Code: uint32(b)})
+		t.Kept.Append(compare.Pair{Left: int32(left), Right: int32(right), Code: uint32(b)})
 		return left >= 0 && left < int64(s.left.Rows()) && right < int64(s.right.Rows()) && b < int64(len(t.Counts))
 	}
 	return false

@@ -1,6 +1,9 @@
 package linkage
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +31,26 @@ func resources(from, to time.Time, stages []result.Stage, disk *int64) result.Re
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &usage) == nil {
 		cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
-		peak := usage.Maxrss * 1024 // Linux counts kibibytes
-		r.CPUS, r.PeakRSSBytes = &cpu, &peak
+		r.CPUS = &cpu
 	}
+	r.PeakRSSBytes = peakMemory()
 	return r
+}
+
+// peakMemory returns the most memory that the process has held, which
+// getrusage does not tell: its figure begins with that of the process before
+// exec. It is nil where the system does not say.
+func peakMemory() *int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(status)) {
+		var kibibytes int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kibibytes); n == 1 {
+			bytes := kibibytes * 1024
+			return &bytes
+		}
+	}
+	return nil
 }

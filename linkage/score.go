@@ -2,6 +2,7 @@ package linkage
 
 import (
 	"context"
+	"iter"
 	"math"
 	"slices"
 
@@ -47,33 +48,27 @@ func (j *job) score(ctx context.Context) error {
 	if err := j.compareAgain(ctx, fates); err != nil {
 		return err
 	}
-	kept := make([]int, 3) // by fate
 	for i := range j.strata {
-		for _, p := range j.found.Cross[i].Kept {
-			kept[fates[i][p.Code]]++
-		}
-		kept[candidate] += len(j.strata[i].tokenOnly)
-	}
-	candidates, conflicts := make([]resolve.Candidate, 0, kept[candidate]), make([]resolve.Candidate, 0, kept[conflict])
-	for i := range j.strata {
-		odds := j.odds(i)
-		for _, p := range j.found.Cross[i].Kept {
-			c := resolve.Candidate{Stratum: int32(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}
-			switch fates[i][p.Code] {
-			case candidate:
-				candidates = append(candidates, c)
-			case conflict:
-				conflicts = append(conflicts, c)
+		s, odds := &j.strata[i], j.odds(i)
+		pairs := func(fate uint8) iter.Seq[resolve.Candidate] {
+			return func(yield func(resolve.Candidate) bool) {
+				for p := range j.found.Cross[i].Kept.All() {
+					if fates[i][p.Code] == fate && !yield(resolve.Candidate{Stratum: int32(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}) {
+						return
+					}
+				}
+				for _, c := range s.tokenOnly {
+					c.Odds = j.scoreOf(&c).Odds
+					if fate == candidate && !yield(c) {
+						return
+					}
+				}
 			}
 		}
-		j.found.Cross[i].Kept = nil
-		for _, c := range j.strata[i].tokenOnly {
-			c.Odds = j.scoreOf(&c).Odds
-			candidates = append(candidates, c)
-		}
-		j.strata[i].tokenOnly = nil
+		j.candidates = resolve.AppendOrdered(j.candidates, pairs(candidate))
+		j.conflicts = resolve.AppendOrdered(j.conflicts, pairs(conflict))
+		j.found.Cross[i].Kept, s.tokenOnly = compare.Pairs{}, nil
 	}
-	j.candidates, j.conflicts = resolve.Order(candidates), resolve.Order(conflicts)
 	j.findPasses(j.candidates)
 	j.findPasses(j.conflicts)
 	return nil
@@ -109,7 +104,7 @@ func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 		}
 	}
 	for i := range more.Cross {
-		j.found.Cross[i].Kept = append(j.found.Cross[i].Kept, more.Cross[i].Kept...)
+		j.found.Cross[i].Kept.Take(&more.Cross[i].Kept)
 	}
 	return nil
 }

@@ -24,12 +24,13 @@ func (j *job) parameters() result.Parameters {
 		OneToOne: string(j.OneToOne), Blocking: j.way, WithTokens: j.WithTokens}
 }
 
-func (j *job) summary(people *clusters) *result.Summary {
+// summary says what was found, but for clusters.
+func (j *job) summary() *result.Summary {
 	m := j.cohorts[0].Manifest
 	s := &result.Summary{
 		Schema: result.SummarySchema, Software: j.Software, Created: j.created, RunID: j.runID,
 		Project: m.Project, Profile: m.Profile, ProfileDigest: m.ProfileDigest, Method: "fs", Threshold: j.threshold,
-		Pairs: j.pairCounts(), Links: j.links(), Clusters: people.counts(), Warnings: append([]result.Warning{}, j.warnings...),
+		Pairs: j.pairCounts(), Links: j.links(), Warnings: append([]result.Warning{}, j.warnings...),
 		Model:      result.Model{Converged: j.model.Converged, Iterations: j.model.Iterations, Probability: j.prevalence()},
 		Thresholds: []result.Threshold{}, Inputs: []result.Input{}, Outputs: []result.Output{},
 	}
@@ -152,19 +153,19 @@ func (c *clusters) counts() (n result.Clusters) {
 // sizes yields the number of records of each cluster.
 func (c *clusters) sizes() iter.Seq[int64] {
 	return func(yield func(int64) bool) {
-		for founder, size := range c.at[0].Size {
-			if c.at[0].Founder[founder] == int32(founder) && !yield(int64(size)) {
+		for founder, size := range c.Size {
+			if c.Founder[founder] == int32(founder) && !yield(int64(size)) {
 				return
 			}
 		}
 	}
 }
 
-// run gathers the counts behind the report's pictures.
-func (j *job) run(people *clusters) *result.Run {
+// run gathers the counts behind the report's pictures, but for clusters.
+func (j *job) run() *result.Run {
 	r := &result.Run{Schema: result.RunSchema, Software: j.Software, Created: j.created, RunID: j.runID, Parameters: j.parameters(), Fields: j.scheme.Names(),
 		Plan: result.Plan{Pairs: j.pairsPlanned(), Recall: j.blockingRecall()}, Passes: j.passCounts(), Blocks: tally.Blocks(slices.Values(j.allBlockSizes())), Scores: tally.Scores(j.seen()), Similarities: []result.SimilarityBin{},
-		Patterns: tally.Patterns(j.seen()), Numbers: j.numberCounts(), ClusterSizes: tally.ClusterSizes(people.sizes()), Completeness: []result.FieldPresence{}}
+		Patterns: tally.Patterns(j.seen()), Numbers: j.numberCounts(), Completeness: []result.FieldPresence{}}
 	linked := j.linkedRecords()
 	for i, c := range j.cohorts {
 		r.Parties = append(r.Parties, result.Party{SourceDataset: c.SourceDataset(), Rows: int64(c.Rows()), Linked: linked[i], Unlinkable: j.unlinkable(i)})

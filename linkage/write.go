@@ -7,6 +7,7 @@ import (
 	"tarn/linkage/cohort/table"
 	"tarn/linkage/purge"
 	"tarn/linkage/report"
+	"tarn/linkage/report/tally"
 	"tarn/linkage/result"
 )
 
@@ -15,8 +16,8 @@ import (
 func (j *job) write(ctx context.Context) (*result.Summary, error) {
 	var outputs []result.Output
 	add := func(some ...result.Output) { outputs = append(outputs, some...) }
+	summary, run := j.summary(), j.run()
 	var people *clusters
-	var summary *result.Summary
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context) error
@@ -35,6 +36,8 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 				return err
 			}
 			people = j.cluster()
+			j.candidates, j.conflicts = nil, nil
+			summary.Clusters, run.ClusterSizes = people.counts(), tally.ClusterSizes(people.sizes())
 			file, err := j.writeClusters(people)
 			add(file)
 			return err
@@ -45,9 +48,8 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 			return err
 		}},
 		{"report", func(context.Context) error {
-			summary = j.summary(people)
 			summary.Outputs = append(summary.Outputs, outputs...)
-			return j.writeReport(summary, j.run(people))
+			return j.writeReport(summary, run)
 		}},
 	} {
 		if err := j.stage(ctx, stage.name, stage.run); err != nil {

@@ -20,42 +20,60 @@ import (
 // clusters are the records of all cohorts as people, at the job's threshold and
 // at three fixed ones.
 type clusters struct {
-	at    [4]*resolve.Clusters
-	names []cohort.ID // cluster ids at the job's threshold, by founder; zero for records that found none
+	*resolve.Clusters
+	names []cohort.ID // by founder; zero for records that found no cluster
+	// moved are, for each fixed threshold, the records that have another founder
+	// there, rising. They are few.
+	moved [len(fixedThresholds)][]move
 }
 
-var fixedThresholds = [3]float64{.90, .95, .99}
+type move struct{ number, founder int32 }
+
+var fixedThresholds = [...]float64{.90, .95, .99}
 
 // memoryToSpare is the number of records up to which clusters are made side by
-// side: each takes some 24 bytes a record while it is made.
+// side: each takes some 16 bytes a record while it is made.
 const memoryToSpare = 4_000_000
 
-// cluster joins the links, and names the clusters.
+// cluster joins the links, and names the clusters. After it candidates are not
+// needed any more.
 func (j *job) cluster() *clusters {
-	c := &clusters{}
-	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
-	before := func(a, b int32) bool { return j.idOf(a).Compare(*j.idOf(b)) < 0 }
-	at := func(k int, threshold float64) {
-		linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
-		c.at[k] = j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before)
-		if k > 0 { // of these only the names are asked for
-			c.at[k].Size, c.at[k].Cohorts = nil, nil
-		}
-	}
+	c := &clusters{Clusters: j.clustersAt(j.threshold)}
 	var group errgroup.Group
 	group.SetLimit(1)
 	if j.people.Total() <= memoryToSpare {
 		group.SetLimit(max(j.Threads, 1))
 	}
-	for k, threshold := range append([]float64{j.threshold}, fixedThresholds[:]...) {
+	for k, threshold := range fixedThresholds {
 		group.Go(func() error {
-			at(k, threshold)
+			for number, founder := range j.clustersAt(threshold).Founder {
+				if founder != c.Founder[number] {
+					c.moved[k] = append(c.moved[k], move{int32(number), founder})
+				}
+			}
 			return nil
 		})
 	}
 	_ = group.Wait() // none fails
-	c.names = j.nameClusters(c.at[0])
+	c.Count(j.people)
+	c.names = j.nameClusters(c.Clusters)
 	return c
+}
+
+func (j *job) clustersAt(threshold float64) *resolve.Clusters {
+	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
+	before := func(a, b int32) bool { return j.idOf(a).Compare(*j.idOf(b)) < 0 }
+	linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
+	return j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before)
+}
+
+// founderAt returns the founder of a record's cluster at a fixed threshold.
+func (c *clusters) founderAt(k int, number int32) int32 {
+	at, ok := slices.BinarySearchFunc(c.moved[k], number, func(m move, number int32) int { return cmp.Compare(m.number, number) })
+	if ok {
+		return c.moved[k][at].founder
+	}
+	return c.Founder[number]
 }
 
 // idOf returns the unique_id of a record.
@@ -108,7 +126,7 @@ type memberRow struct {
 }
 
 // memberRows is how many rows of clusters.parquet are held at a time, about.
-const memberRows = 2_500_000
+const memberRows = 1_000_000
 
 // writeClusters writes clusters.parquet, by cluster, data set and unique_id: one
 // range of cluster ids after the other.
@@ -136,20 +154,21 @@ func (j *job) writeClusters(c *clusters) (result.Output, error) {
 // memberRows returns the rows whose cluster id begins with a byte from from up
 // to to, in order.
 func (j *job) memberRows(c *clusters, from, to int) []memberRow {
-	main := c.at[0]
-	rows := make([]memberRow, 0, len(c.names)*(to-from)/256)
-	for number, founder := range main.Founder {
+	rows := make([]memberRow, 0, len(c.names)*(to-from)/256+len(c.names)/1000)
+	var next [len(fixedThresholds)]int
+	for number, founder := range c.Founder {
 		name := &c.names[founder]
+		same := uint8(1<<len(fixedThresholds) - 1)
+		for k := range next {
+			if next[k] < len(c.moved[k]) && c.moved[k][next[k]].number == int32(number) {
+				same &^= 1 << k
+				next[k]++
+			}
+		}
 		if int(name[0]) < from || int(name[0]) >= to {
 			continue
 		}
-		m := memberRow{cluster: *name, own: *j.idOf(int32(number)), number: int32(number), size: main.Size[founder], cohorts: uint16(main.Cohorts[founder])}
-		for k := range fixedThresholds {
-			if c.at[k+1].Founder[number] == founder {
-				m.same |= 1 << k
-			}
-		}
-		rows = append(rows, m)
+		rows = append(rows, memberRow{cluster: *name, own: *j.idOf(int32(number)), number: int32(number), size: c.Size[founder], cohorts: uint16(c.Cohorts[founder]), same: same})
 	}
 	return sortByID(rows, func(m *memberRow) byte { return m.cluster[0] }, func(a, b memberRow) int {
 		if c := a.cluster.Compare(b.cluster); c != 0 {
@@ -174,7 +193,7 @@ func (j *job) members(c *clusters, piece []memberRow, yield func(*result.Member)
 		m := result.Member{ClusterID: name, SourceDataset: j.cohorts[p].SourceDataset(), UniqueID: own.at(i), ClusterSize: r.size, Datasets: int32(r.cohorts)}
 		for k, at := range [3]*string{&m.ClusterIDP90, &m.ClusterIDP95, &m.ClusterIDP99} {
 			if *at = name; r.same>>k&1 == 0 {
-				*at = j.clusterID(h, c.at[k+1].Founder[r.number]).String()
+				*at = j.clusterID(h, c.founderAt(k, r.number)).String()
 			}
 		}
 		if j.WithTokens {
@@ -249,7 +268,7 @@ func (j *job) crosswalkRows(c *clusters, at, from, to int) []crosswalkRow {
 	rows := make([]crosswalkRow, 0, j.cohorts[at].Rows()*(to-from)/256)
 	for row, id := range j.cohorts[at].ids {
 		if int(id[0]) >= from && int(id[0]) < to {
-			rows = append(rows, crosswalkRow{id, c.names[c.at[0].Founder[j.people.Number(at, int32(row))]]})
+			rows = append(rows, crosswalkRow{id, c.names[c.Founder[j.people.Number(at, int32(row))]]})
 		}
 	}
 	return sortByID(rows, func(r *crosswalkRow) byte { return r.own[0] }, func(a, b crosswalkRow) int { return a.own.Compare(b.own) }, 1)

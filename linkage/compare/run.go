@@ -129,7 +129,7 @@ func (j *Job) NewOutcome() *Outcome {
 func (o *Outcome) add(other *Outcome) {
 	for i := range o.Cross {
 		o.Cross[i].Counts.Add(other.Cross[i].Counts)
-		o.Cross[i].Kept = append(o.Cross[i].Kept, other.Cross[i].Kept...)
+		o.Cross[i].Kept.Take(&other.Cross[i].Kept)
 	}
 	for i := range o.Within {
 		o.Within[i].Add(other.Within[i])

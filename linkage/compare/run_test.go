@@ -257,7 +257,7 @@ func checkTally(t *rapid.T, scheme *Scheme, left, right *side, s Stratum, passes
 		t.Fatalf("patterns are counted wrongly: %d pairs, want %d", got.Counts.Total(), histogram.Total())
 	}
 	found := map[[2]int32]uint32{}
-	for _, p := range got.Kept {
+	for p := range got.Kept.All() {
 		if _, twice := found[[2]int32{p.Left, p.Right}]; twice {
 			t.Fatal("a pair is kept twice")
 		}

@@ -1,6 +1,8 @@
 package compare
 
 import (
+	"iter"
+
 	"tarn/linkage/cohort"
 	"tarn/linkage/kernel"
 )
@@ -16,10 +18,53 @@ type Pair struct {
 	Code        uint32
 }
 
+// Pairs are pairs in pages, so that a list of many millions is never moved to
+// make room for more.
+type Pairs struct{ pages [][]Pair }
+
+const pagePairs = 32 << 10
+
+// Append adds a pair.
+func (p *Pairs) Append(pair Pair) {
+	last := len(p.pages) - 1
+	if last < 0 || len(p.pages[last]) == cap(p.pages[last]) {
+		p.pages = append(p.pages, make([]Pair, 0, pagePairs))
+		last++
+	}
+	p.pages[last] = append(p.pages[last], pair)
+}
+
+// Len returns the number of pairs.
+func (p *Pairs) Len() (n int) {
+	for _, page := range p.pages {
+		n += len(page)
+	}
+	return n
+}
+
+// Take moves the pairs of another list here.
+func (p *Pairs) Take(other *Pairs) {
+	p.pages = append(p.pages, other.pages...)
+	other.pages = nil
+}
+
+// All yields the pairs.
+func (p *Pairs) All() iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
+		for _, page := range p.pages {
+			for _, pair := range page {
+				if !yield(pair) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Tally is what comparing gives for one pair of sides.
 type Tally struct {
 	Counts Histogram
-	Kept   []Pair
+	Kept   Pairs
 	// keep says of each pattern whether its pairs are kept.
 	keep []bool
 }
@@ -203,7 +248,7 @@ func (t *Tally) add(left int32, right []int32, codes []uint32) {
 		}
 		t.Counts[code]++
 		if t.keep[code] {
-			t.Kept = append(t.Kept, Pair{left, right[i], code})
+			t.Kept.Append(Pair{left, right[i], code})
 		}
 	}
 }

@@ -5,6 +5,7 @@ package resolve
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 )
@@ -41,37 +42,33 @@ func (s Stratum) factor() float64 {
 	return s.Factor
 }
 
-// Order sorts candidates, which lie stratum by stratum, by left row and right
-// row, in which order every step below takes them, so that results do not
-// depend on how they were found. Left rows are spread evenly, so that dividing
-// by them leaves little to compare.
-func Order(candidates []Candidate) []Candidate {
-	sorted := make([]Candidate, 0, len(candidates))
-	for _, group := range byStratum(candidates) {
-		sorted = appendOrdered(sorted, group)
+// AppendOrdered appends the candidates of a stratum by left row and right row, in
+// which order every step below takes them, so that results do not depend on how
+// they were found. Left rows are spread evenly, so that dividing by them leaves
+// little to sort. It goes through the candidates three times and holds them
+// once.
+func AppendOrdered(sorted []Candidate, candidates iter.Seq[Candidate]) []Candidate {
+	last, n := int32(0), 0
+	for c := range candidates {
+		last, n = max(last, c.Left), n+1
 	}
-	return sorted
-}
-
-func appendOrdered(sorted, group []Candidate) []Candidate {
-	last := int32(0)
-	for i := range group {
-		last = max(last, group[i].Left)
+	if n == 0 {
+		return sorted
 	}
-	step := last/int32(len(group)) + 1 // left rows in a piece
+	step := last/int32(n) + 1 // left rows in a piece
 	from := make([]int32, last/step+2)
-	for i := range group {
-		from[group[i].Left/step+1]++
+	for c := range candidates {
+		from[c.Left/step+1]++
 	}
 	for b := range len(from) - 1 {
 		from[b+1] += from[b]
 	}
 	base := len(sorted)
-	sorted = sorted[:base+len(group)]
+	sorted = slices.Grow(sorted, n)[:base+n]
 	at := slices.Clone(from)
-	for i := range group {
-		b := group[i].Left / step
-		sorted[base+int(at[b])] = group[i]
+	for c := range candidates {
+		b := c.Left / step
+		sorted[base+int(at[b])] = c
 		at[b]++
 	}
 	for b := range len(from) - 1 {
@@ -126,7 +123,7 @@ func (p *People) ends(s Stratum, c *Candidate) (left, right int32) {
 
 // Compete sets the probability of each candidate, taken among the competing
 // candidates of both of its records: at most one of them is the match. The
-// candidates are in the order of [Order].
+// candidates of each stratum are in the order of [AppendOrdered].
 //
 // For a candidate of odds o, with S the sum of the odds of all candidates of
 // either record, itself counted once, it is o / (1 + S), all odds multiplied by

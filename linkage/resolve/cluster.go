@@ -11,7 +11,7 @@ type Clusters struct {
 	// is named: the first by cohort, then by what Cluster was told.
 	Founder []int32
 	// Size is the number of records in a cluster, Cohorts that of the cohorts they
-	// are of, each by founder.
+	// are of, each by founder; both are nil before Count.
 	Size, Cohorts []int32
 }
 
@@ -92,8 +92,8 @@ func (f *forest) shareCohort(a, b int32) bool {
 
 func (f *forest) clusters(before func(a, b int32) bool) *Clusters {
 	n := len(f.parent)
-	c := &Clusters{Founder: make([]int32, n), Size: make([]int32, n), Cohorts: make([]int32, n)}
-	first := f.next // of each root its founder; the rings are not needed any more
+	c := &Clusters{Founder: f.size} // sizes are not needed any more
+	first := f.next                 // of each root its founder; the rings are not needed any more
 	for i := range first {
 		first[i] = -1
 	}
@@ -110,17 +110,22 @@ func (f *forest) clusters(before func(a, b int32) bool) *Clusters {
 			}
 		}
 	}
-	last := f.size // of each root, one more than the cohort that was seen last
-	clear(last)
 	for i := range int32(n) {
-		root := f.root(i)
-		founder := first[root]
-		c.Founder[i] = founder
+		c.Founder[i] = first[f.root(i)]
+	}
+	return c
+}
+
+// Count counts the records and cohorts of every cluster.
+func (c *Clusters) Count(p *People) {
+	n := len(c.Founder)
+	c.Size, c.Cohorts = make([]int32, n), make([]int32, n)
+	last := make([]int32, n) // of each founder, one more than the cohort that was seen last
+	for i, founder := range c.Founder {
 		c.Size[founder]++
-		if cohort, _ := f.people.Cohort(i); last[root] != int32(cohort+1) {
-			last[root] = int32(cohort + 1)
+		if cohort, _ := p.Cohort(int32(i)); last[founder] != int32(cohort+1) {
+			last[founder] = int32(cohort + 1)
 			c.Cohorts[founder]++
 		}
 	}
-	return c
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"tarn/keys/fault"
 )
@@ -39,12 +40,12 @@ const cursorRows = 4096
 // Cursor returns a cursor at the first row of the named column, which is flat.
 func (r *Reader) Cursor(name string) (c *Cursor, err error) {
 	defer recoverInto(&err, "reading "+r.path, fault.Usage, damagedNext)
-	schema := r.reader.ParquetReader().MetaData().Schema
-	at := schema.ColumnIndexByName(name)
+	leaves := r.reader.ParquetReader().MetaData().Schema
+	at := leaves.ColumnIndexByName(name)
 	if at < 0 {
 		return nil, fault.New(fault.Usage, "reading "+r.path, "it has no single column "+name, "give a file of the format docs/formats.md describes")
 	}
-	column := schema.Column(at)
+	column := leaves.Column(at)
 	if column.MaxRepetitionLevel() > 0 || column.MaxDefinitionLevel() > 1 {
 		return nil, fault.New(fault.Usage, "reading "+r.path, "its column "+name+" is nested", "give a file of the format docs/formats.md describes")
 	}
@@ -67,7 +68,7 @@ func (c *Cursor) open() error {
 		group := raw.RowGroup(c.group)
 		c.group++
 		chunk, err := group.Column(c.column)
-		if err != nil {
+		if err != nil || group.NumRows() < 0 {
 			return c.damaged()
 		}
 		c.chunk, c.left = chunk, group.NumRows()
@@ -113,14 +114,16 @@ func (c *Cursor) Int64s(n int, f func(i int, value int64, ok bool) error) (err e
 			}
 			next := 0
 			for i := range int(total) {
-				if c.null && c.present[i] == 0 {
-					err = f(from+i, 0, false)
-				} else if next < values {
-					err = f(from+i, c.integers[next], true)
+				value, ok := int64(0), !c.null || c.present[i] != 0
+				if ok {
+					if next >= values {
+						return 0, c.damaged()
+					}
+					value = c.integers[next]
 					next++
 				}
-				if err != nil {
-					return 0, err
+				if err := f(from+i, value, ok); err != nil {
+					return 0, stopped{err}
 				}
 			}
 			return int(total), nil
@@ -141,16 +144,18 @@ func (c *Cursor) rounded(chunk *file.Float64ColumnChunkReader, rows, from int, f
 	}
 	next := 0
 	for i := range int(total) {
-		value, ok := 0.0, false
-		if (!c.null || c.present[i] != 0) && next < values {
-			value, ok = c.doubles[next], !math.IsNaN(c.doubles[next])
+		value, ok := int64(0), !c.null || c.present[i] != 0
+		if ok {
+			if next >= values {
+				return 0, c.damaged()
+			}
+			if ok = !math.IsNaN(c.doubles[next]); ok {
+				value = saturate(c.doubles[next])
+			}
 			next++
 		}
-		if !ok {
-			value = 0
-		}
-		if err := f(from+i, saturate(value), ok); err != nil {
-			return 0, err
+		if err := f(from+i, value, ok); err != nil {
+			return 0, stopped{err}
 		}
 	}
 	return int(total), nil
@@ -165,15 +170,19 @@ func (c *Cursor) absent(rows int, f func(i int) error, want string) (int, error)
 	}
 	for i := range rows {
 		if err := f(i); err != nil {
-			return 0, err
+			return 0, stopped{err}
 		}
 	}
 	return rows, nil
 }
 
-// allNull reports whether the file says that no row has a value in the column.
+// allNull reports whether the file says that no row has a value in the column:
+// by its type, of which there are no statistics, or by its statistics.
 func (r *Reader) allNull(column int) bool {
 	raw := r.reader.ParquetReader()
+	if raw.MetaData().Schema.Column(column).LogicalType().Equals(schema.NullLogicalType{}) {
+		return true
+	}
 	for g := range raw.NumRowGroups() {
 		meta := raw.MetaData().RowGroup(g)
 		chunk, err := meta.ColumnChunk(column)
@@ -191,9 +200,9 @@ func (r *Reader) allNull(column int) bool {
 // Rounded reports whether a column of integers is stored as floating point and
 // has values.
 func (r *Reader) Rounded(name string) bool {
-	schema := r.reader.ParquetReader().MetaData().Schema
-	at := schema.ColumnIndexByName(name)
-	return at >= 0 && schema.Column(at).PhysicalType() == parquet.Types.Double && !r.allNull(at)
+	leaves := r.reader.ParquetReader().MetaData().Schema
+	at := leaves.ColumnIndexByName(name)
+	return at >= 0 && leaves.Column(at).PhysicalType() == parquet.Types.Double && !r.allNull(at)
 }
 
 // SoleText returns the text that every row of the named column has, where the
@@ -233,13 +242,17 @@ func (c *Cursor) read(n int, decode func(rows, from int) (int, error)) (err erro
 		}
 		rows, err := decode(int(min(int64(n-from), cursorRows, c.left)), from)
 		if err != nil {
+			var callers stopped
 			var known *fault.Error
-			if errors.As(err, &known) {
+			switch {
+			case errors.As(err, &callers):
+				return callers.error
+			case errors.As(err, &known):
 				return err
 			}
 			return c.damaged()
 		}
-		if rows == 0 {
+		if rows <= 0 {
 			return c.damaged()
 		}
 		from += rows
@@ -247,6 +260,10 @@ func (c *Cursor) read(n int, decode func(rows, from int) (int, error)) (err erro
 	}
 	return nil
 }
+
+// stopped is an error of the function that takes the values, which its caller
+// gets back as it is.
+type stopped struct{ error }
 
 func firstError(errs ...error) error {
 	for _, err := range errs {
@@ -271,7 +288,7 @@ func each[T ~[]byte](c *Cursor, total, values, from int, decoded []T, f func(i i
 			next++
 		}
 		if err := f(from+i, value); err != nil {
-			return err
+			return stopped{err}
 		}
 	}
 	return nil

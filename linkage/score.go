@@ -28,7 +28,7 @@ func (j *job) floor(stratum int) float64 {
 	if j.Threshold != nil {
 		least = min(least, *j.Threshold)
 	}
-	return least * rivalShare / max(j.strata[stratum].Factor, 1)
+	return least * min(rivalShare, 1/max(j.strata[stratum].Factor, 1))
 }
 
 // What becomes of the pairs of a pattern.

@@ -67,6 +67,8 @@ func tableOf(path string) string {
 	switch {
 	case filepath.Base(filepath.Dir(path)) == "crosswalk":
 		return "crosswalk/NAME.parquet"
+	case filepath.Base(filepath.Dir(path)) == "conflicts":
+		return "conflicts/NAME.parquet"
 	case strings.HasSuffix(name, ".crosswalk.parquet"):
 		return "NAME.crosswalk.parquet"
 	case strings.HasSuffix(name, "groups.parquet"):
@@ -102,7 +104,7 @@ func (j *journey) columns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"result/*.parquet", "result/crosswalk/*.parquet"} {
+	for _, pattern := range []string{"result/*.parquet", "result/crosswalk/*.parquet", "release/*.parquet", "release/*/*.parquet"} {
 		more, err := filepath.Glob(filepath.Join(j.folder, pattern))
 		if err != nil {
 			t.Fatal(err)

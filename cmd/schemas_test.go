@@ -95,6 +95,7 @@ func newJourney(t *testing.T) *journey {
 	lines[5] = "a line with too few fields\n"
 	lines[6] = strings.Replace(lines[6], ",", ",123", 1) // a number of the wrong length
 	j.write(t, "holes.csv", []byte(strings.Join(lines, "")))
+	j.write(t, "headers.csv", []byte(lines[0]))
 	project := []string{"--project", "people/project.json", "--key-file", "people/keys.json"}
 	j.run(t, 0, "tokeniser", append([]string{"run", "--in", "holes.csv", "--source", "north", "--confirm-map", "--out", "holes.parquet", "--groups", "holes.groups.parquet", "--json"}, project...)...)
 	j.run(t, 0, "tokeniser", append([]string{"run", "--in", "people/south.csv", "--confirm-map", "--out", "south.parquet", "--groups", "south.groups.parquet"}, project...)...)
@@ -119,6 +120,12 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "tarn", "synth", "--people", "40", "--parties", "2", "--seed", "6", "--errors", "nhs", "--encode", "--out", "few")
 	j.run(t, 0, "tarn", "synth", "--people", "40", "--errors", "crate", "--no-numbers", "--out", "nameless")
 	j.run(t, 0, "linker", "link", "few/north.parquet", "few/south.parquet", "--out", "unsure")
+	j.run(t, 0, "linker", "release", "result", "--out", "release")
+	j.run(t, 0, "tarn", "synth", "--people", "40", "--parties", "2", "--seed", "7", "--encode", "--out", "gone")
+	j.run(t, 0, "tokeniser", "run", "--project", "few/project.json", "--key-file", "few/keys.json", "--in", "headers.csv", "--source", "south", "--confirm-map", "--out", "nobody.parquet")
+	j.run(t, 0, "linker", "link", "few/north.parquet", "nobody.parquet", "--plan", "--json")
+	j.run(t, 0, "linker", "link", "gone/north.parquet", "gone/south.parquet", "--out", "purged")
+	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")

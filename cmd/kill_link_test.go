@@ -26,7 +26,7 @@ func TestKilledLinksGoOn(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	command := func(folder string) *exec.Cmd {
 		c := exec.Command(filepath.Join(binaries, "linker"), "link", filepath.Join(people, "north.parquet"), filepath.Join(people, "south.parquet"), filepath.Join(people, "east.parquet"),
-			"--out", filepath.Join(folder, "run"), "--state", state, "--tmp-dir", temporary, "--resume")
+			"--out", filepath.Join(folder, "run"), "--state", state, "--tmp-dir", temporary, "--checkpoint-after", "0s", "--resume")
 		c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1767225600")
 		return c
 	}

@@ -30,7 +30,9 @@ func kept(t *compare.Tally) []compare.Pair {
 }
 
 func sameOutcome(a, b *compare.Outcome) bool {
-	return slices.EqualFunc(a.Cross, b.Cross, func(a, b compare.Tally) bool { return slices.Equal(a.Counts, b.Counts) && slices.Equal(kept(&a), kept(&b)) }) &&
+	return slices.EqualFunc(a.Cross, b.Cross, func(a, b compare.Tally) bool {
+		return slices.Equal(a.Counts, b.Counts) && slices.Equal(kept(&a), kept(&b))
+	}) &&
 		slices.EqualFunc(a.Within, b.Within, slices.Equal[compare.Histogram]) && slices.Equal(a.Passes, b.Passes) &&
 		slices.EqualFunc(a.Census, b.Census, func(a, b compare.Census) bool { return a.Empty == b.Empty && slices.Equal(a.Present, b.Present) })
 }

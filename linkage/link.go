@@ -40,7 +40,10 @@ type Options struct {
 	// Checkpoint is an existing folder for what a job that is stopped goes on from;
 	// "" keeps nothing.
 	Checkpoint string
-	Resume     bool // go on from what Checkpoint holds, if it is of the same job
+	// CheckpointAfter is how long comparing must have taken for it to be kept:
+	// what took less is sooner done again than read.
+	CheckpointAfter time.Duration
+	Resume          bool // go on from what Checkpoint holds, if it is of the same job
 	// Finished is the run_id of a complete result that is there already. With
 	// Resume, a job of that id is not done again, and ends with [ErrFinished].
 	Finished string

@@ -39,6 +39,19 @@ func sortByID[T any](things []T, first func(*T) byte, compare func(a, b T) int, 
 	return sorted
 }
 
+// rangeRows is how many rows of a table are held and ordered at a time, about.
+const rangeRows = 1_000_000
+
+// rangesOf returns into how many ranges of ids, by their first byte, so many
+// rows are divided: a power of two up to 256.
+func rangesOf(rows int) int {
+	ranges := 1
+	for ranges < 256 && rows/ranges > rangeRows {
+		ranges *= 2
+	}
+	return ranges
+}
+
 // textRows is how many ids are made into text at a time.
 const textRows = 8 << 10
 

@@ -13,22 +13,36 @@ import (
 	"tarn/linkage/result"
 )
 
-// rivalShare is the part of Keep down to which pairs are gathered: a pair too
-// improbable to be written still competes with others for its records.
+// rivalShare is the part of what is written down to which pairs are gathered: a
+// pair too improbable to be written still competes with others for its records.
 const rivalShare = .1
+
+// Where there are so many pairs, rivals that the first comparison has not kept
+// are not worth another if they are so small a share of all candidates.
+const (
+	manyPairs = 10_000_000
+	fewRivals = .01
+)
 
 // mostKeep bounds Keep from above where pairs are gathered, so that estimates
 // and links are the same however few other pairs are written.
 const mostKeep = .1
 
-// floor is the match probability from which pairs of a stratum become
-// candidates.
-func (j *job) floor(stratum int) float64 {
+// least is the match probability from which competition can raise a pair of a
+// stratum to what is written or linked.
+func (j *job) least(stratum int) float64 {
 	least := min(j.Keep, mostKeep)
 	if j.Threshold != nil {
 		least = min(least, *j.Threshold)
 	}
-	return least * min(rivalShare, 1/max(j.strata[stratum].Factor, 1))
+	return least / max(j.strata[stratum].Factor, 1)
+}
+
+// floor is the match probability from which pairs of a stratum become
+// candidates.
+func (j *job) floor(stratum int) float64 {
+	factor := max(j.strata[stratum].Factor, 1)
+	return j.least(stratum) * min(1, rivalShare*factor)
 }
 
 // What becomes of the pairs of a pattern.
@@ -75,20 +89,31 @@ func (j *job) score(ctx context.Context) error {
 }
 
 // compareAgain compares once more for the patterns that were not expected to
-// matter and do.
+// matter and do. Where there are many pairs, and all that is missing are a few
+// rivals that cannot be written themselves, it lets these go.
 func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 	missing := make([][]bool, len(j.strata))
-	again := false
+	candidates, rivals, needed := int64(0), int64(0), false
 	for i, fate := range fates {
 		missing[i] = make([]bool, len(fate))
-		for code := range fate {
-			if fate[code] != dropped && !j.keep[i][code] {
-				missing[i][code], again = true, true
+		least := j.least(i)
+		for code, n := range j.found.Cross[i].Counts {
+			switch {
+			case fate[code] == dropped:
+			case j.keep[i][code]:
+				candidates += n
+			default:
+				missing[i][code] = true
+				rivals += n
+				needed = needed || fate[code] == conflict || j.model.Score(i, uint32(code)).Probability >= least
 			}
 		}
 	}
-	if !again {
+	if rivals == 0 {
 		return nil
+	}
+	if !needed && j.pairsPlanned() >= manyPairs && float64(rivals) <= fewRivals*float64(candidates) {
+		return nil // they have not been kept
 	}
 	c := j.comparison(missing, "score")
 	more := c.NewOutcome()

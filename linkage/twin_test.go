@@ -201,7 +201,7 @@ func (s *slow) resolve() (candidates, conflicts []slowPair, m *model.Model) {
 			case level(4) == compare.TokenEqual && level(0) == 0 && level(1) == 0:
 				conflicts = append(conflicts, p)
 				continue
-			case p.score.Probability < min(s.j.Keep, .1)*min(.1, 1/factor):
+			case p.score.Probability < min(s.j.Keep, .1)/factor*min(1, .1*factor):
 				continue
 			}
 			group = append(group, p)

@@ -125,16 +125,10 @@ type memberRow struct {
 	same         uint8 // bit k: the cluster at fixed threshold k has the same id
 }
 
-// memberRows is how many rows of clusters.parquet are held at a time, about.
-const memberRows = 1_000_000
-
 // writeClusters writes clusters.parquet, by cluster, data set and unique_id: one
 // range of cluster ids after the other.
 func (j *job) writeClusters(c *clusters) (result.Output, error) {
-	ranges := 1
-	for ranges < 256 && len(c.names)/ranges > memberRows {
-		ranges *= 2
-	}
+	ranges := rangesOf(len(c.names))
 	f, err := result.WriteClusters(filepath.Join(j.Out, result.ClustersFile), j.runID, j.Software, j.WithTokens, func(yield func(*result.Member) bool) {
 		for r := range ranges {
 			rows := j.memberRows(c, r*256/ranges, (r+1)*256/ranges)
@@ -241,10 +235,7 @@ type crosswalkRow struct{ own, cluster cohort.ID }
 
 func (j *job) writeCrosswalk(c *clusters, at int) (result.Output, error) {
 	p := j.cohorts[at]
-	ranges := 1
-	for ranges < 256 && p.Rows()/ranges > memberRows {
-		ranges *= 2
-	}
+	ranges := rangesOf(p.Rows())
 	f, err := result.WriteCrosswalk(filepath.Join(j.Out, result.CrosswalkDir, p.SourceDataset()+".parquet"), j.Software, func(yield func(result.CrosswalkRow) bool) {
 		for r := range ranges {
 			for piece := range slices.Chunk(j.crosswalkRows(c, at, r*256/ranges, (r+1)*256/ranges), textRows) {

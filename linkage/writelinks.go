@@ -71,9 +71,23 @@ type pairRow struct {
 	at          int32 // among the group's candidates
 }
 
-// writeGroup writes the candidates of one pair of cohorts.
+// writeGroup writes the candidates of one pair of cohorts, one range of left ids
+// after the other.
 func (j *job) writeGroup(w *result.LinkWriter, s *stratum, group []resolve.Candidate, templates *templates, wanted func(*resolve.Candidate) bool) error {
-	rows := make([]pairRow, 0, len(group))
+	ranges := rangesOf(len(group))
+	for r := range ranges {
+		if err := j.writeRange(w, s, group, templates, func(c *resolve.Candidate) bool {
+			first := int(s.left.ids[c.Left][0])
+			return first >= r*256/ranges && first < (r+1)*256/ranges && wanted(c)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *job) writeRange(w *result.LinkWriter, s *stratum, group []resolve.Candidate, templates *templates, wanted func(*resolve.Candidate) bool) error {
+	var rows []pairRow
 	for i := range group {
 		if c := &group[i]; wanted(c) {
 			rows = append(rows, pairRow{s.left.ids[c.Left], s.right.ids[c.Right], int32(i)})

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ import (
 )
 
 type linkFlags struct {
+	checkpointAfter                                                          time.Duration
 	doing                                                                    string // linker link or linker dedupe
 	out, threshold, oneToOne, blocking, state, memory, tmpDir, model, method string
 	minPrecision, keep                                                       float64
@@ -136,6 +138,7 @@ func (f *linkFlags) add(c *cobra.Command, oneToOne string) {
 	flags.StringVar(&f.tmpDir, "tmp-dir", "", "folder for what does not fit into memory (the system's)")
 	flags.IntVar(&f.threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&f.plan, "plan", false, "say what the job would take - pairs, time, memory, disk - and do no more")
+	flags.DurationVar(&f.checkpointAfter, "checkpoint-after", 5*time.Second, "keep what comparing found, for --resume, where it took this long; what took less is sooner done again")
 	flags.BoolVar(&f.resume, "resume", false, "go on where a job that was stopped had come to")
 	flags.BoolVar(&f.withTokens, "with-tokens", false, "write tokens, as text, into clusters.parquet")
 	flags.BoolVar(&f.rowLevel, "row-level", false, "show single pairs of records in the report, which is then row-level data")
@@ -156,7 +159,7 @@ func (f *linkFlags) memoryBytes() (int64, error) {
 
 func (f *linkFlags) options() (o linkage.Options, err error) {
 	o = linkage.Options{MinPrecision: f.minPrecision, Keep: f.keep, OneToOne: resolve.Assignment(f.oneToOne), Blocking: f.blocking,
-		WithTokens: f.withTokens, Threads: f.threads, TmpDir: f.tmpDir, Resume: f.resume, Model: f.model}
+		WithTokens: f.withTokens, Threads: f.threads, TmpDir: f.tmpDir, Resume: f.resume, CheckpointAfter: f.checkpointAfter, Model: f.model}
 	if f.out == "" && !f.plan {
 		return o, f.wrong("out", "is missing", "name the folder to write")
 	}

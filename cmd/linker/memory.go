@@ -11,13 +11,14 @@ import (
 // nothing.
 const collectAt = 40
 
-// boundMemory keeps the process near what it may take. GOMEMLIMIT and GOGC,
+// boundMemory keeps the process near what it may take: an eighth is for what
+// the collector does not count. GOMEMLIMIT and GOGC,
 // which the runtime has read by now, go before.
 func boundMemory(bytes int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(bytes)
+		debug.SetMemoryLimit(bytes - bytes/8)
 	}
 }

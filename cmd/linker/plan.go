@@ -10,6 +10,7 @@ import (
 
 	"tarn/keys"
 	"tarn/linkage"
+	"tarn/linkage/result"
 )
 
 // writePlan prints what a job would take.
@@ -26,7 +27,7 @@ func (f *linkFlags) writePlan(w io.Writer, p *linkage.Plan) error {
 	for _, in := range p.Inputs {
 		fmt.Fprintf(&b, "%-16s %s records, %s with a token\n", in.SourceDataset, humanize.Comma(in.Rows), humanize.Comma(in.ValidTokens))
 	}
-	for _, pass := range p.Passes {
+	for _, pass := range byName(p.Passes) {
 		fmt.Fprintf(&b, "blocking by %-9s %s pairs in %s blocks, the largest of %s pairs", pass.Name, humanize.Comma(pass.Pairs), humanize.Comma(pass.Blocks), humanize.Comma(pass.Widest))
 		if pass.Tiled > 0 {
 			fmt.Fprintf(&b, "; %s blocks are compared in tiles", humanize.Comma(pass.Tiled))
@@ -48,4 +49,18 @@ func (f *linkFlags) writePlan(w io.Writer, p *linkage.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// byName adds up passes of one name: the hashes of filters make many.
+func byName(passes []result.Pass) (sums []result.Pass) {
+	for _, pass := range passes {
+		if n := len(sums); n > 0 && sums[n-1].Name == pass.Name {
+			last := &sums[n-1]
+			last.Blocks, last.Pairs, last.Tiled = last.Blocks+pass.Blocks, last.Pairs+pass.Pairs, last.Tiled+pass.Tiled
+			last.Widest = max(last.Widest, pass.Widest)
+			continue
+		}
+		sums = append(sums, pass)
+	}
+	return sums
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,7 @@ const giveOurs = "give the file that tokeniser run wrote"
 // columns beside encodings narrow a person down. Everything else that is wrong
 // with the file is of kind [fault.Usage].
 func Open(ctx context.Context, path string) (f *File, err error) {
+	path = filepath.Clean(path) // a folder may be named with a slash at its end
 	paths, err := Parts(path)
 	if err != nil {
 		return nil, err
@@ -64,7 +66,9 @@ func (f *File) open(ctx context.Context, paths []string) error {
 			return err
 		}
 		f.parts = append(f.parts, part)
-		f.rows += int(part.Rows())
+		if err := f.addRows(name, part.Rows()); err != nil {
+			return err
+		}
 		if err := f.addLayout(i, name, part); err != nil {
 			return err
 		}
@@ -83,6 +87,27 @@ func (f *File) open(ctx context.Context, paths []string) error {
 	var err error
 	f.Manifest, err = findManifest(f.Path, cohortID)
 	return err
+}
+
+// rowsOfByte is more rows than a byte of a file can hold, each with an id of its
+// own.
+const rowsOfByte = 64
+
+// addRows counts the rows of a part, and refuses numbers that cannot be: memory
+// is reserved for every row before any is read.
+func (f *File) addRows(path string, rows int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fault.Wrap(fault.Usage, "reading the cohort "+path, err, giveOurs)
+	}
+	if rows < 0 || rows > rowsOfByte*info.Size() {
+		return fault.New(fault.Usage, "reading the cohort "+path, "its data are damaged", giveOurs)
+	}
+	if rows > math.MaxInt32-int64(f.rows) {
+		return fault.New(fault.Usage, "reading the cohort "+f.Path, fmt.Sprintf("it has more than %d rows", math.MaxInt32), "divide it into several cohorts")
+	}
+	f.rows += int(rows)
+	return nil
 }
 
 // Close closes the files.
@@ -133,12 +158,26 @@ func Parts(path string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
-	parts, err := filepath.Glob(filepath.Join(path, "*.parquet"))
-	if err != nil || len(parts) == 0 {
+	parts, err := filesWith(path, ".parquet")
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading the cohort "+path, err, "give a folder that this user can read")
+	}
+	if len(parts) == 0 {
 		return nil, fault.New(fault.Usage, "reading the cohort "+path, "the folder holds no *.parquet", "give a cohort's file or its folder of parts")
 	}
-	slices.Sort(parts)
 	return parts, nil
+}
+
+// filesWith returns the files of a folder whose names end so, by name. The
+// folder's own name may hold what a pattern would take for something else.
+func filesWith(folder, suffix string) (paths []string, err error) {
+	entries, err := os.ReadDir(folder)
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), suffix) {
+			paths = append(paths, filepath.Join(folder, entry.Name()))
+		}
+	}
+	return paths, err
 }
 
 // addLayout checks the columns of part i against those before it.
@@ -174,8 +213,8 @@ func sameNames(a, b Layout) bool {
 // soleCohortID returns the cohort_id of every row of a part, empty where it
 // has no rows.
 func soleCohortID(ctx context.Context, part *table.Reader, path string) (string, error) {
-	two := fault.New(fault.Usage, "reading column "+ColumnCohortID+" of "+path, "it holds two values", "give each cohort on its own")
-	if id, ok := part.SoleText(ColumnCohortID); ok {
+	doing := "reading column " + ColumnCohortID + " of " + path
+	if id, ok := part.SoleText(ColumnCohortID); ok && (id != "" || part.Rows() == 0) {
 		return id, nil
 	}
 	c, err := part.Cursor(ColumnCohortID)
@@ -185,11 +224,13 @@ func soleCohortID(ctx context.Context, part *table.Reader, path string) (string,
 	var id []byte
 	err = inPieces(ctx, int(part.Rows()), func(_, n int) error {
 		return c.Bytes(n, func(_ int, value []byte) error {
-			if id == nil {
+			switch {
+			case len(value) == 0:
+				return fault.New(fault.Usage, doing, "a value is missing", giveOurs)
+			case id == nil:
 				id = bytes.Clone(value)
-			}
-			if !bytes.Equal(id, value) {
-				return two
+			case !bytes.Equal(id, value):
+				return fault.New(fault.Usage, doing, "it holds two values", "give each cohort on its own")
 			}
 			return nil
 		})
@@ -258,52 +299,3 @@ func firstWidth(part *table.Reader, name string) (width int, err error) {
 // Round returns what is left of a tag after a tool has stored it as floating
 // point. Two different random tags become equal with probability 2^-52.
 func Round(tag int64) int64 { return table.Round(tag) }
-
-// column reads one column over all parts.
-type column struct {
-	parts []*table.Reader
-	at    int
-	left  int
-	name  string
-	open  *table.Cursor
-}
-
-func (f *File) column(name string) *column { return &column{parts: f.parts, name: name, at: -1} }
-
-// each calls f with a cursor and its share of the next n rows, of which from
-// were read before.
-func (c *column) each(n int, f func(cursor *table.Cursor, from, n int) error) (err error) {
-	for from := 0; from < n; {
-		for c.left == 0 {
-			c.at++
-			if c.at >= len(c.parts) {
-				return fault.New(fault.Internal, "reading column "+c.name, "it has fewer rows than the cohort", "")
-			}
-			c.left = int(c.parts[c.at].Rows())
-			if c.left == 0 {
-				continue
-			}
-			if c.open, err = c.parts[c.at].Cursor(c.name); err != nil {
-				return err
-			}
-		}
-		rows := min(n-from, c.left)
-		if err := f(c.open, from, rows); err != nil {
-			return err
-		}
-		from, c.left = from+rows, c.left-rows
-	}
-	return nil
-}
-
-func (c *column) bytes(n int, f func(i int, value []byte) error) error {
-	return c.each(n, func(cursor *table.Cursor, from, n int) error {
-		return cursor.Bytes(n, func(i int, value []byte) error { return f(from+i, value) })
-	})
-}
-
-func (c *column) int64s(n int, f func(i int, value int64, ok bool) error) error {
-	return c.each(n, func(cursor *table.Cursor, from, n int) error {
-		return cursor.Int64s(n, func(i int, value int64, ok bool) error { return f(from+i, value, ok) })
-	})
-}

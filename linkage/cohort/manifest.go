@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -197,11 +196,10 @@ func findManifest(path, cohortID string) (*Manifest, error) {
 			return m, nil
 		}
 	}
-	others, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"+manifestSuffix))
+	others, err := filesWith(filepath.Dir(path), manifestSuffix)
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, "looking for the manifest of "+path, err, "")
+		return nil, fault.Wrap(fault.Usage, "looking for the manifest of "+path, err, "give a folder that this user can read")
 	}
-	slices.Sort(others)
 	for _, other := range others {
 		if m, err := ReadManifest(other); err == nil && cohortID != "" && m.CohortID == cohortID {
 			return m, nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -75,11 +76,13 @@ func locked(folder string) (*os.File, error) {
 // removeStale removes what processes that were killed had begun to write for
 // this output: folders that nobody holds locked.
 func removeStale(final string) {
-	stale, err := filepath.Glob(partial(final, "*"))
-	if err != nil {
-		return
-	}
-	for _, folder := range stale {
+	begun := partial(final, "")
+	entries, _ := os.ReadDir(filepath.Dir(begun)) // what cannot be listed stays
+	for _, entry := range entries {
+		folder := filepath.Join(filepath.Dir(begun), entry.Name())
+		if !strings.HasPrefix(folder, begun) {
+			continue
+		}
 		if lock, err := locked(folder); err == nil {
 			_ = os.RemoveAll(folder) // what stays is in nobody's way
 			_ = lock.Close()         // opened for reading

@@ -1,8 +1,13 @@
 package outdir_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tarn/keys/fault"
@@ -65,6 +70,120 @@ func TestRefusesAFolderOfSomethingElse(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(final, "thesis.txt")); err != nil {
 		t.Error("the refused folder was touched")
+	}
+}
+
+func begin(t *testing.T, final string) *outdir.Folder {
+	t.Helper()
+	f, err := outdir.Begin(final, hasMarker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// TestCheckpoint: what a job goes on from outlives a job that stops, hinders
+// none that begins, and goes with the one that ends.
+func TestCheckpoint(t *testing.T) {
+	final := filepath.Join(t.TempDir(), "out")
+	for _, round := range []string{"new", "replaced"} {
+		f := begin(t, final)
+		kept, err := f.Checkpoint()
+		if err != nil || filepath.Dir(kept) != final {
+			t.Fatalf("%s: %s, %v", round, kept, err)
+		}
+		write(t, filepath.Join(kept, "half"), "x")
+		f.Abort()
+		f = begin(t, final)
+		if again, err := f.Checkpoint(); err != nil || again != kept || !exists(filepath.Join(kept, "half")) {
+			t.Errorf("%s: what was kept is gone: %v", round, err)
+		}
+		write(t, filepath.Join(f.Path(), "marker"), "x")
+		if err := f.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		f.Abort()
+		if exists(kept) || !hasMarker(final) {
+			t.Errorf("%s: the checkpoint is still there, or the output is not", round)
+		}
+	}
+	f := begin(t, filepath.Join(t.TempDir(), "file"))
+	defer f.Abort()
+	write(t, filepath.Join(filepath.Dir(f.Path()), "file"), "in the way")
+	if _, err := f.Checkpoint(); fault.KindOf(err) != fault.Internal {
+		t.Errorf("a file is in the way: %v", err)
+	}
+}
+
+// otherProcess, in the environment, names an output that this test, run as
+// another process, begins and holds.
+const otherProcess = "TARN_TEST_OUTDIR"
+
+func TestOtherProcess(t *testing.T) {
+	final := os.Getenv(otherProcess)
+	if final == "" {
+		t.Skip("it is run by TestStaleFolders")
+	}
+	f := begin(t, final)
+	write(t, filepath.Join(f.Path(), "half"), "x")
+	fmt.Println("folder " + f.Path())
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+}
+
+// TestStaleFolders: what killed processes had begun is removed; what living ones
+// write, and what is of another output, is not.
+func TestStaleFolders(t *testing.T) {
+	parent := t.TempDir()
+	final := filepath.Join(parent, "out[1]*") // a name that would be a pattern
+	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOtherProcess$")
+	other.Env = append(os.Environ(), otherProcess+"="+final)
+	hold, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hold.Close() }()
+	printed, err := other.StdoutPipe()
+	if err == nil {
+		err = other.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	living, lines := "", bufio.NewScanner(printed)
+	for living == "" && lines.Scan() {
+		living, _ = strings.CutPrefix(lines.Text(), "folder ")
+	}
+	others := filepath.Join(parent, ".other.partial-000000000000")
+	mine := filepath.Join(parent, ".out1.partial-000000000000")
+	for _, folder := range []string{others, mine} {
+		write(t, filepath.Join(folder, "x"), "x")
+	}
+	first := begin(t, final)
+	if !exists(filepath.Join(living, "half")) || living == first.Path() {
+		t.Error("what a living process writes was removed")
+	}
+	second := begin(t, final)
+	if !exists(first.Path()) {
+		t.Error("what this process writes was removed")
+	}
+	second.Abort()
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait() // it was killed
+	third := begin(t, final)
+	defer third.Abort()
+	if exists(living) || !exists(first.Path()) {
+		t.Error("what a dead process wrote is left, or what a living one writes is not")
+	}
+	first.Abort()
+	if !exists(others) || !exists(mine) {
+		t.Error("a folder of another output was removed")
 	}
 }
 

@@ -83,7 +83,7 @@ exhaustive: ## tests that try everything: every character, every date, every pos
 
 .PHONY: test-heavy
 test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows
-	$(GO) test -tags heavy -timeout 40m -count=1 -run TestMemoryIsBounded -v ./cmd/
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded' -v ./cmd/
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5m each; FUZZ=Name for one); stops at the first thing found

@@ -213,6 +213,7 @@ const (
 	fixedSeconds   = .35  // fitting and the report
 	fixedBytes     = 70e6 // the program, its tables and what it reads at a time
 	bytesOfRecord  = 190  // held of each record, with what the collector leaves
+	bytesOfHash    = 9    // of each record's hashes
 	bytesOfLink    = 130  // of each candidate
 	bytesOfKept    = 20   // of each pair that is kept while comparing
 )
@@ -242,6 +243,9 @@ func (e *estimate) plan() *Plan {
 		seconds += s.WallS
 	}
 	memory := int64(fixedBytes + rows*bytesOfRecord + e.links*bytesOfLink)
+	if j.lsh != nil {
+		memory += int64(rows) * bytesOfHash * int64(j.lsh.Hashes())
+	}
 	disk := int64(0)
 	if !j.allInOrder() {
 		spilled := int64(rows) * j.shape.RowBytes()

@@ -60,8 +60,8 @@ func (j *job) plan(context.Context) error {
 		}
 	}
 	if len(j.passes) == 1 && j.allInOrder() {
-		for _, c := range j.cohorts {
-			c.blocks = nil
+		for i, c := range j.cohorts {
+			c.blocks, j.passes[0].Sides[i].Tags = nil, nil
 		}
 	}
 	return nil

@@ -85,6 +85,9 @@ func (j *job) score(ctx context.Context) error {
 	}
 	j.findPasses(j.candidates)
 	j.findPasses(j.conflicts)
+	for _, c := range j.cohorts {
+		c.numbers = nil // all tokens have been compared
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 				return err
 			}
 			people = j.cluster()
-			j.candidates, j.conflicts = nil, nil
+			j.candidates, j.conflicts, j.estimator = nil, nil, nil // the summary has what they say
 			summary.Clusters, run.ClusterSizes = people.counts(), tally.ClusterSizes(people.sizes())
 			file, err := j.writeClusters(people)
 			add(file)

@@ -37,6 +37,10 @@ const (
 	lshBits    = 24
 )
 
+// mostHashes bounds the hashes of profiles with many filters: each is held of
+// each record, and is a pass of its own.
+const mostHashes = 100
+
 // NewLSH returns the hashes of a shape's filters. They are the same every time.
 // There are none where no field is a filter.
 func NewLSH(shape *cohort.Shape) *LSH {
@@ -50,12 +54,13 @@ func NewLSH(shape *cohort.Shape) *LSH {
 		}
 		at += words
 	}
+	repeats := max(1, min(lshRepeats, mostHashes/max(1, len(filters)*(len(filters)-1)/2)))
 	for i := range filters {
 		for k := i; k < len(filters); k++ {
 			if k == i && len(filters) > 1 {
 				continue
 			}
-			for range lshRepeats {
+			for range repeats {
 				t := lshTable{fields: [2]int{filters[i], filters[k]}, need: 1<<filters[i] | 1<<filters[k], drawn: [2]int{lshBits / 2, lshBits / 2}}
 				for side, at := range [2]int{i, k} {
 					t.bits = append(t.bits, drawBits(random, from[at], shape.Words[filters[at]], t.drawn[side])...)

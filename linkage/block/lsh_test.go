@@ -2,6 +2,7 @@ package block
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"tarn/linkage/cohort"
@@ -65,6 +66,16 @@ func TestLSHNeedsItsFields(t *testing.T) {
 	rows := &cohort.Rows{Present: []uint64{1}, Filters: make([]uint64, 16)}
 	if _, ok := h.Hash(0, rows, 16, 0); ok {
 		t.Error("a record without one of the two fields has a hash of both")
+	}
+	// As many fields as there can be patterns for.
+	words := slices.Repeat([]int{8}, 14)
+	many := NewLSH(&cohort.Shape{Fields: make([]cohort.FieldComparison, len(words)), Words: words})
+	two := map[[2]int]bool{}
+	for _, table := range many.tables {
+		two[table.fields] = true
+	}
+	if many.Hashes() > mostHashes || len(two) != 14*13/2 {
+		t.Errorf("%d hashes of %d pairs of fields", many.Hashes(), len(two))
 	}
 	if one := NewLSH(&cohort.Shape{Fields: []cohort.FieldComparison{lshField("a")}, Words: []int{8}}); one.Hashes() == 0 {
 		t.Error("a single field has no hash")

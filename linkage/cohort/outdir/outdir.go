@@ -33,6 +33,13 @@ const CheckpointDir = ".checkpoint"
 // [fault.Usage].
 func Begin(final string, ours func(folder string) bool) (*Folder, error) {
 	doing := "preparing the output folder " + final
+	// What a link leads to is replaced, not the link.
+	if resolved, err := filepath.EvalSymlinks(final); err == nil {
+		final = resolved
+	}
+	if name := filepath.Base(filepath.Clean(final)); name == "." || name == ".." || name == string(filepath.Separator) {
+		return nil, fault.New(fault.Usage, doing, "a folder cannot be put in its place", "name a folder inside it with --out")
+	}
 	entries, err := os.ReadDir(final)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -199,3 +199,47 @@ func TestAbortLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// TestWhatALinkLeadsToIsReplaced: the link itself stays, and nothing is left in
+// what it led to.
+func TestWhatALinkLeadsToIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	write(t, filepath.Join(real, "marker"), "first")
+	if err := os.Symlink("real", link); err != nil {
+		t.Fatal(err)
+	}
+	f, err := outdir.Begin(link, hasMarker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(f.Path(), "marker"), "second")
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(real, "marker"))
+	if to, e := os.Readlink(link); err != nil || e != nil || string(b) != "second" || to != "real" {
+		t.Errorf("there is %q, %v; the link leads to %q, %v", b, err, to, e)
+	}
+	if _, err := os.Stat(filepath.Join(real, outdir.CheckpointDir)); err == nil {
+		t.Error("the checkpoint is still there")
+	}
+}
+
+// TestPlacesThatNothingCanTake: said before the work, not after it.
+func TestPlacesThatNothingCanTake(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{".", "./", "..", "x/..", "/"} {
+		if _, err := outdir.Begin(name, hasMarker); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f, err := outdir.Begin("x", hasMarker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+}

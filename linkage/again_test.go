@@ -37,7 +37,7 @@ func TestWhatIsKeptDoesNotMatter(t *testing.T) {
 			}
 			j := newJob(o)
 			defer j.close()
-			j.margin = margin
+			j.margin, j.fewPairs = margin, 3*i
 			for _, stage := range []func() error{
 				func() error { return j.read(t.Context()) }, func() error { return j.plan(t.Context()) }, func() error { return j.compare(t.Context()) },
 			} {

@@ -19,8 +19,12 @@ import (
 // how far it had come.
 const CheckpointFile = "compare.parquet"
 
-// checkpointRun is the metadata key of the run's identity.
-const checkpointRun = "tarn.run_id"
+// Metadata keys: the run's identity, and the version that compared, since
+// another may keep other pairs.
+const (
+	checkpointRun      = "tarn.run_id"
+	checkpointSoftware = "tarn.software"
+)
 
 // Kinds of row in a checkpoint.
 const (
@@ -55,7 +59,7 @@ func (j *job) writeCheckpoint() error {
 	if err != nil {
 		return err
 	}
-	f, err := w.Commit(table.KeyValue{Key: checkpointRun, Value: j.runID})
+	f, err := w.Commit(table.KeyValue{Key: checkpointRun, Value: j.runID}, table.KeyValue{Key: checkpointSoftware, Value: j.Software})
 	if err != nil {
 		return err
 	}
@@ -116,8 +120,9 @@ func (j *job) readCheckpoint(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	defer func() { _ = r.Close() }() // opened for reading
-	if run, _ := r.Metadata(checkpointRun); run != j.runID {
-		j.note("what an earlier run had kept is of another job (cohorts, parameters or state differ); the work begins again")
+	run, _ := r.Metadata(checkpointRun)
+	if software, _ := r.Metadata(checkpointSoftware); run != j.runID || software != j.Software {
+		j.note("what an earlier run had kept is of another job (cohorts, parameters, state or version differ); the work begins again")
 		return false, nil
 	}
 	found := j.comparison(j.keep, "compare").NewOutcome()

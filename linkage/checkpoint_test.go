@@ -97,6 +97,9 @@ func TestCheckpoint(t *testing.T) {
 		other := put(t, whole)
 		other.MinPrecision = .5
 		begins(t, other)
+		other = put(t, whole)
+		other.Software = "another version"
+		begins(t, other)
 	})
 
 	t.Run("damaged", func(t *testing.T) {

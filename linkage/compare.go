@@ -19,7 +19,7 @@ func (j *job) counter(stage string, total int64) func(int64) {
 }
 
 func (j *job) comparison(keep [][]bool, stage string) *compare.Job {
-	c := &compare.Job{Scheme: j.scheme, Shape: j.shape, Rounded: j.rounded, Keep: keep, Kernel: kernel.Best(), Threads: j.Threads, Folder: j.TmpDir,
+	c := &compare.Job{Scheme: j.scheme, Shape: j.shape, Rounded: j.rounded, Keep: keep, Few: j.few(), Kernel: kernel.Best(), Threads: j.Threads, Folder: j.TmpDir,
 		Memory: j.scattered, Disk: j.disk.add, Progress: j.counter(stage, j.pairsPlanned())}
 	for _, p := range j.cohorts {
 		c.Sides = append(c.Sides, compare.Side{File: p.File, IDs: p.ids, Tokens: p.numbers})
@@ -29,6 +29,15 @@ func (j *job) comparison(keep [][]bool, stage string) *compare.Job {
 	}
 	return c
 }
+
+// few is how many pairs of an unlikely pattern are kept all the same: a pattern
+// that turns out to matter has few.
+func (j *job) few() uint16 { return uint16(min(j.fewPairs, fewInAll/j.scheme.Patterns())) }
+
+const (
+	fewPairs = 1000
+	fewInAll = 2_000_000
+)
 
 // likelyMargin is by how much, in log2 odds, a fitted match weight may exceed
 // the shipped one before pairs are missed when they are first compared.
@@ -112,6 +121,7 @@ func (j *job) compare(ctx context.Context) error {
 			return err
 		}
 	}
+	c.DropPartial(j.found)
 	if j.Wall().Sub(from) < j.CheckpointAfter {
 		return nil
 	}

@@ -98,6 +98,7 @@ type job struct {
 
 	scattered  int64    // bytes that records may take which do not lie in the order of a pass
 	margin     float64  // see likelyMargin
+	fewPairs   int      // see few
 	keep       [][]bool // of each stratum, the patterns whose pairs are kept when they are first compared
 	found      *compare.Outcome
 	candidates []resolve.Candidate
@@ -128,7 +129,7 @@ func (j *job) do(ctx context.Context) (*result.Summary, error) {
 }
 
 func newJob(o Options) *job {
-	return &job{Options: o, created: created(o.Clock()), started: o.Wall(), scattered: o.Memory / 4, margin: likelyMargin}
+	return &job{Options: o, created: created(o.Clock()), started: o.Wall(), scattered: o.Memory / 4, margin: likelyMargin, fewPairs: fewPairs}
 }
 
 func (j *job) close() {

@@ -95,7 +95,7 @@ func (j *job) score(ctx context.Context) error {
 // matter and do. Where there are many pairs, and all that is missing are a few
 // rivals that cannot be written themselves, it lets these go.
 func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
-	missing := make([][]bool, len(j.strata))
+	missing, first := make([][]bool, len(j.strata)), j.comparison(j.keep, "")
 	candidates, rivals, needed := int64(0), int64(0), false
 	for i, fate := range fates {
 		missing[i] = make([]bool, len(fate))
@@ -103,7 +103,7 @@ func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 		for code, n := range j.found.Cross[i].Counts {
 			switch {
 			case fate[code] == dropped:
-			case j.keep[i][code]:
+			case first.Kept(j.found, i, uint32(code)):
 				candidates += n
 			default:
 				missing[i][code] = true
@@ -119,6 +119,7 @@ func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 		return nil // they have not been kept
 	}
 	c := j.comparison(missing, "score")
+	c.Few = 0
 	more := c.NewOutcome()
 	for _, p := range j.passes {
 		q := p.Pass

@@ -365,6 +365,7 @@ func checkJob(t *testing.T, j *job, sides []*side) {
 	links := s.rows(candidates, m, false)
 	checkRows(t, "links", readRows(t, filepath.Join(j.Out, result.LinksFile)), links)
 	checkRows(t, "conflicts", readRows(t, filepath.Join(j.Out, result.ConflictsFile)), s.rows(conflicts, m, true))
+	s.checkClusters(candidates)
 	linked := 0
 	for _, r := range links {
 		if strings.HasSuffix(r.text, result.DecisionLink) {
@@ -373,5 +374,92 @@ func checkJob(t *testing.T, j *job, sides []*side) {
 	}
 	if linked < 100 {
 		t.Errorf("there are %d links, which tries little", linked)
+	}
+}
+
+// checkClusters joins links, the surest first, and holds the people that this
+// makes against clusters and crosswalks.
+func (s *slow) checkClusters(candidates []slowPair) {
+	strata := s.strata()
+	for k, threshold := range []float64{s.j.threshold, .9, .95, .99} {
+		var links []slowPair
+		for _, p := range candidates {
+			if p.best && p.link >= threshold {
+				links = append(links, p)
+			}
+		}
+		slices.SortStableFunc(links, func(a, b slowPair) int { return cmp.Compare(b.score.Odds, a.score.Odds) })
+		people := map[string]map[string]int{} // of each record the party of each record of its person
+		for at, side := range s.sides {
+			for i := range side.rows {
+				id := cohort.ID(side.rows[i].UniqueID).String()
+				people[id] = map[string]int{id: at}
+			}
+		}
+		for _, p := range links {
+			a, b := strata[p.stratum][0], strata[p.stratum][1]
+			l, r := people[cohort.ID(s.sides[a].rows[p.l].UniqueID).String()], people[cohort.ID(s.sides[b].rows[p.r].UniqueID).String()]
+			taken := false
+			for _, x := range l {
+				for _, y := range r {
+					taken = taken || x == y
+				}
+			}
+			if taken && !s.j.Dedupe && s.j.OneToOne != resolve.None {
+				continue
+			}
+			for id, at := range r {
+				l[id] = at
+			}
+			for id := range l {
+				people[id] = l
+			}
+		}
+		of := map[string]string{} // of each record the cluster
+		members := map[string]int{}
+		must(s.T, result.ScanClusters(s.Context(), filepath.Join(s.j.Out, result.ClustersFile), func(m *result.Member) error {
+			cluster := strings.Clone([]string{m.ClusterID, m.ClusterIDP90, m.ClusterIDP95, m.ClusterIDP99}[k])
+			of[strings.Clone(m.UniqueID)] = cluster
+			members[cluster]++
+			parties := map[int]bool{}
+			for _, at := range people[m.UniqueID] {
+				parties[at] = true
+			}
+			if k == 0 && (int(m.ClusterSize) != len(people[m.UniqueID]) || int(m.Datasets) != len(parties) || s.sides[people[m.UniqueID][m.UniqueID]].name != m.SourceDataset) {
+				s.Errorf("a row of clusters says %d records of %d parties, want %d of %d", m.ClusterSize, m.Datasets, len(people[m.UniqueID]), len(parties))
+			}
+			return nil
+		}))
+		if len(of) != len(people) {
+			s.Fatalf("clusters have %d records, want %d", len(of), len(people))
+		}
+		for id, person := range people {
+			for other := range person {
+				if of[id] != of[other] || members[of[id]] != len(person) {
+					s.Fatalf("threshold %v: a cluster has %d records, want %d, or others", threshold, members[of[id]], len(person))
+				}
+			}
+		}
+		if k > 0 {
+			continue
+		}
+		for _, side := range s.sides {
+			rows := 0
+			r, err := table.Open(filepath.Join(s.j.Out, result.CrosswalkDir, side.name+".parquet"))
+			must(s.T, err)
+			must(s.T, r.Scan(s.Context(), []string{"unique_id", "cluster_id"}, func(batch arrow.RecordBatch) error {
+				id, cluster := batch.Column(0).(*array.String), batch.Column(1).(*array.String)
+				for i := range id.Len() {
+					if rows++; of[id.Value(i)] != cluster.Value(i) {
+						s.Error("a crosswalk differs from the clusters")
+					}
+				}
+				return nil
+			}))
+			must(s.T, r.Close())
+			if rows != len(side.rows) {
+				s.Errorf("a crosswalk has %d rows, want %d", rows, len(side.rows))
+			}
+		}
 	}
 }

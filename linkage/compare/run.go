@@ -77,8 +77,10 @@ type Job struct {
 	Rounded bool // tags have been stored as floating point, see [cohort.File.ReadTags]
 	Sides   []Side
 	Strata  []Stratum
-	// Keep says of each pattern of each stratum whether its pairs are kept.
+	// Keep says of each pattern of each stratum whether its pairs are kept. Of
+	// others they are where there are Few of them at most.
 	Keep    [][]bool
+	Few     uint16
 	Kernel  kernel.Path
 	Threads int    // workers, at least 1
 	Folder  string // for what does not fit into Memory; "" is the system's
@@ -117,13 +119,51 @@ func (c *Census) count(rows *cohort.Rows, tokens []int32) {
 func (j *Job) NewOutcome() *Outcome {
 	o := &Outcome{}
 	for i := range j.Strata {
-		o.Cross = append(o.Cross, Tally{Counts: make(Histogram, j.Scheme.Patterns()), keep: j.Keep[i]})
+		o.Cross = append(o.Cross, Tally{Counts: make(Histogram, j.Scheme.Patterns()), room: j.room(i)})
 	}
 	for range j.Sides {
 		o.Within = append(o.Within, make(Histogram, j.Scheme.Patterns()))
 		o.Census = append(o.Census, Census{Present: make([]int64, len(j.Scheme.Fields)-1)})
 	}
 	return o
+}
+
+// every is room for every pair of a pattern.
+const every = 1<<16 - 1
+
+func (j *Job) room(stratum int) []uint16 {
+	room := make([]uint16, j.Scheme.Patterns())
+	for code, keep := range j.Keep[stratum] {
+		if room[code] = min(j.Few, every-1); keep {
+			room[code] = every
+		}
+	}
+	return room
+}
+
+// Kept reports whether all pairs of a pattern were kept.
+func (j *Job) Kept(o *Outcome, stratum int, code uint32) bool {
+	return j.Keep[stratum][code] || o.Cross[stratum].Counts[code] <= int64(min(j.Few, every-1))
+}
+
+// DropPartial lets go of the pairs of patterns of which not all were kept.
+func (j *Job) DropPartial(o *Outcome) {
+	for i := range o.Cross {
+		whole := Pairs{}
+		partial := false
+		for code, n := range o.Cross[i].Counts {
+			partial = partial || n > 0 && j.Few > 0 && !j.Kept(o, i, uint32(code))
+		}
+		if !partial {
+			continue
+		}
+		for p := range o.Cross[i].Kept.All() {
+			if j.Kept(o, i, p.Code) {
+				whole.Append(p)
+			}
+		}
+		o.Cross[i].Kept = whole
+	}
 }
 
 func (o *Outcome) add(other *Outcome) {
@@ -204,7 +244,7 @@ func (j *Job) do(w *worker, t *task, found *Outcome, free chan<- *cohort.Rows) {
 			j.Progress(t.pairs)
 		}
 	} else {
-		w.compare(&t.unit, &Tally{Counts: found.Within[t.side], keep: w.none})
+		w.compare(&t.unit, &Tally{Counts: found.Within[t.side], room: w.none})
 	}
 	if t.part.tasks.Add(-1) == 0 {
 		t.part.release(free)

@@ -65,8 +65,8 @@ func (p *Pairs) All() iter.Seq[Pair] {
 type Tally struct {
 	Counts Histogram
 	Kept   Pairs
-	// keep says of each pattern whether its pairs are kept.
-	keep []bool
+	// room says of each pattern how many more of its pairs are kept.
+	room []uint16
 }
 
 // plan is how the fields of a scheme are compared, ready for the inner loop.
@@ -76,8 +76,8 @@ type plan struct {
 	equal   bool           // some field counts equal bits
 	common  bool           // some field counts common bits
 	columns []column
-	token   uint32 // the token's stride
-	none    []bool // keeps no pattern
+	token   uint32   // the token's stride
+	none    []uint16 // room for no pair
 }
 
 // column is one field of the scheme but the token.
@@ -94,7 +94,7 @@ type column struct {
 }
 
 func newPlan(scheme *Scheme, shape *cohort.Shape, path kernel.Path) *plan {
-	p := &plan{token: uint32(scheme.Fields[len(scheme.Fields)-1].stride), none: make([]bool, scheme.Patterns())}
+	p := &plan{token: uint32(scheme.Fields[len(scheme.Fields)-1].stride), none: make([]uint16, scheme.Patterns())}
 	var widths []int
 	from := 0
 	for i, f := range scheme.Fields[:len(scheme.Fields)-1] {
@@ -247,8 +247,11 @@ func (t *Tally) add(left int32, right []int32, codes []uint32) {
 			continue
 		}
 		t.Counts[code]++
-		if t.keep[code] {
+		if room := t.room[code]; room > 0 {
 			t.Kept.Append(Pair{left, right[i], code})
+			if room < every {
+				t.room[code]--
+			}
 		}
 	}
 }

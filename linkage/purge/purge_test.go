@@ -83,3 +83,21 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesOfTheFirstVersion: what it wrote in a result is read.
+func TestFilesOfTheFirstVersion(t *testing.T) {
+	o := Options{Result: "../../testdata/formats/2026-11-26/result", DryRun: true, Software: "test", Clock: time.Now}
+	paths, err := o.paths(t.Context(), "fs")
+	if err != nil || paths["c307b0c18c77e0cc"] != "/cohorts/north.parquet" || len(paths) != 2 {
+		t.Errorf("cohorts: %v, %v", paths, err)
+	}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range r.Purged {
+		if f := p.Files; p.Rows != 20000 || len(f) != 1 || !f[0].Deleted || f[0].Now || f[0].Bytes == nil || f[0].DeletedAt == nil {
+			t.Errorf("%+v", p)
+		}
+	}
+}

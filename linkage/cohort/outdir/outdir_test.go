@@ -204,8 +204,8 @@ func TestAbortLeavesNothing(t *testing.T) {
 // what it led to.
 func TestWhatALinkLeadsToIsReplaced(t *testing.T) {
 	dir := t.TempDir()
-	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
-	write(t, filepath.Join(real, "marker"), "first")
+	target, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	write(t, filepath.Join(target, "marker"), "first")
 	if err := os.Symlink("real", link); err != nil {
 		t.Fatal(err)
 	}
@@ -220,11 +220,11 @@ func TestWhatALinkLeadsToIsReplaced(t *testing.T) {
 	if err := f.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(real, "marker"))
+	b, err := os.ReadFile(filepath.Join(target, "marker"))
 	if to, e := os.Readlink(link); err != nil || e != nil || string(b) != "second" || to != "real" {
 		t.Errorf("there is %q, %v; the link leads to %q, %v", b, err, to, e)
 	}
-	if _, err := os.Stat(filepath.Join(real, outdir.CheckpointDir)); err == nil {
+	if _, err := os.Stat(filepath.Join(target, outdir.CheckpointDir)); err == nil {
 		t.Error("the checkpoint is still there")
 	}
 }

@@ -115,6 +115,9 @@ func openBytes(t rapid.TB, path string, b []byte) *Reader {
 		t.Fatal(err)
 	}
 	r, err := Open(path)
+	if err == nil {
+		err = os.Remove(path) // to write over a file waits for the disk
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ const (
 	linksBeside    = 1.5  // of writing a link: scoring, resolving, ordering
 	clustersBeside = 2.2  // of writing a row of clusters: joining, naming, ordering
 	crosswalkShare = .35  // of a row of clusters: what one of a crosswalk takes, with its bytes
-	fixedSeconds   = .35  // fitting and the report
+	fixedSeconds   = .1   // fitting and the report
 	fixedBytes     = 70e6 // the program, its tables and what it reads at a time
 	bytesOfRecord  = 190  // held of each record, with what the collector leaves
 	bytesOfHash    = 9    // of each record's hashes

@@ -129,7 +129,7 @@ func (f *linkFlags) add(c *cobra.Command, oneToOne string) {
 	flags.StringVar(&f.out, "out", "", "the folder to write")
 	flags.StringVar(&f.threshold, "threshold", "auto", "link_probability from which pairs are linked, or auto")
 	flags.Float64Var(&f.minPrecision, "min-precision", .99, "least estimated precision of a threshold that is chosen")
-	flags.Float64Var(&f.keep, "keep", .01, "least link_probability of a pair in links.parquet")
+	flags.Float64Var(&f.keep, "keep", .01, "least link_probability of a pair in links.parquet; links are always there")
 	flags.StringVar(&f.oneToOne, "one-to-one", oneToOne, "mutual, greedy or none")
 	flags.StringVar(&f.blocking, "blocking", linkage.BlockAuto, "auto (tags where there are any, else all pairs or lsh), tags, all, or lsh (hashes of the filters)")
 	flags.StringVar(&f.state, "state", "", "folder of the linker's state, the key of its cluster ids (DIR/.state)")

@@ -526,6 +526,39 @@ func readWhole(t *testing.T, path string) error {
 	return f.Stream(f.Shape(testComparison), false).Read(new(Rows), f.Rows())
 }
 
+// TestDamagedCohorts: a cohort with a bit changed, or cut short, is refused in
+// words, or is read.
+func TestDamagedCohorts(t *testing.T) {
+	rows := drawRows(40)
+	identity := testIdentity(rows)
+	id, err := identity.CohortID()
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "c.parquet")
+	writeTestManifest(t, path, identity, len(rows))
+	writeCopy(t, path, copies(id), rows)
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	refused := 0
+	for i := 0; i < len(whole); i += 97 {
+		b := bytes.Clone(whole)
+		b[i] ^= 1 << (i % 8)
+		if i%5 == 0 {
+			b = whole[:i]
+		}
+		must(t, os.Remove(path)) // to write over a file waits for the disk
+		must(t, os.WriteFile(path, b, 0o600))
+		if err := readWhole(t, path); err != nil {
+			refused++
+			if kind := fault.KindOf(err); kind != fault.Usage && kind != fault.Policy {
+				t.Errorf("byte %d: %v", i, err)
+			}
+		}
+	}
+	if refused < len(whole)/97/3 {
+		t.Errorf("%d of %d are refused", refused, len(whole)/97)
+	}
+}
+
 // TestRowsDigest: it is of the text of the sorted ids.
 func TestRowsDigest(t *testing.T) {
 	for _, n := range []int{0, 1, 1023, 1024, 2500} {

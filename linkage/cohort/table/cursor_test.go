@@ -221,15 +221,12 @@ func TestCursorReadsWhatScanReads(t *testing.T) {
 		defer func() { _ = r.Close() }()
 		piece := rapid.SampledFrom([]int{1, 5, 64, cursorRows, 1 << 20}).Draw(t, "piece")
 		for k, kind := range kinds {
-			c, err := r.Cursor(kind.name)
-			if err != nil {
-				t.Fatal(err)
-			}
 			for _, text := range []bool{kind.isText(), !kind.isText()} {
 				if text != kind.isText() && !kind.all {
 					continue
 				}
-				if c, err = r.Cursor(kind.name); err != nil {
+				c, err := r.Cursor(kind.name)
+				if err != nil {
 					t.Fatal(err)
 				}
 				got, err := readPieces(c, text, n, func() int { piece = max(1, (piece*5+3)%(n+1)); return piece })

@@ -79,7 +79,7 @@ type estimate struct {
 // Samples are large enough to be timed, and small beside what they stand for.
 const (
 	sampleRecords = 60_000
-	samplePairs   = 4_000_000
+	samplePairs   = 32_000_000
 	sampleRows    = 40_000
 )
 
@@ -208,7 +208,7 @@ const sampleID = "00000000000000000000000000000000"
 // what it takes to name, order and look up what is then written.
 const (
 	linksBeside    = 1.5  // of writing a link: scoring, resolving, ordering
-	clustersBeside = 2.2  // of writing a row of clusters: joining, naming, ordering
+	clustersBeside = 1.4  // of writing a row of clusters: joining, naming, ordering
 	crosswalkShare = .35  // of a row of clusters: what one of a crosswalk takes, with its bytes
 	fixedSeconds   = .1   // fitting and the report
 	fixedBytes     = 70e6 // the program, its tables and what it reads at a time

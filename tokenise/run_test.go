@@ -24,6 +24,7 @@ import (
 	"tarn/keys/nhsnumber"
 	"tarn/keys/secret"
 	"tarn/linkage/cohort"
+	"tarn/linkage/cohort/cohorttest"
 	"tarn/linkage/cohort/table"
 	"tarn/tokenise"
 	"tarn/tokenise/demographics"
@@ -224,38 +225,15 @@ func describe(r *cohort.Row) string {
 
 // left reads what a run left.
 func left(t *rapid.T, o *tokenise.Options) (e expected) {
-	c, err := cohort.Read(t.Context(), o.Out)
+	rows, notes, err := cohorttest.Rows(t.Context(), o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Notes) > 0 {
-		t.Fatalf("the cohort is not what its manifest says: %v", c.Notes)
+	if len(notes) > 0 {
+		t.Fatalf("the cohort is not what its manifest says: %v", notes)
 	}
-	for i := range c.Rows() {
-		r := cohort.Row{HasToken: c.HasToken[i], Token: c.Token[i]}
-		if b, err := hex.DecodeString(c.UniqueID[i]); err != nil || copy(r.UniqueID[:], b) != 16 {
-			t.Fatal("not a minted id")
-		}
-		for _, column := range c.Blocks {
-			r.Blocks = append(r.Blocks, cohort.Tag{Value: column.Value[i], Present: column.Present[i]})
-		}
-		for j := range c.Filters {
-			var filter []byte
-			if c.Filters[j].Present[i] {
-				filter = []byte{}
-				for _, w := range c.Filters[j].Row(i) {
-					for range 8 {
-						filter = append(filter, byte(w))
-						w >>= 8
-					}
-				}
-			}
-			r.Filters = append(r.Filters, filter)
-		}
-		for _, column := range c.Tags {
-			r.Tags = append(r.Tags, cohort.Tag{Value: column.Value[i], Present: column.Present[i]})
-		}
-		e.cohort = append(e.cohort, describe(&r))
+	for i := range rows {
+		e.cohort = append(e.cohort, describe(&rows[i]))
 	}
 	e.crosswalk = lines(t, o.Crosswalk, "unique_id", "source_dataset", "source_id")
 	e.groups = lines(t, o.Groups, "unique_id", "sex", "ethnicity")

@@ -16,7 +16,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
-	"tarn/linkage/cohort"
+	"tarn/linkage/cohort/cohorttest"
 	"tarn/tokenise"
 	"tarn/tokenise/batch"
 )
@@ -79,20 +79,20 @@ func run(t *testing.T, o batch.Options) (*tokenise.Result, map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cohort.Read(t.Context(), o.Out)
+	all, _, err := cohorttest.Rows(t.Context(), o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := map[string]string{}
-	for i, id := range c.UniqueID {
-		text := fmt.Sprintf("%v %x", c.HasToken[i], c.Token[i])
-		for _, column := range append(slices.Clone(c.Blocks), c.Tags...) {
-			text += fmt.Sprint(" ", column.Present[i], column.Value[i])
+	for _, row := range all {
+		text := fmt.Sprintf("%v %x", row.HasToken, row.Token)
+		for _, tag := range slices.Concat(row.Blocks, row.Tags) {
+			text += fmt.Sprint(" ", tag.Present, tag.Value)
 		}
-		for k := range c.Filters {
-			text += fmt.Sprintf(" %v%x", c.Filters[k].Present[i], c.Filters[k].Row(i))
+		for _, filter := range row.Filters {
+			text += fmt.Sprintf(" %v%x", filter != nil, filter)
 		}
-		rows[id] = text
+		rows[hex.EncodeToString(row.UniqueID[:])] = text
 	}
 	return r, rows
 }

@@ -80,7 +80,7 @@ type estimate struct {
 const (
 	sampleRecords = 60_000
 	samplePairs   = 32_000_000
-	sampleRows    = 40_000
+	sampleRows    = 100_000
 )
 
 func (e *estimate) sample(ctx context.Context) error {
@@ -207,16 +207,26 @@ const sampleID = "00000000000000000000000000000000"
 // Costs that are not measured for each job, as multiples of those that are:
 // what it takes to name, order and look up what is then written.
 const (
-	linksBeside    = 1.5  // of writing a link: scoring, resolving, ordering
-	clustersBeside = 1.4  // of writing a row of clusters: joining, naming, ordering
-	crosswalkShare = .35  // of a row of clusters: what one of a crosswalk takes, with its bytes
-	fixedSeconds   = .1   // fitting and the report
-	fixedBytes     = 70e6 // the program, its tables and what it reads at a time
-	bytesOfRecord  = 190  // held of each record, with what the collector leaves
-	bytesOfHash    = 9    // of each record's hashes
-	bytesOfLink    = 130  // of each candidate
-	bytesOfKept    = 20   // of each pair that is kept while comparing
+	linksBeside    = 1.5   // of writing a link: scoring, resolving, ordering
+	clustersBeside = 1.4   // of writing a row of clusters: joining, naming, ordering
+	crosswalkShare = .35   // of a row of clusters: what one of a crosswalk takes, with its bytes
+	fixedSeconds   = .1    // fitting and the report
+	fixedBytes     = 105e6 // the program, its tables and what it reads at a time
+	bytesOfRecord  = 105   // held of each record, with what the collector leaves
+	leastOfEach    = 70    // the same where the collector has to look often
+	bytesOfHash    = 9     // of each record's hashes
+	bytesOfLink    = 50    // of each candidate
+	limitShare     = .87   // of what may be taken, at which the collector begins to look often
 )
+
+// memory returns what the job is expected to take of what it may take, and
+// whether that is enough.
+func (e *estimate) memory(rows, beside float64) (bytes int64, enough bool) {
+	needed := fixedBytes + beside + e.links*bytesOfLink
+	most, least := needed+rows*bytesOfRecord, needed+rows*leastOfEach
+	limit := limitShare * float64(e.Memory)
+	return int64(max(least, min(most, limit))), least <= float64(e.Memory)
+}
 
 func (e *estimate) plan() *Plan {
 	j := e.job
@@ -242,22 +252,22 @@ func (e *estimate) plan() *Plan {
 	for _, s := range j.stages {
 		seconds += s.WallS
 	}
-	memory := int64(fixedBytes + rows*bytesOfRecord + e.links*bytesOfLink)
+	beside, disk := 0.0, int64(0) // beside what is held of every record in every job
 	if j.lsh != nil {
-		memory += int64(rows) * bytesOfHash * int64(j.lsh.Hashes())
+		beside += rows * float64(bytesOfHash*j.lsh.Hashes())
 	}
-	disk := int64(0)
 	if !j.allInOrder() {
 		spilled := int64(rows) * j.shape.RowBytes()
 		if spilled > j.scattered {
 			disk = spilled
 		} else {
-			memory += spilled
+			beside += float64(spilled)
 		}
 	}
+	memory, enough := e.memory(rows, beside)
 	p.Plan = result.Plan{Pairs: j.pairsPlanned(), Seconds: &seconds, MemoryBytes: &memory, DiskBytes: &disk}
 	p.Recall = j.blockingRecall()
 	p.ResultBytes = int64(e.links*e.linkSize + rows*e.rowSize*(1+crosswalkShare))
-	p.Enough = memory <= j.Memory
+	p.Enough = enough
 	return p
 }

@@ -188,13 +188,13 @@ func apart(stages map[string]float64) (seconds float64) {
 }
 
 // peer runs a peer on the clear text.
-func (s *suite) peer(settings string) (*splink.Said, trial.Usage, string, error) {
+func (s *suite) peer(ctx context.Context, settings string) (*splink.Said, trial.Usage, string, error) {
 	job := splink.Job{Settings: settings, Tables: s.tables, Out: filepath.Join(s.Folder, settings+".parquet"), OneToOne: true, Keep: peerKeep, Threads: s.threads}
 	args, err := job.Args()
 	if err != nil {
 		return nil, trial.Usage{}, "", err
 	}
-	out, usage, err := trial.Run(s.ctx, s.Folder, s.Python, args...)
+	out, usage, err := trial.Run(ctx, s.Folder, s.Python, args...)
 	if err != nil {
 		return nil, usage, "", err
 	}

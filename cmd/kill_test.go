@@ -30,29 +30,48 @@ func TestKilledRunsGoOn(t *testing.T) {
 		c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1767225600", "TMPDIR="+temporary)
 		return c
 	}
+	killAgain(t, kill{times: kills, command: command, resumed: "had been encoded before the interruption", complete: "north.manifest.json", contents: contents})
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left in the folder of temporary files: %v %v", left, err)
+	}
+}
+
+// kill is a command that is killed and goes on.
+type kill struct {
+	times    int
+	command  func(folder string) *exec.Cmd // writes into the folder
+	resumed  string                        // what it says when it goes on with what was kept
+	complete string                        // the file that gets its name last
+	contents func(t *testing.T, folder string) map[string]string
+}
+
+// killAgain kills a command (SIGKILL) at random points, lets it go on until it
+// ends, and wants the bytes of one that nobody killed, with nothing beside them.
+func killAgain(t *testing.T, k kill) {
+	t.Helper()
 	whole := t.TempDir()
 	start := time.Now()
-	if said, err := command(whole).CombinedOutput(); err != nil {
+	if said, err := k.command(whole).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
 	took := time.Since(start)
-	want := contents(t, whole)
+	want := k.contents(t, whole)
 
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, an undisturbed run took %v", seed, took)
 	random := rand.New(rand.NewPCG(seed, 0))
 	killed, resumed := 0, 0
-	for folder := t.TempDir(); killed < kills; {
-		c := command(folder)
+	for folder := t.TempDir(); killed < k.times; {
+		c := k.command(folder)
 		var said strings.Builder
 		c.Stdout, c.Stderr = &said, &said
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(random.Float64()*1.1*float64(took)), func() { _ = c.Process.Kill() }) // it may have ended
+		timer := time.AfterFunc(time.Duration(random.Float64()*1.2*float64(took)), func() { _ = c.Process.Kill() }) // it may have ended
 		err := c.Wait()
 		timer.Stop()
-		if strings.Contains(said.String(), "had been encoded before the interruption") {
+		if strings.Contains(said.String(), k.resumed) {
 			resumed++
 		}
 		if err != nil {
@@ -60,20 +79,18 @@ func TestKilledRunsGoOn(t *testing.T) {
 				t.Fatalf("%v: %s", err, said.String())
 			}
 			killed++
-			if _, err := os.Stat(filepath.Join(folder, "north.manifest.json")); err == nil {
-				// Killed after the last file got its name: all of them are there.
-				compare(t, contents(t, folder), want)
+			if _, err := os.Stat(filepath.Join(folder, k.complete)); err == nil {
+				compare(t, k.contents(t, folder), want) // killed after the last file got its name: all of them are there
 			}
 			continue
 		}
-		compare(t, contents(t, folder), want)
-		if left, _ := filepath.Glob(filepath.Join(folder, ".*")); len(left) > 0 {
-			t.Fatalf("left behind by the runs that were killed: %q", left)
+		compare(t, k.contents(t, folder), want)
+		for _, pattern := range []string{".*", "*/.checkpoint"} {
+			if left, _ := filepath.Glob(filepath.Join(folder, pattern)); len(left) > 0 {
+				t.Fatalf("left behind by the runs that were killed: %q", left)
+			}
 		}
 		folder = t.TempDir()
-	}
-	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
-		t.Errorf("left in the folder of temporary files: %v %v", left, err)
 	}
 	if resumed == 0 {
 		t.Error("no run went on with what was kept: the test kills too early or too late")

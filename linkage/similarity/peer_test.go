@@ -1,62 +1,31 @@
 package similarity
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"tarn/bench/peer"
 	"tarn/linkage/kernel"
 )
 
-// peer is anonlink itself, in a process that ends with the test.
-type peer struct {
-	in  *json.Encoder
-	out *json.Decoder
-}
+// anonlink is anonlink itself, in a process that ends with the test.
+type anonlink struct{ *peer.Peer }
 
-func startPeer(t testing.TB) *peer {
+func startPeer(t testing.TB) anonlink {
 	t.Helper()
-	python := os.Getenv("TARN_PYTHON")
-	if python == "" {
-		t.Skip("TARN_PYTHON is not set: nothing is compared with anonlink (make venv)")
-	}
-	command := exec.Command(python, "../../testdata/python/anonlink_peer.py")
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := command.Wait(); err != nil {
-			t.Errorf("anonlink_peer.py: %v", err)
-		}
-	})
-	p := &peer{in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
+	p := anonlink{peer.Start(t, peer.Python(t, "anonlink"), "anonlink_peer.py")}
 	var hello struct {
 		Anonlink *string `json:"anonlink"`
 	}
-	if err := p.out.Decode(&hello); err != nil {
-		t.Fatal(err)
-	}
+	p.Read(t, &hello)
 	if hello.Anonlink == nil {
 		t.Skip("the Python of TARN_PYTHON has no anonlink: nothing is compared with it (make venv)")
 	}
@@ -73,15 +42,10 @@ type answer struct {
 	Groups [][][2]uint32 `json:"groups"`
 }
 
-func (p *peer) ask(t rapid.TB, request any) (candidates []Candidate, groups [][]Record) {
+func (p anonlink) ask(t rapid.TB, request any) (candidates []Candidate, groups [][]Record) {
 	t.Helper()
-	if err := p.in.Encode(request); err != nil {
-		t.Fatal(err)
-	}
 	var a answer
-	if err := p.out.Decode(&a); err != nil {
-		t.Fatal(err)
-	}
+	p.Ask(t, request, &a)
 	for _, x := range a.Pairs {
 		similarity, err := strconv.ParseFloat(x[0].(string), 64)
 		if err != nil {

@@ -129,7 +129,7 @@ func benchmarkPeer(b *testing.B, rows [][]string) {
 	p := startPeer(b)
 	for b.Loop() {
 		var answer struct{ Seconds float64 }
-		p.ask(b, map[string]any{"schema": rawJSON(peopleSchema(b)), "secret": "secret", "rows": rows[:warm+measured], "seconds": true, "warm": warm}, &answer)
+		p.Ask(b, map[string]any{"schema": rawJSON(peopleSchema(b)), "secret": "secret", "rows": rows[:warm+measured], "seconds": true, "warm": warm}, &answer)
 		b.ReportMetric(measured/answer.Seconds, "records/cpu-s")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"tarn/bench/peer"
 )
 
 // agreement counts what was compared, so that the test cannot be blind.
@@ -38,7 +40,7 @@ func TestAgainstCLKHash(t *testing.T) {
 
 const recordsPerSchema = 20
 
-func (a *agreement) compare(t *rapid.T, p *peer, formats []string) {
+func (a *agreement) compare(t *rapid.T, p *peer.Peer, formats []string) {
 	d := drawSchema(t, formats)
 	rows := make([][]string, recordsPerSchema)
 	for i := range rows {
@@ -55,7 +57,7 @@ func (a *agreement) compare(t *rapid.T, p *peer, formats []string) {
 		CLKs    []*string `json:"clks"`
 		Refused bool      `json:"refused"`
 	}
-	p.ask(t, map[string]any{"schema": rawJSON(document), "secret": secret, "rows": rows}, &answer)
+	p.Ask(t, map[string]any{"schema": rawJSON(document), "secret": secret, "rows": rows}, &answer)
 	a.schemas++
 	s, err := Parse(document)
 	switch {

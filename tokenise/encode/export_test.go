@@ -1,6 +1,10 @@
 package encode
 
-import "testing"
+import (
+	"testing"
+
+	"tarn/bench/peer"
+)
 
 // AskTwin starts the implementation in Python for tests outside this package.
-func AskTwin(t testing.TB) func(t fataler, request, answer any) { return startTwin(t).ask }
+func AskTwin(t testing.TB) func(t peer.Fataler, request, answer any) { return startTwin(t).Ask }

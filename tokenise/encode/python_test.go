@@ -1,13 +1,11 @@
 package encode
 
 import (
-	"bufio"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,19 +13,15 @@ import (
 
 	"pgregory.net/rapid"
 
+	"tarn/bench/peer"
 	"tarn/keys/secret"
 	"tarn/linkage/cohort"
 	"tarn/tokenise/demographics"
 )
 
-// twin is testdata/python/encoding.py, which is written from docs/encoding.md,
-// in a process that ends with the test.
-type twin struct {
-	in  *json.Encoder
-	out *json.Decoder
-}
-
-func startTwin(t testing.TB) *twin {
+// startTwin starts testdata/python/encoding.py, which is written from
+// docs/encoding.md. Where no interpreter is named that of make venv will do.
+func startTwin(t testing.TB) *peer.Peer {
 	t.Helper()
 	python := os.Getenv("TARN_PYTHON")
 	if python == "" {
@@ -36,37 +30,7 @@ func startTwin(t testing.TB) *twin {
 			t.Skip("TARN_PYTHON is not set and there is no build/venv: nothing is compared with the implementation in Python (make venv)")
 		}
 	}
-	command := exec.Command(python, "../../testdata/python/encoding.py")
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := command.Wait(); err != nil {
-			t.Errorf("encoding.py: %v", err)
-		}
-	})
-	return &twin{in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
-}
-
-type fataler interface{ Fatal(...any) }
-
-func (p *twin) ask(t fataler, request, answer any) {
-	if err := p.in.Encode(request); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.out.Decode(answer); err != nil {
-		t.Fatal(err)
-	}
+	return peer.Start(t, python, "encoding.py")
 }
 
 type twinRequest struct {
@@ -132,7 +96,7 @@ func columnsOf(p *Profile, e *Encoded) map[string]json.RawMessage {
 }
 
 // here encodes as the product does, with one worker for all records.
-func here(t fataler, p *Profile, r twinRequest, records []Record) (a twinAnswer) {
+func here(t peer.Fataler, p *Profile, r twinRequest, records []Record) (a twinAnswer) {
 	key, err := hex.DecodeString(r.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -213,14 +177,14 @@ func drawRequest(t *rapid.T, p *Profile, document []byte, most int) (twinRequest
 	return r, records
 }
 
-func checkTwin(t *rapid.T, python *twin, document []byte, most int) int {
+func checkTwin(t *rapid.T, python *peer.Peer, document []byte, most int) int {
 	p, err := ParseProfile(document)
 	if err != nil {
 		t.Fatalf("a profile that is meant to be valid: %v\n%s", err, document)
 	}
 	request, records := drawRequest(t, p, document, most)
 	var answer twinAnswer
-	python.ask(t, request, &answer)
+	python.Ask(t, request, &answer)
 	if len(request.Published) == 0 {
 		answer.KCV = ""
 	}
@@ -276,7 +240,7 @@ func TestDifferencesAreFound(t *testing.T) {
 			request.Published = append(request.Published, twinRecordOf(r))
 		}
 		ask := func(r twinRequest) (a twinAnswer) {
-			python.ask(t, r, &a)
+			python.Ask(t, r, &a)
 			return a
 		}
 		want := here(t, p, request, []Record{record})

@@ -49,8 +49,7 @@ const likelyMargin = 8
 // then asks for beyond them is compared once more.
 func (j *job) likely(stratum int) []bool {
 	s := &j.strata[stratum]
-	pairs := float64(j.pairs(s.LeftCohort, s.RightCohort))
-	prior := math.Log2(min(1, j.mostMatches(stratum)/max(pairs, 1)))
+	prior := math.Log2(min(1, j.mostMatches(stratum)/max(float64(s.pairs), 1)))
 	least := math.Log2(j.floor(stratum)) - prior - j.margin
 	keep := make([]bool, j.scheme.Patterns())
 	for code := range keep {
@@ -121,7 +120,7 @@ func (j *job) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	c.DropPartial(j.found)
+	j.found.DropPartial()
 	if j.Wall().Sub(from) < j.CheckpointAfter {
 		return nil
 	}

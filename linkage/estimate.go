@@ -237,16 +237,7 @@ func (e *estimate) plan() *Plan {
 		p.Inputs = append(p.Inputs, PlanInput{c.SourceDataset(), c.Manifest.CohortID, int64(c.Rows()), c.tokens})
 	}
 	for _, x := range j.passes {
-		pass := result.Pass{Name: x.name}
-		for _, pairs := range j.blockSizes(x) {
-			pass.Blocks++
-			pass.Pairs += pairs
-			pass.Widest = max(pass.Widest, pairs)
-			if pairs > compare.TaskPairs {
-				pass.Tiled++
-			}
-		}
-		p.Passes = append(p.Passes, pass)
+		p.Passes = append(p.Passes, j.plannedPass(x))
 	}
 	seconds := fixedSeconds + e.compare + e.links*e.perLink*(1+linksBeside) + rows*e.perRow*(1+clustersBeside)/2 + rows*e.perRow*crosswalkShare
 	for _, s := range j.stages {

@@ -14,7 +14,8 @@ import (
 type stratum struct {
 	resolve.Stratum
 	left, right *party
-	tokens      bool // whether equal tokens are one person's
+	pairs       int64 // in the blocks of all passes, before those that two passes share are left out
+	tokens      bool  // whether equal tokens are one person's
 	tokenPrior  float64
 	tokenOnly   []resolve.Candidate // pairs with equal tokens that no pass brings together
 }
@@ -127,6 +128,7 @@ func (j *job) chooseWithin(side int) {
 
 func (j *job) addStratum(a, b int, left, right *party) {
 	s := stratum{Stratum: resolve.Stratum{LeftCohort: a, RightCohort: b}, left: left, right: right}
+	s.pairs = j.pairs(a, b)
 	var differ string
 	if s.tokens, differ = tokensComparable(left.Manifest, right.Manifest); !s.tokens {
 		j.warn("token_pass_skipped", "tokens of %s and %s were not compared: %s", left.SourceDataset(), right.SourceDataset(), differ)
@@ -143,13 +145,13 @@ func (j *job) findTokenOnly(s *stratum, index int32) {
 	code := j.tokenOnlyCode()
 	exact.Pairs(s.left.numbers, s.right.numbers, j.lastNo, func(left, right int32) {
 		// Inside one cohort the left record is that of the lesser id, as in a block.
-		if s.LeftCohort == s.RightCohort && s.left.ids[left].Compare(s.right.ids[right]) >= 0 || s.compared(left, right) {
+		if s.LeftCohort == s.RightCohort && s.left.ids[left].Compare(s.right.ids[right]) >= 0 || s.firstPass(left, right) >= 0 {
 			return
 		}
 		s.tokenOnly = append(s.tokenOnly, resolve.Candidate{Stratum: index, Left: left, Right: right, Code: code, Pass: resolve.TokenPass})
 	})
 	found := float64(len(s.tokenOnly))
-	outside := s.everyPair() - float64(j.pairs(s.LeftCohort, s.RightCohort))
+	outside := s.everyPair() - float64(s.pairs)
 	s.tokenPrior = (found + .5) / max(outside+1, found+1)
 }
 
@@ -161,18 +163,19 @@ func (s *stratum) everyPair() float64 {
 	return float64(s.left.Rows()) * float64(s.right.Rows())
 }
 
-// compared reports whether some pass brings the pair together.
-func (s *stratum) compared(left, right int32) bool {
+// firstPass returns the pass that brings the pair together first, -1 where none
+// does.
+func (s *stratum) firstPass(left, right int32) int {
 	if len(s.left.blocks) == 0 {
-		return true // the pass that holds every pair
+		return 0 // the pass that holds every pair
 	}
 	for b := range s.left.blocks {
 		l, r := &s.left.blocks[b], &s.right.blocks[b]
 		if l.Present[left] && r.Present[right] && l.Value[left] == r.Value[right] {
-			return true
+			return b
 		}
 	}
-	return false
+	return -1
 }
 
 func (j *job) tokenOnlyCode() uint32 {
@@ -199,7 +202,7 @@ func (j *job) pairs(a, b int) (n int64) {
 
 func (j *job) pairsPlanned() (n int64) {
 	for _, s := range j.strata {
-		n += j.pairs(s.LeftCohort, s.RightCohort)
+		n += s.pairs
 	}
 	return n
 }

@@ -3,7 +3,6 @@ package linkage
 import (
 	"context"
 	"iter"
-	"math"
 	"slices"
 
 	"tarn/linkage/block"
@@ -35,14 +34,13 @@ func (j *job) least(stratum int) float64 {
 	if j.Threshold != nil {
 		least = min(least, *j.Threshold)
 	}
-	return least / max(j.strata[stratum].Factor, 1)
+	return least / j.strata[stratum].OddsFactor()
 }
 
 // floor is the match probability from which pairs of a stratum become
 // candidates.
 func (j *job) floor(stratum int) float64 {
-	factor := max(j.strata[stratum].Factor, 1)
-	return j.least(stratum) * min(1, rivalShare*factor)
+	return j.least(stratum) * min(1, rivalShare*j.strata[stratum].OddsFactor())
 }
 
 // What becomes of the pairs of a pattern.
@@ -95,7 +93,7 @@ func (j *job) score(ctx context.Context) error {
 // matter and do. Where there are many pairs, and all that is missing are a few
 // rivals that cannot be written themselves, it lets these go.
 func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
-	missing, first := make([][]bool, len(j.strata)), j.comparison(j.keep, "")
+	missing := make([][]bool, len(j.strata))
 	candidates, rivals, needed := int64(0), int64(0), false
 	for i, fate := range fates {
 		missing[i] = make([]bool, len(fate))
@@ -103,7 +101,7 @@ func (j *job) compareAgain(ctx context.Context, fates [][]uint8) error {
 		for code, n := range j.found.Cross[i].Counts {
 			switch {
 			case fate[code] == dropped:
-			case first.Kept(j.found, i, uint32(code)):
+			case j.found.Cross[i].Whole(uint32(code)):
 				candidates += n
 			default:
 				missing[i][code] = true
@@ -159,14 +157,7 @@ func (j *job) findPasses(candidates []resolve.Candidate) {
 		if c.Pass == resolve.TokenPass {
 			continue
 		}
-		s := &j.strata[c.Stratum]
-		for b := range s.left.blocks {
-			l, r := &s.left.blocks[b], &s.right.blocks[b]
-			if l.Present[c.Left] && r.Present[c.Right] && l.Value[c.Left] == r.Value[c.Right] {
-				c.Pass = int8(b)
-				break
-			}
-		}
+		c.Pass = int8(j.strata[c.Stratum].firstPass(c.Left, c.Right))
 	}
 }
 
@@ -312,9 +303,5 @@ func (j *job) basis(c *resolve.Candidate) string {
 
 // alone is the probability of a link without its tokens and its rivals.
 func (j *job) alone(c *resolve.Candidate) float64 {
-	odds := j.model.Score(int(c.Stratum), j.scheme.WithoutToken(c.Code)).Odds * max(j.strata[c.Stratum].Factor, 1)
-	if math.IsInf(odds, 1) {
-		return 1
-	}
-	return odds / (1 + odds)
+	return j.strata[c.Stratum].Alone(j.model.Score(int(c.Stratum), j.scheme.WithoutToken(c.Code)).Odds)
 }

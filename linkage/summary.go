@@ -259,16 +259,24 @@ func (j *job) allBlockSizes() (sizes []int64) {
 	return sizes
 }
 
+// plannedPass counts the blocks of a pass and the pairs in them.
+func (j *job) plannedPass(p *pass) result.Pass {
+	x := result.Pass{Name: p.name}
+	for _, pairs := range j.blockSizes(p) {
+		x.Blocks++
+		x.Pairs += pairs
+		x.Widest = max(x.Widest, pairs)
+		if pairs > compare.TaskPairs {
+			x.Tiled++
+		}
+	}
+	return x
+}
+
 func (j *job) passCounts() (passes []result.Pass) {
 	for i, p := range j.passes {
-		x := result.Pass{Name: p.name, Pairs: j.found.Passes[i]}
-		for _, pairs := range j.blockSizes(p) {
-			x.Blocks++
-			x.Widest = max(x.Widest, pairs)
-			if pairs > compare.TaskPairs {
-				x.Tiled++
-			}
-		}
+		x := j.plannedPass(p)
+		x.Pairs = j.found.Passes[i]
 		passes = append(passes, x)
 	}
 	if n := int64(j.tokenOnly()); n > 0 {

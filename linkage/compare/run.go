@@ -141,28 +141,21 @@ func (j *Job) room(stratum int) []uint16 {
 	return room
 }
 
-// Kept reports whether all pairs of a pattern were kept.
-func (j *Job) Kept(o *Outcome, stratum int, code uint32) bool {
-	return j.Keep[stratum][code] || o.Cross[stratum].Counts[code] <= int64(min(j.Few, every-1))
+// Whole reports whether all pairs of a pattern were kept.
+func (t *Tally) Whole(code uint32) bool {
+	return t.room[code] == every || t.Counts[code] <= int64(t.room[code])
 }
 
 // DropPartial lets go of the pairs of patterns of which not all were kept.
-func (j *Job) DropPartial(o *Outcome) {
+func (o *Outcome) DropPartial() {
 	for i := range o.Cross {
-		whole := Pairs{}
-		partial := false
-		for code, n := range o.Cross[i].Counts {
-			partial = partial || n > 0 && j.Few > 0 && !j.Kept(o, i, uint32(code))
-		}
-		if !partial {
-			continue
-		}
-		for p := range o.Cross[i].Kept.All() {
-			if j.Kept(o, i, p.Code) {
+		t, whole := &o.Cross[i], Pairs{}
+		for p := range t.Kept.All() {
+			if t.Whole(p.Code) {
 				whole.Append(p)
 			}
 		}
-		o.Cross[i].Kept = whole
+		t.Kept = whole
 	}
 }
 

@@ -65,7 +65,8 @@ func (p *Pairs) All() iter.Seq[Pair] {
 type Tally struct {
 	Counts Histogram
 	Kept   Pairs
-	// room says of each pattern how many more of its pairs are kept.
+	// room says of each pattern how many of its pairs are kept, and to a worker how
+	// many more.
 	room []uint16
 }
 

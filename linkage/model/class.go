@@ -110,12 +110,7 @@ func (x *structure) existing(pairs Shares) Shares {
 // scaled returns the shares without the classes that do not exist, and with sum
 // 1.
 func (x *structure) scaled(shares Shares) Shares {
-	s := shares.list()
-	for c := range s {
-		if !x.exists(class(c)) {
-			s[c] = 0
-		}
-	}
+	s := x.existing(shares).list()
 	sum := sharesFrom(s).sum()
 	for c := range s {
 		s[c] /= sum

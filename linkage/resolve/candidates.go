@@ -35,12 +35,16 @@ type Stratum struct {
 	Factor float64
 }
 
-func (s Stratum) factor() float64 {
+// OddsFactor returns the factor.
+func (s Stratum) OddsFactor() float64 {
 	if s.Factor == 0 {
 		return 1
 	}
 	return s.Factor
 }
+
+// Alone returns the probability of a link of these odds that has no rival.
+func (s Stratum) Alone(odds float64) float64 { return share(odds*s.OddsFactor(), 0) }
 
 // AppendOrdered appends the candidates of a stratum by left row and right row, in
 // which order every step below takes them, so that results do not depend on how
@@ -151,7 +155,7 @@ func (p *People) Compete(strata []Stratum, candidates []Candidate, assignment As
 			}
 			left, right := p.ends(s, c)
 			rivals := math.Max(0, sums[left]-c.Odds) + math.Max(0, sums[right]-c.Odds)
-			c.Probability = share(c.Odds*s.factor(), rivals*s.factor())
+			c.Probability = share(c.Odds*s.OddsFactor(), rivals*s.OddsFactor())
 		}
 	}
 }

@@ -86,13 +86,13 @@ func (c *Cursor) Bytes(n int, f func(i int, value []byte) error) (err error) {
 				c.bytes = make([]parquet.ByteArray, cursorRows)
 			}
 			total, values, err := chunk.ReadBatchInPage(int64(rows), c.bytes, c.present, nil)
-			return int(total), firstError(err, each(c, int(total), values, from, c.bytes, f))
+			return each(c, total, values, err, c.bytes, func(i int, value parquet.ByteArray, ok bool) error { return f(from+i, bytesOf(value, ok)) })
 		case *file.FixedLenByteArrayColumnChunkReader:
 			if c.fixed == nil {
 				c.fixed = make([]parquet.FixedLenByteArray, cursorRows)
 			}
 			total, values, err := chunk.ReadBatchInPage(int64(rows), c.fixed, c.present, nil)
-			return int(total), firstError(err, each(c, int(total), values, from, c.fixed, f))
+			return each(c, total, values, err, c.fixed, func(i int, value parquet.FixedLenByteArray, ok bool) error { return f(from+i, bytesOf(value, ok)) })
 		}
 		return c.absent(rows, func(i int) error { return f(from+i, nil) }, "bytes")
 	})
@@ -109,24 +109,7 @@ func (c *Cursor) Int64s(n int, f func(i int, value int64, ok bool) error) (err e
 				c.integers = make([]int64, cursorRows)
 			}
 			total, values, err := chunk.ReadBatchInPage(int64(rows), c.integers, c.present, nil)
-			if err != nil {
-				return 0, err
-			}
-			next := 0
-			for i := range int(total) {
-				value, ok := int64(0), !c.null || c.present[i] != 0
-				if ok {
-					if next >= values {
-						return 0, c.damaged()
-					}
-					value = c.integers[next]
-					next++
-				}
-				if err := f(from+i, value, ok); err != nil {
-					return 0, stopped{err}
-				}
-			}
-			return int(total), nil
+			return each(c, total, values, err, c.integers, func(i int, value int64, ok bool) error { return f(from+i, value, ok) })
 		case *file.Float64ColumnChunkReader:
 			return c.rounded(chunk, rows, from, f)
 		}
@@ -139,26 +122,12 @@ func (c *Cursor) rounded(chunk *file.Float64ColumnChunkReader, rows, from int, f
 		c.doubles = make([]float64, cursorRows)
 	}
 	total, values, err := chunk.ReadBatchInPage(int64(rows), c.doubles, c.present, nil)
-	if err != nil {
-		return 0, err
-	}
-	next := 0
-	for i := range int(total) {
-		value, ok := int64(0), !c.null || c.present[i] != 0
-		if ok {
-			if next >= values {
-				return 0, c.damaged()
-			}
-			if ok = !math.IsNaN(c.doubles[next]); ok {
-				value = saturate(c.doubles[next])
-			}
-			next++
+	return each(c, total, values, err, c.doubles, func(i int, value float64, ok bool) error {
+		if !ok || math.IsNaN(value) {
+			return f(from+i, 0, false)
 		}
-		if err := f(from+i, value, ok); err != nil {
-			return 0, stopped{err}
-		}
-	}
-	return int(total), nil
+		return f(from+i, saturate(value), true)
+	})
 }
 
 // absent serves a column without values, to which tools that infer types give
@@ -265,33 +234,36 @@ func (c *Cursor) read(n int, decode func(rows, from int) (int, error)) (err erro
 // gets back as it is.
 type stopped struct{ error }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+// each calls f with the rows of a batch that was decoded, from the first on, and
+// returns how many there are. Only values that are there are among the decoded.
+func each[T any](c *Cursor, total int64, values int, err error, decoded []T, f func(i int, value T, ok bool) error) (int, error) {
+	if err != nil {
+		return 0, err
 	}
-	return nil
-}
-
-func each[T ~[]byte](c *Cursor, total, values, from int, decoded []T, f func(i int, value []byte) error) error {
 	next := 0
-	for i := range total {
-		var value []byte
-		if !c.null || c.present[i] != 0 {
+	for i := range int(total) {
+		var value T
+		ok := !c.null || c.present[i] != 0
+		if ok {
 			if next >= values {
-				return c.damaged()
+				return 0, c.damaged()
 			}
-			if value = decoded[next]; value == nil {
-				value = empty
-			}
+			value = decoded[next]
 			next++
 		}
-		if err := f(from+i, value); err != nil {
-			return stopped{err}
+		if err := f(i, value, ok); err != nil {
+			return 0, stopped{err}
 		}
 	}
-	return nil
+	return int(total), nil
+}
+
+// bytesOf returns a value, nil only where it is missing.
+func bytesOf(value []byte, ok bool) []byte {
+	if ok && value == nil {
+		return empty
+	}
+	return value
 }
 
 // empty is a value of no bytes, which is not a missing one.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -13,9 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
-	"tarn/linkage/cohort/outdir"
 	"tarn/linkage/resolve"
 	"tarn/linkage/result"
 	"tarn/linkage/similarity"
@@ -107,46 +104,24 @@ func (l *clkLink) run(c *cobra.Command, env *boot.Environment, inputs []string) 
 		return err
 	}
 	boundMemory(l.memory)
-	folder, err := outdir.Begin(l.out, isResult)
-	if err != nil {
-		return err
-	}
-	defer folder.Abort()
-	checkpoint, err := folder.Checkpoint()
-	if err != nil {
-		return err
-	}
-	defer discardEmpty(checkpoint)
-	own, err := newOwnState(l.out, checkpoint, folder)
-	if err != nil {
-		return err
-	}
-	o.Inputs, o.Out, o.State = inputs, folder.Path(), cmp.Or(l.state, own.working)
+	o.Inputs = inputs
 	o.Software, o.Clock, o.Wall, o.Random = boot.Software(), env.Clock, env.Wall, env.Rand
 	stages := &stageProgress{env: env}
 	o.Progress = stages.set
-	summary, err := similarity.Link(c.Context(), o)
-	stages.done()
+	var summary *result.Summary
+	err = makeResult(l.out, l.state, func(folder, _, state string) (err error) {
+		o.Out, o.State = folder, state
+		summary, err = similarity.Link(c.Context(), o)
+		stages.done()
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if l.state == "" {
-		if err := own.keep(); err != nil {
-			return err
-		}
+	if l.asJSON {
+		return env.PrintJSON(summary)
 	}
-	if err := folder.Commit(); err != nil {
-		return err
-	}
-	if !l.asJSON {
-		return writeCLKLinkText(env.Stdout, l.out, summary)
-	}
-	b, err := keys.Encode(summary)
-	if err != nil {
-		return err
-	}
-	_, err = env.Stdout.Write(b)
-	return err
+	return writeCLKLinkText(env.Stdout, l.out, summary)
 }
 
 func writeCLKLinkText(w io.Writer, out string, s *result.Summary) error {

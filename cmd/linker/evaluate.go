@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/evaluate"
 )
@@ -44,12 +43,7 @@ the minted unique_ids.`,
 			for _, warning := range e.Warnings {
 				fmt.Fprintf(env.Stderr, "warning: %s\n", warning)
 			}
-			b, err := keys.Encode(e)
-			if err != nil {
-				return err
-			}
-			_, err = env.Stdout.Write(b)
-			return err
+			return env.PrintJSON(e)
 		},
 	}
 	c.Flags().StringVar(&o.Links, "links", "", "DIR/links.parquet of a result")

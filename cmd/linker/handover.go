@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/cohort/outdir"
 	"tarn/linkage/purge"
@@ -93,12 +92,7 @@ them. Whether the storage keeps anything of deleted files is for its operator to
 				return err
 			}
 			if asJSON {
-				b, err := keys.Encode(record)
-				if err != nil {
-					return err
-				}
-				_, err = env.Stdout.Write(b)
-				return err
+				return env.PrintJSON(record)
 			}
 			for _, p := range record.Purged {
 				for _, f := range p.Files {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
 	"tarn/linkage"
-	"tarn/linkage/cohort/outdir"
 	"tarn/linkage/report"
 	"tarn/linkage/resolve"
 	"tarn/linkage/result"
@@ -218,48 +216,30 @@ func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []strin
 		if err != nil {
 			return err
 		}
-		return f.writePlan(env.Stdout, plan)
+		return f.writePlan(env, plan)
 	}
-	folder, err := outdir.Begin(f.out, isResult)
-	if err != nil {
-		return err
-	}
-	defer folder.Abort()
-	if o.Checkpoint, err = folder.Checkpoint(); err != nil {
-		return err
-	}
-	defer discardEmpty(o.Checkpoint)
-	own, err := newOwnState(f.out, o.Checkpoint, folder)
-	if err != nil {
-		return err
-	}
-	o.Out, o.State = folder.Path(), cmp.Or(f.state, own.working)
 	earlier := f.finished()
 	if earlier != nil {
 		o.Finished = earlier.RunID
 	}
-	summary, err := linkage.Link(c.Context(), o)
-	stages.done()
+	var summary *result.Summary
+	err = makeResult(f.out, f.state, func(folder, checkpoint, state string) (err error) {
+		o.Out, o.Checkpoint, o.State = folder, checkpoint, state
+		summary, err = linkage.Link(c.Context(), o)
+		stages.done()
+		if err != nil || !f.rowLevel {
+			return err
+		}
+		if err := report.Redraw(c.Context(), folder, report.Options{RowLevel: true}); err != nil {
+			return err
+		}
+		summary, err = result.ReadSummary(folder)
+		return err
+	})
 	if errors.Is(err, linkage.ErrFinished) {
 		return f.say(env, earlier)
 	}
 	if err != nil {
-		return err
-	}
-	if f.rowLevel {
-		if err := report.Redraw(c.Context(), folder.Path(), report.Options{RowLevel: true}); err != nil {
-			return err
-		}
-		if summary, err = result.ReadSummary(folder.Path()); err != nil {
-			return err
-		}
-	}
-	if f.state == "" {
-		if err := own.keep(); err != nil {
-			return err
-		}
-	}
-	if err := folder.Commit(); err != nil {
 		return err
 	}
 	return f.say(env, summary)

@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/model"
 )
@@ -74,12 +73,7 @@ and where their weights differ most.`,
 			if !asJSON {
 				return model.WriteDifference(env.Stdout, a, d)
 			}
-			document, err := keys.Encode(d)
-			if err != nil {
-				return err
-			}
-			_, err = env.Stdout.Write(document)
-			return err
+			return env.PrintJSON(d)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the comparison as JSON")

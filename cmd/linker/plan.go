@@ -8,20 +8,15 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tarn/keys"
+	"tarn/cmd/internal/boot"
 	"tarn/linkage"
 	"tarn/linkage/result"
 )
 
 // writePlan prints what a job would take.
-func (f *linkFlags) writePlan(w io.Writer, p *linkage.Plan) error {
+func (f *linkFlags) writePlan(env *boot.Environment, p *linkage.Plan) error {
 	if f.asJSON {
-		b, err := keys.Encode(p)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(b)
-		return err
+		return env.PrintJSON(p)
 	}
 	var b strings.Builder
 	for _, in := range p.Inputs {
@@ -47,7 +42,7 @@ func (f *linkFlags) writePlan(w io.Writer, p *linkage.Plan) error {
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(&b, "warning: %s: %s\n", warning.Code, warning.Text)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(env.Stdout, b.String())
 	return err
 }
 

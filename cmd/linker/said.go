@@ -11,7 +11,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/linkage/result"
 )
 
@@ -32,15 +31,10 @@ func (f *linkFlags) finished() *result.Summary {
 
 // say prints what a job came to.
 func (f *linkFlags) say(env *boot.Environment, summary *result.Summary) error {
-	if !f.asJSON {
-		return writeLinkText(env.Stdout, f.out, summary)
+	if f.asJSON {
+		return env.PrintJSON(summary)
 	}
-	b, err := keys.Encode(summary)
-	if err != nil {
-		return err
-	}
-	_, err = env.Stdout.Write(b)
-	return err
+	return writeLinkText(env.Stdout, f.out, summary)
 }
 
 func percent(e *result.Estimate) string {

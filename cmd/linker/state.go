@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -53,6 +54,35 @@ func copyState(from, to string) error {
 		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
 	return nil
+}
+
+// makeResult runs a job that writes the result out, which takes its name when
+// the job is done; state is where the linker's state is kept, "" in the result
+// itself.
+func makeResult(out, state string, job func(folder, checkpoint, state string) error) error {
+	folder, err := outdir.Begin(out, isResult)
+	if err != nil {
+		return err
+	}
+	defer folder.Abort()
+	checkpoint, err := folder.Checkpoint()
+	if err != nil {
+		return err
+	}
+	defer discardEmpty(checkpoint)
+	own, err := newOwnState(out, checkpoint, folder)
+	if err != nil {
+		return err
+	}
+	if err := job(folder.Path(), checkpoint, cmp.Or(state, own.working)); err != nil {
+		return err
+	}
+	if state == "" {
+		if err := own.keep(); err != nil {
+			return err
+		}
+	}
+	return folder.Commit()
 }
 
 // discardEmpty removes a checkpoint folder from which nothing can go on, when

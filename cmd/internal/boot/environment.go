@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 )
 
@@ -55,6 +56,16 @@ func newEnvironment(stdin io.Reader, stdout, stderr io.Writer, lookup func(strin
 		screen:     shared,
 		logOptions: options,
 	}, nil
+}
+
+// PrintJSON prints a document as a result.
+func (env *Environment) PrintJSON(document any) error {
+	b, err := keys.Encode(document)
+	if err != nil {
+		return err
+	}
+	_, err = env.Stdout.Write(b)
+	return err
 }
 
 func wall() time.Time { return time.Now().UTC() }

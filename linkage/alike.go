@@ -4,6 +4,8 @@ import (
 	"io"
 	"time"
 
+	"tarn/keys"
+	"tarn/keys/fault"
 	"tarn/keys/secret"
 	"tarn/linkage/cohort"
 	"tarn/linkage/result"
@@ -20,6 +22,20 @@ func CheckCohorts(cohorts []*cohort.File, now time.Time) ([]result.Warning, erro
 		return nil, err
 	}
 	return warnings, checkExpiry(cohorts, now)
+}
+
+// RunID returns the id of a run: what its result depends on, as 16 hex digits of
+// a digest.
+func RunID(identity any) (string, error) {
+	b, err := keys.Encode(identity)
+	if err != nil {
+		return "", fault.Wrap(fault.Internal, "identifying the run", err, "")
+	}
+	digest, err := keys.Digest(b)
+	if err != nil {
+		return "", fault.Wrap(fault.Internal, "identifying the run", err, "")
+	}
+	return digest[:16], nil
 }
 
 // ClusterIDs gives clusters ids that only who has the linker's state can make.

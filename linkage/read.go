@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/block"
 	"tarn/linkage/cohort"
@@ -203,16 +202,9 @@ func (j *job) identify() error {
 		identity.Cohorts = append(identity.Cohorts, c.Manifest.CohortID)
 		identity.Rows = append(identity.Rows, c.digest)
 	}
-	b, err := keys.Encode(identity)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "identifying the run", err, "")
-	}
-	digest, err := keys.Digest(b)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "identifying the run", err, "")
-	}
-	j.runID = digest[:16]
-	return nil
+	var err error
+	j.runID, err = RunID(identity)
+	return err
 }
 
 // affordablePairs is how many pairs are compared where nothing says which:

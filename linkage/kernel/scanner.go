@@ -26,12 +26,6 @@ type Work struct {
 	Verified int64 // pairs counted one by one
 }
 
-// Add adds the work of another scan with the same scanner.
-func (w *Work) Add(other Work) {
-	w.Pairs, w.Planes, w.Verified = w.Pairs+other.Pairs, w.Planes+other.Planes, w.Verified+other.Verified
-	w.Lanes = max(w.Lanes, other.Lanes)
-}
-
 // fewRows is the number of right rows up to which turning them and the left
 // rows round takes longer than comparing them one by one.
 const fewRows = 32

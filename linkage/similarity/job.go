@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/cohort"
@@ -216,16 +215,9 @@ func (j *job) identify() error {
 		}
 		identity.Inputs = append(identity.Inputs, [2]string{s.Name + " " + s.Digest, rows})
 	}
-	b, err := keys.Encode(identity)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "identifying the run", err, "")
-	}
-	digest, err := keys.Digest(b)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "identifying the run", err, "")
-	}
-	j.runID = digest[:16]
-	return nil
+	var err error
+	j.runID, err = linkage.RunID(identity)
+	return err
 }
 
 func (j *job) parameters() result.Parameters {

@@ -18,9 +18,9 @@ const maxGroupName = 100
 
 var checkValuePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// check refuses a project that nothing could be done with. Each error names
-// the member and what to put there, never what was found there.
-func (p *Project) check() error {
+// Check refuses a project that nothing could be done with. Each error names the
+// member and what to put there, never what was found there.
+func (p *Project) Check() error {
 	switch {
 	case p.Schema != ProjectSchema:
 		return fmt.Errorf("member schema is not %q", ProjectSchema)

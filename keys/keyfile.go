@@ -222,8 +222,14 @@ func (k *KeyFile) CheckProject(p *Project) error {
 	return nil
 }
 
-// TokenDeriver returns K_tok of specification (g) for one epoch:
-// HMAC(K[domain, token_epoch], LP("tarn/nhs-token/v1", domain, u32(token_epoch))).
+// TokenDeriver returns K_tok of specification (g) for one epoch of the file's
+// domain: see [TokenDeriver].
 func (k *KeyFile) TokenDeriver(tokenEpoch uint32) secret.Key {
-	return k.TokenKey.Derive(LP(Text("tarn/nhs-token/v1"), Text(k.Domain), U32(tokenEpoch)))
+	return TokenDeriver(k.TokenKey, k.Domain, tokenEpoch)
+}
+
+// TokenDeriver returns K_tok of specification (g) from a domain's key:
+// HMAC(K[domain, token_epoch], LP("tarn/nhs-token/v1", domain, u32(token_epoch))).
+func TokenDeriver(key secret.Key, domain string, tokenEpoch uint32) secret.Key {
+	return key.Derive(LP(Text("tarn/nhs-token/v1"), Text(domain), U32(tokenEpoch)))
 }

@@ -31,7 +31,19 @@ type Project struct {
 	Keys        KeySet     `json:"keys"`
 	Reidentify  Reidentify `json:"reidentify"`
 	Expires     string     `json:"expires"` // a UTC date (the end of that day) or an RFC 3339 time
-	digest      string
+
+	// KeyedHash says that the controllers know what scheme keyed-hash gives away.
+	// The key holder asks for it where there are several.
+	KeyedHash *KeyedHashAcceptance `json:"keyed_hash,omitzero"`
+
+	digest string
+}
+
+// KeyedHashAcceptance is the written acceptance that whoever holds a keyed-hash
+// key and a token has the identity within minutes.
+type KeyedHashAcceptance struct {
+	AcceptedBy []string `json:"accepted_by"` // controllers, as Controllers names them
+	Date       string   `json:"date"`        // 2006-01-02
 }
 
 // LegalBasis states on what basis the project may process the data.
@@ -95,7 +107,7 @@ func ParseProject(document []byte) (*Project, error) {
 	if err := DecodeStrict(document, p); err != nil {
 		return nil, err
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, err
 	}
 	digest, err := Digest(document)

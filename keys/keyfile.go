@@ -89,14 +89,15 @@ func ReadKeyFile(path string) (*KeyFile, error) {
 		return nil, fault.Wrap(fault.Usage, doing, err, "give a keys.json that this user can read with --key-file")
 	}
 	defer clear(b)
-	k, err := parseKeyFile(b)
+	k, err := ParseKeyFile(b)
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, doing, err, "restore it from its backup; docs/formats.md describes keys.json")
 	}
 	return k, nil
 }
 
-func parseKeyFile(document []byte) (*KeyFile, error) {
+// ParseKeyFile reads the bytes of keys.json. The error holds no byte of a key.
+func ParseKeyFile(document []byte) (*KeyFile, error) {
 	var d keyDocument
 	if err := json.Unmarshal(document, &d, json.RejectUnknownMembers(true)); err != nil {
 		return nil, describeKeyFile(err)
@@ -185,14 +186,7 @@ func (k *KeyFile) Write(path, software, created string, overwrite bool) error {
 		return fault.New(fault.Usage, doing, "it exists already, and keys that are overwritten cannot be made again",
 			"choose another path, or move the old file to its backup first")
 	}
-	d := keyDocument{
-		Schema: KeyFileSchema, Software: software, Created: created, Test: k.Test, Project: k.Project, Domain: k.Domain, Scheme: k.Scheme,
-		TokenKey: hexOf(k.TokenKey), EncodingKey: hexOf(k.EncodingKey), ReleaseKey: hexOf(k.ReleaseKey), RowKeys: map[string]string{},
-	}
-	for _, name := range sortedKeys(k.RowKeys) {
-		d.RowKeys[name] = hexOf(k.RowKeys[name])
-	}
-	b, err := Encode(d)
+	b, err := k.Encode(software, created)
 	if err != nil {
 		return fault.New(fault.Internal, doing, "the document could not be made", "")
 	}
@@ -201,6 +195,18 @@ func (k *KeyFile) Write(path, software, created string, overwrite bool) error {
 		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
 	}
 	return nil
+}
+
+// Encode returns keys.json. The caller clears it.
+func (k *KeyFile) Encode(software, created string) ([]byte, error) {
+	d := keyDocument{
+		Schema: KeyFileSchema, Software: software, Created: created, Test: k.Test, Project: k.Project, Domain: k.Domain, Scheme: k.Scheme,
+		TokenKey: hexOf(k.TokenKey), EncodingKey: hexOf(k.EncodingKey), ReleaseKey: hexOf(k.ReleaseKey), RowKeys: map[string]string{},
+	}
+	for _, name := range sortedKeys(k.RowKeys) {
+		d.RowKeys[name] = hexOf(k.RowKeys[name])
+	}
+	return Encode(d)
 }
 
 func hexOf(k secret.Key) (text string) {

@@ -18,7 +18,7 @@ func keyText() string {
 
 // TestKeyFileRoundTrip: what is written is read, with mode 0600 and no other.
 func TestKeyFileRoundTrip(t *testing.T) {
-	k, err := parseKeyFile([]byte(keyText()))
+	k, err := ParseKeyFile([]byte(keyText()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func FuzzParseKeyFile(f *testing.F) {
 	f.Add([]byte(strings.Replace(keyText(), `"north":"4`, `"deadbeef00000000":"5`, 1)))
 	f.Add([]byte(strings.Replace(keyText(), `"north"`, `"deadbeef00000000":"1","deadbeef00000000"`, 1)))
 	f.Fuzz(func(t *testing.T, document []byte) {
-		k, err := parseKeyFile(document)
+		k, err := ParseKeyFile(document)
 		if err != nil {
 			// Eight digits in a row are a key's: nothing else in these messages is so long.
 			for i := 0; i+8 <= len(document); i++ {

@@ -1,0 +1,344 @@
+// Package keyring is what the key holder knows and may do: domains and projects
+// with the states of their keys, clients, grants, leases, and the operations
+// with which operators change them. It holds the rules, and no I/O of its own:
+// time, randomness and the store are given to it.
+//
+// All of it lies in memory. A change is decided against memory under one lock,
+// handed to the store in the same order, and reported when the store says that
+// it is durable. After an error of the store memory may be ahead of the disk,
+// and the process must end.
+package keyring
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"tarn/keys/api"
+	"tarn/keys/audit"
+	"tarn/keys/holder/internal/store"
+	"tarn/keys/secret"
+)
+
+// Store is where a keyring's records lie.
+type Store interface {
+	// Each gives every record, in a fixed order.
+	Each(func(store.Key, []byte) error) error
+	// Enqueue takes changes to be written together. Those of a later call are
+	// applied later. wait returns when they are durable.
+	Enqueue([]store.Change) (wait func(context.Context) error)
+	// Room refuses while there is too little space to take changes.
+	Room() error
+	// Destroy writes changes and erases records such that no copy of the store
+	// from now on holds them. Tombstones name them for restores.
+	Destroy(ctx context.Context, changes []store.Change, erase []store.Key, tombstones []string) error
+}
+
+// Options are what a keyring is given.
+type Options struct {
+	Clock      func() time.Time // the real time
+	Rand       io.Reader        // nil is the operating system's
+	Holder     string           // the key holder's name, for events
+	Software   string           // the version that writes project records
+	Production bool
+	// OperatorsRequired is how many operators a change needs, who asks included: 2,
+	// or 1 where Production is false.
+	OperatorsRequired int
+	LeaseTTL          time.Duration
+	// Code makes a client's enrolment code: its text, and its digest for the table.
+	Code func() (text string, digest [sha256.Size]byte, err error)
+}
+
+// The times that things last.
+const (
+	DefaultLeaseTTL   = time.Hour
+	codeTTL           = 24 * time.Hour
+	operationTTL      = 24 * time.Hour
+	keepEndedLeases   = 7 * 24 * time.Hour
+	renewAfterOfLease = 2 // a lease is renewed when 1/2 of it is over
+)
+
+// The kinds of records in the store.
+const (
+	kindDomain    = "domain"
+	kindProject   = "project"
+	kindClient    = "client"
+	kindGrant     = "grant"
+	kindLease     = "lease"
+	kindOperation = "operation"
+	kindKey       = "key"
+	kindEvent     = "event"
+	kindTombstone = store.KindTombstone
+)
+
+// Keyring is the state of a key holder. It is safe for concurrent use.
+type Keyring struct {
+	store   Store
+	options Options
+
+	mu            sync.RWMutex
+	domains       map[string]*domain
+	projects      map[string]*project
+	clients       map[string]*client
+	byCertificate map[[sha256.Size]byte]*client
+	byCode        map[[sha256.Size]byte]*client
+	grants        map[string]*api.Grant
+	leases        map[string]*lease
+	operations    map[string]*api.Operation
+	keys          map[string]secret.Key // by the name of the key's record
+	events        uint64                // how many there are
+	sinceTidy     int                   // leases made since old ones were forgotten
+}
+
+// Open reads every record of a store.
+func Open(s Store, o Options) (*Keyring, error) {
+	if o.OperatorsRequired < 2 && o.Production || o.OperatorsRequired < 1 {
+		return nil, fmt.Errorf("a key holder in production needs two operators for a change")
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.LeaseTTL <= 0 {
+		o.LeaseTTL = DefaultLeaseTTL
+	}
+	k := &Keyring{
+		store: s, options: o,
+		domains: map[string]*domain{}, projects: map[string]*project{}, clients: map[string]*client{}, grants: map[string]*api.Grant{},
+		byCertificate: map[[sha256.Size]byte]*client{}, byCode: map[[sha256.Size]byte]*client{},
+		leases: map[string]*lease{}, operations: map[string]*api.Operation{}, keys: map[string]secret.Key{},
+	}
+	if err := s.Each(k.load); err != nil {
+		return nil, err
+	}
+	return k, k.check()
+}
+
+// load takes one record from the store into memory.
+func (k *Keyring) load(key store.Key, value []byte) (err error) {
+	switch key.Kind {
+	case kindDomain:
+		d := new(domain)
+		err = json.Unmarshal(value, d)
+		k.domains[key.Name] = d
+	case kindProject:
+		p := new(project)
+		if err = json.Unmarshal(value, p); err == nil {
+			err = p.parse()
+		}
+		k.projects[key.Name] = p
+	case kindClient:
+		c := new(client)
+		err = json.Unmarshal(value, c)
+		k.putClient(c)
+	case kindGrant:
+		g := new(api.Grant)
+		err = json.Unmarshal(value, g)
+		k.grants[key.Name] = g
+	case kindLease:
+		l := new(lease)
+		err = json.Unmarshal(value, l)
+		k.leases[key.Name] = l
+	case kindOperation:
+		o := new(api.Operation)
+		err = json.Unmarshal(value, o)
+		k.operations[key.Name] = o
+	case kindKey:
+		if len(value) != secret.Size {
+			return fmt.Errorf("a key in the store has not %d bytes", secret.Size)
+		}
+		k.keys[key.Name] = secret.New([secret.Size]byte(value))
+	case kindEvent:
+		k.events++
+	}
+	if err != nil {
+		return fmt.Errorf("a record of kind %s in the store cannot be read by this version", key.Kind)
+	}
+	return nil
+}
+
+// check holds the records to one another: each key that should be there is, and
+// no other.
+func (k *Keyring) check() error {
+	wanted := map[string]bool{}
+	for _, d := range k.domains {
+		for _, e := range d.Epochs {
+			wanted[tokenKey(d.Name, e.Epoch)] = e.State != api.StateDestroyed
+		}
+	}
+	for _, p := range k.projects {
+		if k.domains[p.Domain] == nil {
+			return fmt.Errorf("project %s is of a domain that the store has not got", p.Name)
+		}
+		for _, e := range p.Encoding {
+			wanted[encodingKey(p.Name, e.Epoch)] = e.State != api.StateDestroyed
+			wanted[releaseKey(p.Name, e.Epoch)] = e.State != api.StateDestroyed
+		}
+	}
+	for name, there := range wanted {
+		if _, have := k.keys[name]; have != there {
+			return fmt.Errorf("the key %s and the record of its state disagree", name)
+		}
+	}
+	for name := range k.keys {
+		if !wanted[name] {
+			return fmt.Errorf("the key %s belongs to nothing", name)
+		}
+	}
+	return nil
+}
+
+func tokenKey(domain string, epoch uint32) string { return fmt.Sprintf("domain/%s/%d", domain, epoch) }
+func encodingKey(project string, epoch uint32) string {
+	return fmt.Sprintf("encoding/%s/%d", project, epoch)
+}
+func releaseKey(project string, epoch uint32) string {
+	return fmt.Sprintf("release/%s/%d", project, epoch)
+}
+
+// transaction collects what one change writes. Its caller has checked
+// everything before it puts anything: a change that has begun is not refused.
+type transaction struct {
+	keyring    *Keyring
+	now        time.Time
+	changes    []store.Change
+	erase      []store.Key
+	tombstones []string
+	err        error // a record that cannot be encoded: an error in the program
+}
+
+// put writes a record.
+func (t *transaction) put(kind, name string, record any) {
+	value, err := json.Marshal(record, json.Deterministic(true))
+	if err != nil {
+		t.err = fmt.Errorf("a record of kind %s cannot be written", kind)
+		return
+	}
+	t.changes = append(t.changes, store.Change{Key: store.Key{Kind: kind, Name: name}, Value: value})
+}
+
+func (t *transaction) remove(kind, name string) {
+	t.changes = append(t.changes, store.Change{Key: store.Key{Kind: kind, Name: name}})
+}
+
+// putKey writes a key. The copy that goes to the store is the store's to clear.
+func (t *transaction) putKey(name string, key secret.Key) {
+	t.keyring.keys[name] = key
+	key.Use(func(b *[secret.Size]byte) {
+		t.changes = append(t.changes, store.Change{Key: store.Key{Kind: kindKey, Name: name}, Value: append([]byte(nil), b[:]...)})
+	})
+}
+
+// eraseKey takes a key from memory and, when the change is written, from the
+// disk.
+func (t *transaction) eraseKey(name string) {
+	if key, there := t.keyring.keys[name]; there {
+		key.Destroy()
+		delete(t.keyring.keys, name)
+	}
+	t.erase = append(t.erase, store.Key{Kind: kindKey, Name: name})
+	t.tombstones = append(t.tombstones, name)
+}
+
+// event records what was done.
+func (t *transaction) event(leaf audit.Leaf) {
+	leaf.Time, leaf.Holder = audit.FormatTime(t.now), t.keyring.options.Holder
+	encoded, err := leaf.Encode()
+	if err != nil {
+		t.err = err
+		return
+	}
+	t.changes = append(t.changes, store.Change{Key: eventKey(t.keyring.events), Value: encoded})
+	t.keyring.events++
+}
+
+func eventKey(index uint64) store.Key {
+	return store.Key{Kind: kindEvent, Name: fmt.Sprintf("%020d", index)}
+}
+
+// change decides and applies one change, and returns when it is durable. An
+// error of f means that nothing was changed.
+func (k *Keyring) change(ctx context.Context, f func(*transaction) error) error {
+	if err := k.store.Room(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	t := &transaction{keyring: k, now: k.now()}
+	if err := f(t); err != nil {
+		k.mu.Unlock()
+		return err
+	}
+	if t.err != nil {
+		k.mu.Unlock()
+		return t.err
+	}
+	if len(t.erase) > 0 {
+		defer k.mu.Unlock() // nothing is decided while the store is written anew
+		return k.store.Destroy(ctx, t.changes, t.erase, t.tombstones)
+	}
+	if len(t.changes) == 0 {
+		k.mu.Unlock()
+		return nil
+	}
+	wait := k.store.Enqueue(t.changes)
+	k.mu.Unlock()
+	return wait(ctx)
+}
+
+// now is the time, to the millisecond that documents carry.
+func (k *Keyring) now() time.Time { return k.options.Clock().UTC().Truncate(time.Millisecond) }
+
+// Caller is a client whose certificate was shown.
+type Caller struct {
+	Name         string
+	Role         api.Role
+	Organisation string
+}
+
+// actor is the caller as events name it.
+func (c Caller) actor() audit.Actor {
+	return audit.Actor{Issuer: "mtls", Organisation: c.Organisation, Role: string(c.Role), Subject: c.Name}
+}
+
+// Started records that the key holder answers from now on.
+func (k *Keyring) Started(ctx context.Context) error {
+	return k.change(ctx, func(t *transaction) error {
+		t.event(audit.Leaf{Kind: audit.KindStart})
+		return nil
+	})
+}
+
+// Refused records requests that were refused for one reason, count times.
+func (k *Keyring) Refused(ctx context.Context, caller Caller, method string, code api.Code, count int64) error {
+	return k.change(ctx, func(t *transaction) error {
+		leaf := audit.Leaf{Kind: audit.KindRefuse, Decision: audit.Deny, Purpose: method, Rule: string(code), Count: count}
+		if caller.Name != "" {
+			leaf.Actor = caller.actor()
+		}
+		t.event(leaf)
+		return nil
+	})
+}
+
+// Unsealed records how the key holder was unsealed, and how many tries failed.
+func (k *Keyring) Unsealed(ctx context.Context, method string, failed int64) error {
+	return k.change(ctx, func(t *transaction) error {
+		t.event(audit.Leaf{Kind: audit.KindUnseal, Rule: method, Outcome: "released", Count: failed})
+		return nil
+	})
+}
+
+// Events returns how many events there are.
+func (k *Keyring) Events() uint64 {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.events
+}
+
+// EventKey returns the store's name of an event.
+func EventKey(index uint64) store.Key { return eventKey(index) }

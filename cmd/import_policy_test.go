@@ -38,8 +38,9 @@ var allowed = map[string][]string{
 	"keys/audit":      with(vocabulary, "keys/audit/..."),
 	"keys/reidentify": with(vocabulary, "keys/reidentify/..."),
 	"keys/api":        vocabulary,
-	"keys/client":     with(vocabulary, "keys/api", "keys/oprf"),
-	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/oprf", "keys/reidentify/..."),
+	"keys/enrol":      vocabulary,
+	"keys/client":     with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
+	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/enrol", "keys/oprf", "keys/reidentify/..."),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 	// several sides.
 	"cmd":           {},
 	"cmd/internal":  with(vocabulary, "cmd/internal/..."),
-	"cmd/tokeniser": with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/oprf"),
+	"cmd/tokeniser": with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf"),
 	"cmd/linker":    with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
 	"cmd/keyholder": with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
 	"cmd/auditor":   with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),
@@ -102,7 +103,7 @@ var mustNotLink = map[string][]wall{
 		{tree: "tarn/linkage", why: "the tokeniser knows the cohort format only", except: "tarn/linkage/cohort"},
 		{tree: "tarn/bench", why: "the workbench sees several sides"},
 	},
-	"cmd/keyholder": with(withoutData, wall{tree: "tarn/keys/client", why: "the key holder is nobody's client"}),
+	"cmd/keyholder": withoutData, // its operators' commands are clients of the service, which itself (keys/holder) is nobody's
 	"cmd/auditor": with(withoutData,
 		wall{tree: "tarn/keys/holder", why: "the auditor verifies and holds nothing"},
 		wall{tree: "tarn/keys/client", why: noKeys},

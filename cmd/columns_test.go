@@ -73,7 +73,9 @@ func tableOf(path string) string {
 		return "NAME.crosswalk.parquet"
 	case strings.HasSuffix(name, "groups.parquet"):
 		return "groups.parquet"
-	case name == "links.parquet" || name == "conflicts.parquet" || name == "clusters.parquet":
+	case strings.HasPrefix(name, "founders-"):
+		return ".state/founders-RUN.parquet"
+	case name == "links.parquet" || name == "conflicts.parquet" || name == "clusters.parquet" || name == "changes.parquet":
 		return name
 	}
 	return "NAME.parquet"
@@ -104,7 +106,7 @@ func (j *journey) columns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"result/*.parquet", "result/crosswalk/*.parquet", "release/*.parquet", "release/*/*.parquet"} {
+	for _, pattern := range []string{"result/*.parquet", "result/crosswalk/*.parquet", "result/.state/*.parquet", "release/*.parquet", "release/*/*.parquet"} {
 		more, err := filepath.Glob(filepath.Join(j.folder, pattern))
 		if err != nil {
 			t.Fatal(err)

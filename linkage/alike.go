@@ -49,6 +49,9 @@ type ClusterIDs struct {
 // key drawn from random. State of another project or epoch is refused.
 func OpenClusterIDs(folder, project string, epoch uint32, software, created string, random io.Reader) (*ClusterIDs, error) {
 	s, err := openState(folder, project, epoch, software, created, random)
+	if err == nil {
+		err = s.forget()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,11 @@ type job struct {
 	shape    *cohort.Shape
 	model    *model.Model
 	state    *state
+	jobID    string // the run_id that it would have with no job before it
 	runID    string
+	earlier  string // the run_id of the job whose clusters this one goes on from; "" where there is none
+	number   int    // of the run, from 1
+	founders founders
 	warnings []result.Warning
 	disk     peak
 

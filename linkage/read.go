@@ -29,6 +29,7 @@ type party struct {
 	presence []result.FieldPresence
 	bare     int64                      // records with neither token nor block
 	whole    []*[cohort.TokenBytes]byte // tokens as they are, where they are asked for
+	byID     []int32                    // rows by unique_id, once clusters are written
 }
 
 // read opens the cohorts, refuses what may not be linked, and reads ids, tokens
@@ -88,10 +89,20 @@ func (j *job) read(ctx context.Context) error {
 	if err := j.identify(); err != nil {
 		return err
 	}
-	if j.Resume && j.runID == j.Finished {
-		return ErrFinished
+	if j.Resume && j.Finished != "" {
+		// A job that was stopped when its result had its name, and the state was still
+		// that of before, has nothing else to go on with.
+		if left := j.state.left(); left != nil && left.Job == j.jobID && left.RunID == j.Finished {
+			return cmp.Or(KeepState(j.State, j.State), ErrFinished)
+		}
+		if j.state.has(j.jobID, j.Finished) {
+			return ErrFinished
+		}
 	}
-	return nil
+	if err := j.checkFounders(); err != nil {
+		return err
+	}
+	return j.state.forget()
 }
 
 // readModel reads the model that is to be used, and refuses one of other fields
@@ -188,7 +199,8 @@ func (c *party) count(names []string) {
 	}
 }
 
-// identify computes run_id from what the result depends on.
+// identify computes run_id from what the result depends on. With a job before
+// it, its run_id stands for what that has left.
 func (j *job) identify() error {
 	identity := struct {
 		Cohorts    []string          `json:"cohorts"`
@@ -197,13 +209,23 @@ func (j *job) identify() error {
 		Parameters result.Parameters `json:"parameters"`
 		State      string            `json:"state"`
 		Model      *model.Document   `json:"model"`
+		Earlier    string            `json:"earlier,omitempty"`
 	}{Model: j.given, Parameters: j.parameters(), State: j.state.check(), Comparison: j.cohorts[0].Manifest.Comparison}
 	for _, c := range j.cohorts {
 		identity.Cohorts = append(identity.Cohorts, c.Manifest.CohortID)
 		identity.Rows = append(identity.Rows, c.digest)
 	}
 	var err error
-	j.runID, err = RunID(identity)
+	if j.jobID, err = RunID(identity); err != nil {
+		return err
+	}
+	j.runID, j.number = j.jobID, 1
+	if before := j.state.before(j.jobID); len(before) > 0 {
+		last := before[len(before)-1]
+		j.earlier, j.number = last.RunID, last.Number+1
+		identity.Earlier = j.earlier
+		j.runID, err = RunID(identity)
+	}
 	return err
 }
 

@@ -35,6 +35,9 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 			if err := j.readWholeTokens(ctx); err != nil {
 				return err
 			}
+			if err := j.readFounders(ctx); err != nil {
+				return err
+			}
 			people = j.cluster()
 			j.candidates, j.conflicts, j.estimator = nil, nil, nil // the summary has what they say
 			summary.Clusters, run.ClusterSizes = people.counts(), tally.ClusterSizes(people.sizes())
@@ -42,8 +45,8 @@ func (j *job) write(ctx context.Context) (*result.Summary, error) {
 			add(file)
 			return err
 		}},
-		{"crosswalk", func(context.Context) error {
-			files, err := j.writeCrosswalks(people)
+		{"crosswalk", func(ctx context.Context) error {
+			files, err := j.writeCrosswalks(ctx, people)
 			add(files...)
 			return err
 		}},

@@ -2,6 +2,7 @@ package linkage
 
 import (
 	"cmp"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,9 +63,8 @@ func (j *job) cluster() *clusters {
 
 func (j *job) clustersAt(threshold float64) *resolve.Clusters {
 	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
-	before := func(a, b int32) bool { return j.idOf(a).Compare(*j.idOf(b)) < 0 }
 	linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
-	return j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, before)
+	return j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, j.comesFirst)
 }
 
 // founderAt returns the founder of a record's cluster at a fixed threshold.
@@ -99,11 +99,6 @@ func (j *job) nameClusters(c *resolve.Clusters) []cohort.ID {
 		}
 	})
 	return names
-}
-
-func (j *job) clusterID(h *secret.Hasher, founder int32) cohort.ID {
-	c, row := j.people.Cohort(founder)
-	return j.state.clusterID(h, j.cohorts[c].SourceDataset(), j.cohorts[c].ids[row].String())
 }
 
 // spread does n things on all cores.
@@ -209,42 +204,40 @@ func (p *party) tokenText(row int32) string {
 	return keys.Token{Scheme: scheme, DomainNo: p.Manifest.DomainNo, TokenEpoch: uint16(p.Manifest.TokenEpoch), Value: *p.whole[row]}.String()
 }
 
-// writeCrosswalks writes a file for each party, by unique_id.
-func (j *job) writeCrosswalks(c *clusters) (outputs []result.Output, err error) {
+// writeCrosswalks writes a file for each party, by unique_id, and changes.parquet;
+// and beside them the founders, for the job that comes after.
+func (j *job) writeCrosswalks(ctx context.Context, c *clusters) (outputs []result.Output, err error) {
 	folder := filepath.Join(j.Out, result.CrosswalkDir)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Internal, "writing "+folder, err, "choose a folder that can be written")
 	}
-	outputs = make([]result.Output, len(j.cohorts))
-	errs := make([]error, len(j.cohorts))
-	var group sync.WaitGroup
+	j.orderRows()
+	outputs = make([]result.Output, len(j.cohorts)+1)
+	var group errgroup.Group
+	group.Go(func() error { return j.writeFounders(ctx, c) })
 	for i := range j.cohorts {
-		group.Go(func() { outputs[i], errs[i] = j.writeCrosswalk(c, i) })
+		group.Go(func() (err error) {
+			outputs[i], err = j.writeCrosswalk(c, i)
+			return err
+		})
 	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
-	return outputs, nil
+	f, err := result.WriteChanges(filepath.Join(j.Out, result.ChangesFile), j.runID, j.Software, j.changes(c))
+	outputs[len(j.cohorts)] = output(j.Out, f)
+	return outputs, err
 }
-
-// crosswalkRow is one row of a crosswalk, with what it is ordered by.
-type crosswalkRow struct{ own, cluster cohort.ID }
 
 func (j *job) writeCrosswalk(c *clusters, at int) (result.Output, error) {
 	p := j.cohorts[at]
-	ranges := rangesOf(p.Rows())
 	f, err := result.WriteCrosswalk(filepath.Join(j.Out, result.CrosswalkDir, p.SourceDataset()+".parquet"), j.Software, func(yield func(result.CrosswalkRow) bool) {
-		for r := range ranges {
-			for piece := range slices.Chunk(j.crosswalkRows(c, at, r*256/ranges, (r+1)*256/ranges), textRows) {
-				own := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].own })
-				names := textOf(len(piece), func(i int) *cohort.ID { return &piece[i].cluster })
-				for i := range piece {
-					if !yield(result.CrosswalkRow{UniqueID: own.at(i), ClusterID: names.at(i)}) {
-						return
-					}
+		for piece := range slices.Chunk(p.byID, textRows) {
+			own := textOf(len(piece), func(i int) *cohort.ID { return &p.ids[piece[i]] })
+			names := textOf(len(piece), func(i int) *cohort.ID { return &c.names[c.Founder[j.people.Number(at, piece[i])]] })
+			for i := range piece {
+				if !yield(result.CrosswalkRow{UniqueID: own.at(i), ClusterID: names.at(i)}) {
+					return
 				}
 			}
 		}
@@ -253,14 +246,4 @@ func (j *job) writeCrosswalk(c *clusters, at int) (result.Output, error) {
 		return result.Output{}, err
 	}
 	return output(j.Out, f), nil
-}
-
-func (j *job) crosswalkRows(c *clusters, at, from, to int) []crosswalkRow {
-	rows := make([]crosswalkRow, 0, j.cohorts[at].Rows()*(to-from)/256)
-	for row, id := range j.cohorts[at].ids {
-		if int(id[0]) >= from && int(id[0]) < to {
-			rows = append(rows, crosswalkRow{id, c.names[c.Founder[j.people.Number(at, int32(row))]]})
-		}
-	}
-	return sortByID(rows, func(r *crosswalkRow) byte { return r.own[0] }, func(a, b crosswalkRow) int { return a.own.Compare(b.own) }, 1)
 }

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"os"
 	"path/filepath"
 
-	"tarn/keys"
-	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/cohort/outdir"
 )
@@ -26,34 +22,10 @@ type ownState struct{ working, final string }
 func newOwnState(out, checkpoint string, folder *outdir.Folder) (*ownState, error) {
 	s := &ownState{working: filepath.Join(checkpoint, stateFolder), final: filepath.Join(folder.Path(), stateFolder)}
 	earlier := filepath.Join(out, stateFolder)
-	if _, err := os.Stat(filepath.Join(earlier, stateFile)); err == nil {
-		return s, copyState(earlier, s.working)
+	if _, err := os.Stat(filepath.Join(earlier, linkage.StateFile)); err == nil {
+		return s, linkage.KeepState(earlier, s.working)
 	}
 	return s, nil
-}
-
-const stateFile = "state.json"
-
-// keep puts the state into the result.
-func (s *ownState) keep() error { return copyState(s.working, s.final) }
-
-func copyState(from, to string) error {
-	doing := "keeping the linker's state"
-	b, err := os.ReadFile(filepath.Join(from, stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // the method needs none
-	}
-	if err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "")
-	}
-	defer clear(b)
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
-	}
-	if err := keys.WriteFile(filepath.Join(to, stateFile), b); err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "choose a folder that can be written")
-	}
-	return nil
 }
 
 // makeResult runs a job that writes the result out, which takes its name when
@@ -70,19 +42,38 @@ func makeResult(out, state string, job func(folder, checkpoint, state string) er
 		return err
 	}
 	defer discardEmpty(checkpoint)
+	if state != "" {
+		return makeShared(folder, state, func() error { return job(folder.Path(), checkpoint, state) })
+	}
 	own, err := newOwnState(out, checkpoint, folder)
 	if err != nil {
 		return err
 	}
-	if err := job(folder.Path(), checkpoint, cmp.Or(state, own.working)); err != nil {
+	if err := job(folder.Path(), checkpoint, own.working); err != nil {
 		return err
 	}
-	if state == "" {
-		if err := own.keep(); err != nil {
-			return err
-		}
+	if err := linkage.KeepState(own.working, own.final); err != nil {
+		return err
 	}
 	return folder.Commit()
+}
+
+// makeShared is makeResult for a state that several results share: it changes
+// after the result has its name, so that a job which is stopped before that, and
+// done again, finds the same one.
+func makeShared(folder *outdir.Folder, state string, job func() error) error {
+	release, err := linkage.LockState(state)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := job(); err != nil {
+		return err
+	}
+	if err := folder.Commit(); err != nil {
+		return err
+	}
+	return linkage.KeepState(state, state)
 }
 
 // discardEmpty removes a checkpoint folder from which nothing can go on, when

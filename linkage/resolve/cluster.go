@@ -8,7 +8,7 @@ import (
 // Clusters is a partition of the records of all cohorts into people.
 type Clusters struct {
 	// Founder is, of each record, the member of its cluster by which the cluster
-	// is named: the first by cohort, then by what Cluster was told.
+	// is named: the first by the order that Cluster was told.
 	Founder []int32
 	// Size is the number of records in a cluster, Cohorts that of the cohorts they
 	// are of, each by founder; both are nil before Count.
@@ -25,7 +25,7 @@ type forest struct {
 }
 
 // Cluster joins linked records, most probable link first. linked tells whether
-// a candidate counts; before orders two records of one cohort.
+// a candidate counts; before tells which of two records comes first.
 //
 // Where onePerCohort holds, a cluster takes at most one record of a cohort: a
 // link that would bring in a second one is left out, whatever other links say.
@@ -99,15 +99,8 @@ func (f *forest) clusters(before func(a, b int32) bool) *Clusters {
 	}
 	for i := range int32(n) {
 		root := f.root(i)
-		founder := first[root]
-		if founder < 0 {
+		if founder := first[root]; founder < 0 || before(i, founder) {
 			first[root] = i
-			continue
-		}
-		if mine, _ := f.people.Cohort(i); before(i, founder) {
-			if other, _ := f.people.Cohort(founder); mine == other {
-				first[root] = i
-			}
 		}
 	}
 	for i := range int32(n) {

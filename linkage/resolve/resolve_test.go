@@ -156,7 +156,7 @@ func TestClusterIsTheSlowPartition(t *testing.T) {
 		candidates := drawCandidates(t, parties)
 		onePerCohort := rapid.Bool().Draw(t, "one per cohort")
 		linked := func(c *Candidate) bool { return c.Odds >= .5 }
-		// Records of a cohort are ordered from the last to the first.
+		// Records are ordered from the last to the first.
 		clusters := everybody.Cluster(allStrata, candidates, onePerCohort, linked, func(a, b int32) bool { return a > b })
 		clusters.Count(everybody)
 
@@ -183,7 +183,7 @@ func TestClusterIsTheSlowPartition(t *testing.T) {
 			}
 		}
 		for _, set := range sets {
-			founder := slices.MinFunc(set, func(a, b int32) int { return cmp.Or(cmp.Compare(cohortOf(a), cohortOf(b)), cmp.Compare(b, a)) })
+			founder := slices.Max(set)
 			cohorts := map[int]bool{}
 			for _, number := range set {
 				cohorts[cohortOf(number)] = true

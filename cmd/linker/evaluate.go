@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
 	"tarn/linkage/evaluate"
+	"tarn/linkage/result"
 )
 
 func evaluateCommand(env *boot.Environment) *cobra.Command {
@@ -31,6 +33,9 @@ the minted unique_ids.`,
 			o.Groups, o.Cohorts = groups.paths, cohorts.paths
 			if o.Links == "" || o.Truth == "" {
 				return fault.New(fault.Usage, "linker evaluate", "--links or --truth is missing", "see: linker evaluate --help")
+			}
+			if folder := filepath.Dir(o.Links); filepath.Base(o.Links) == result.LinksFile && isRelease(folder) {
+				return withoutPairs("comparing the links of " + folder)
 			}
 			o.Software, o.Now = boot.Software(), env.Clock()
 			e, err := evaluate.Evaluate(c.Context(), o)

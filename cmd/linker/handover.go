@@ -62,6 +62,11 @@ func isRelease(folder string) bool {
 	return err == nil && !hasLinks(summary)
 }
 
+// withoutPairs says of a release that it has no pairs of records.
+func withoutPairs(doing string) error {
+	return fault.New(fault.Usage, doing, "it is a release, which holds no pairs of records", "name the result that it was made from, where that still is")
+}
+
 func hasLinks(summary *result.Summary) bool {
 	return slices.ContainsFunc(summary.Outputs, func(o result.Output) bool { return o.Path == result.LinksFile })
 }

@@ -40,6 +40,9 @@ row-level data.`,
 				}
 				options.Pairs = append(options.Pairs, [2]string{left, right})
 			}
+			if options.RowLevel && isRelease(args[0]) {
+				return withoutPairs("drawing the report of " + args[0])
+			}
 			if err := report.Redraw(c.Context(), args[0], options); err != nil {
 				return err
 			}

@@ -51,12 +51,6 @@ func parseID(id *ID, text []byte) bool {
 	return bad&0xf0 == 0
 }
 
-// ParseID reads the text of a minted id.
-func ParseID(text string) (id ID, ok bool) {
-	ok = parseID(&id, []byte(text))
-	return id, ok
-}
-
 // nibble is the value of a lower-case hexadecimal digit, and 0xff of any other
 // byte.
 var nibble = func() (table [256]byte) {

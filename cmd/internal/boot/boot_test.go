@@ -36,6 +36,7 @@ func program(work func(*boot.Environment, *cobra.Command) error) func(*boot.Envi
 		}
 		resumable := &cobra.Command{Use: "resumable", RunE: leaf.RunE}
 		resumable.Flags().Bool("resume", false, "")
+		resumable.Flags().Bool("plan", false, "")
 		root.AddCommand(leaf, group, required, resumable)
 		return root
 	}

@@ -26,7 +26,7 @@ func report(ctx context.Context, stderr io.Writer, command *cobra.Command, err e
 	var stopped interrupt
 	if errors.As(context.Cause(ctx), &stopped) {
 		next := ""
-		if command != nil && command.Flags().Lookup("resume") != nil {
+		if leavesWork(command) {
 			next = "; run the same command with --resume to go on"
 		}
 		fmt.Fprintf(stderr, "error: stopped by %s%s\n", stopped.name(), next)
@@ -34,6 +34,16 @@ func report(ctx context.Context, stderr io.Writer, command *cobra.Command, err e
 	}
 	fmt.Fprintf(stderr, "error: %s\n", Describe(err))
 	return int(fault.KindOf(err))
+}
+
+// leavesWork reports whether a command that is stopped goes on with --resume:
+// one that only plans has nothing to go on with.
+func leavesWork(command *cobra.Command) bool {
+	if command == nil || command.Flags().Lookup("resume") == nil {
+		return false
+	}
+	plan := command.Flags().Lookup("plan")
+	return plan == nil || plan.Value.String() != "true"
 }
 
 // Describe returns the text of an error as far as its type is known to hold

@@ -132,7 +132,7 @@ func (p *process) exit() int {
 
 func TestSignals(t *testing.T) {
 	tests := []struct {
-		command, behaviour string
+		command, behaviour string // the command with its flags
 		signal             syscall.Signal
 		code               int
 		stderr             string
@@ -140,11 +140,12 @@ func TestSignals(t *testing.T) {
 		{"work", "wait", syscall.SIGINT, 130, "error: stopped by SIGINT\n"},
 		{"work", "wait", syscall.SIGTERM, 143, "error: stopped by SIGTERM\n"},
 		{"resumable", "wait", syscall.SIGTERM, 143, "error: stopped by SIGTERM; run the same command with --resume to go on\n"},
+		{"resumable --plan", "wait", syscall.SIGINT, 130, "error: stopped by SIGINT\n"},
 		{"work", "finish", syscall.SIGINT, 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.command+" "+tt.behaviour+" "+tt.signal.String(), func(t *testing.T) {
-			p := start(t, tt.behaviour, tt.command)
+			p := start(t, tt.behaviour, strings.Fields(tt.command)...)
 			p.stdout.line(t)
 			p.signal(t, tt.signal)
 			if code := p.exit(); code != tt.code || p.stderr.String() != tt.stderr {

@@ -115,26 +115,6 @@ func (f *Folder) Checkpoint() (string, error) {
 // Path returns the folder to write into.
 func (f *Folder) Path() string { return f.temporary }
 
-// Keep copies a file of the earlier output, if it is there, into the new one.
-func (f *Folder) Keep(name string) error {
-	b, err := os.ReadFile(filepath.Join(f.final, name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	doing := "keeping " + filepath.Join(f.final, name)
-	if err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "")
-	}
-	to := filepath.Join(f.temporary, name)
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "")
-	}
-	if err := os.WriteFile(to, b, 0o600); err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "")
-	}
-	return nil
-}
-
 // Commit puts the folder under its name. An earlier output is exchanged for
 // the new one in one step, then removed.
 func (f *Folder) Commit() error {

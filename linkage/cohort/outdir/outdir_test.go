@@ -37,11 +37,6 @@ func TestAppearsWhenCompleteAndReplacesItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(f.Path(), "marker"), round)
-		if round == "first" {
-			write(t, filepath.Join(f.Path(), ".state", "key"), "kept")
-		} else if err := f.Keep(".state/key"); err != nil {
-			t.Fatal(err)
-		}
 		if round == "first" && hasMarker(final) {
 			t.Fatal("the output is there before it is complete")
 		}
@@ -53,9 +48,6 @@ func TestAppearsWhenCompleteAndReplacesItsOwn(t *testing.T) {
 		if err != nil || string(b) != round {
 			t.Fatalf("got %q, %v after the %s round", b, err, round)
 		}
-	}
-	if b, err := os.ReadFile(filepath.Join(final, ".state", "key")); err != nil || string(b) != "kept" {
-		t.Errorf("what was to be kept is gone: %v", err)
 	}
 	if left, err := os.ReadDir(filepath.Dir(final)); err != nil || len(left) != 1 {
 		t.Errorf("something was left beside the output: %v, %v", left, err)

@@ -137,26 +137,6 @@ func Bytes(column arrow.Array, name string, width int) (func(i int) ([]byte, err
 	}, nil
 }
 
-// Int64s gives the values of a column of 64-bit integers. rounded says that
-// the column arrived as floating point, as pandas writes integers with nulls,
-// and so holds only the 53 leading bits of each value.
-func Int64s(column arrow.Array, name string) (value func(i int) (v int64, ok bool), rounded bool, err error) {
-	switch a := column.(type) {
-	case *array.Int64:
-		return func(i int) (int64, bool) { return a.Value(i), a.IsValid(i) }, false, nil
-	case *array.Float64:
-		return func(i int) (int64, bool) {
-			if a.IsNull(i) || math.IsNaN(a.Value(i)) {
-				return 0, false
-			}
-			return saturate(a.Value(i)), true
-		}, true, nil
-	case *array.Null:
-		return func(int) (int64, bool) { return 0, false }, false, nil
-	}
-	return nil, false, wrongType(name, column, "64-bit integers")
-}
-
 // Round returns what is left of v after a tool has stored it as a double.
 func Round(v int64) int64 { return saturate(float64(v)) }
 

@@ -1,8 +1,6 @@
 package result
 
 import (
-	"context"
-
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -47,32 +45,4 @@ func WriteChanges(path, runID, software string, changes []Change) (table.File, e
 		}
 	}
 	return w.Commit()
-}
-
-// ScanChanges calls f with each row of changes.parquet.
-func ScanChanges(ctx context.Context, path string, f func(Change) error) error {
-	r, err := table.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }() // opened for reading
-	columns := []string{"cluster_id_before", "cluster_id_after", "kind"}
-	return r.Scan(ctx, columns, func(batch arrow.RecordBatch) error {
-		var text [3]func(int) (string, bool)
-		for i := range text {
-			if text[i], err = table.Strings(batch.Column(i), columns[i]); err != nil {
-				return err
-			}
-		}
-		for row := range int(batch.NumRows()) {
-			var values [3]string
-			for i := range values {
-				values[i], _ = text[i](row)
-			}
-			if err := f(Change{values[0], values[1], values[2]}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

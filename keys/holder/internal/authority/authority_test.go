@@ -461,6 +461,19 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	selfSigned := func(isAuthority bool, usage x509.KeyUsage) []byte {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), NotBefore: noon, NotAfter: noon.Add(time.Hour), BasicConstraintsValid: true, IsCA: isAuthority, KeyUsage: usage,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, leafKey.Public(), leafKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: certificate, Bytes: der})
+	}
+	if _, err := Load(selfSigned(true, x509.KeyUsageCertSign), marshal(leafKey), nil); err != nil {
+		t.Errorf("an authority that was made elsewhere: %v", err)
+	}
 	inPEM := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
 	for _, tt := range []struct {
 		name             string
@@ -472,6 +485,8 @@ func TestLoad(t *testing.T) {
 		{"another block", inPEM("PRIVATE KEY", a.Certificate()), key, "not one PEM block"},
 		{"broken", inPEM(certificate, a.Certificate()[:100]), key, "cannot be read"},
 		{"a client's", inPEM(certificate, leaf.DER), marshal(leafKey), "may not sign others"},
+		{"no authority", selfSigned(false, x509.KeyUsageCertSign), marshal(leafKey), "may not sign others"},
+		{"an authority for other uses", selfSigned(true, x509.KeyUsageCRLSign), marshal(leafKey), "may not sign others"},
 		{"no key", a.CertificatePEM(), nil, "not one in PKCS #8"},
 		{"key in PEM", a.CertificatePEM(), inPEM("PRIVATE KEY", key), "not one in PKCS #8"},
 		{"RSA", a.CertificatePEM(), marshal(rsaKey), "not ECDSA"},

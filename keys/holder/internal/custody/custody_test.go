@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/btcsuite/btcd/btcutil/bech32"
+	"github.com/cloudflare/circl/group"
+	"github.com/cloudflare/circl/math/polynomial"
 	"pgregory.net/rapid"
 
 	"tarn/keys/fault"
@@ -254,6 +257,31 @@ func TestShareRefusals(t *testing.T) {
 		{"another threshold", changed(func(s *share) { s.threshold = 2 }), ErrShareWrong, "no share of this deployment's key"},
 		{"value of 0", changed(func(s *share) { s.value = [scalarSize]byte{} }), ErrShareWrong, "no share of this deployment's key"},
 		{"value that is no scalar", changed(func(s *share) { s.value[scalarSize-1] = 0xff }), ErrShareWrong, "no share of this deployment's key"},
+		{"number that was never handed out", changed(func(s *share) { // who has enough shares can make it
+			var x, y []group.Scalar
+			for _, given := range m.givens[:3] {
+				parsed, err := parseShare(given.Share)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := parsed.point()
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, y = append(x, p.ID), append(y, p.Value)
+			}
+			s.number = 5
+			b, err := polynomial.NewLagrangePolynomial(x, y).Evaluate(group.Ristretto255.NewScalar().SetUint64(5)).MarshalBinary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(s.value[:], b)
+			five := m.Document
+			five.Shares = 5
+			if err := five.checkShare(s); err != nil {
+				t.Fatalf("the control: %v", err)
+			}
+		}), ErrShareWrong, "no share of this deployment's key"},
 		{"value of another sharing", changed(func(s *share) {
 			o, err := parseShare(other.givens[1].Share)
 			if err != nil {
@@ -314,6 +342,22 @@ func TestEveryMistypedCharacterIsPlaced(t *testing.T) {
 		if !errors.Is(err, ErrShareMistyped) || !strings.Contains(err.Error(), fmt.Sprintf("character %d is mistyped", i+1)) {
 			t.Fatalf("character %d: %v", i+1, err)
 		}
+	}
+}
+
+// TestSharesAreBech32m: the older checksum is not taken.
+func TestSharesAreBech32m(t *testing.T) {
+	good := byShares(t, 2, 2).givens[0].Share
+	_, groups, err := bech32.Decode(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := bech32.Encode(sharePrefix, groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := decodeShare(older); ok || older[:79] != good[:79] {
+		t.Error("a share with the checksum of Bech32 is taken")
 	}
 }
 
@@ -395,6 +439,9 @@ func TestWrongIdentity(t *testing.T) {
 		if _, err := open(m.Document, []Given{{Identity: tt.content}}); !errors.Is(err, ErrIdentity) || fault.KindOf(err) != tt.kind {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+	if _, complete, err := NewUnsealer(m.Document).Collect(other.givens[0]); complete || !errors.Is(err, ErrIdentity) {
+		t.Errorf("another deployment's, without its root key: %v", err)
 	}
 	mustOpen(t, m.Document, []Given{{Identity: line}}, m.Root)
 }
@@ -526,21 +573,23 @@ func TestHostileDocuments(t *testing.T) {
 	}
 	p, s := text(pass.Document), text(shares.Document)
 	for name, document := range map[string]string{
-		"empty":              "",
-		"null":               "null",
-		"memory":             strings.Replace(p, `"memory_kib": 19456`, `"memory_kib": 104857600`, 1),
-		"passes":             strings.Replace(p, `"time": 1`, `"time": 4000000000`, 1),
-		"no argon2":          strings.Replace(p, `"argon2"`, `"argon3"`, 1),
-		"unknown member":     strings.Replace(p, `"store"`, `"x": 1, "store"`, 1),
-		"member twice":       strings.Replace(p, `"store"`, `"generation": 1, "store"`, 1),
-		"other case":         strings.Replace(p, `"store"`, `"Store"`, 1),
-		"other form":         strings.Replace(p, "\n  ", "\n ", 1),
-		"trailing":           p + " ",
-		"store elsewhere":    strings.Replace(p, `"store.1"`, `"../x"`, 1),
-		"threshold of 1":     strings.Replace(s, `"threshold": 2`, `"threshold": 1`, 1),
-		"threshold, endless": strings.Replace(s, `"threshold": 2`, `"threshold": 2000000000`, 1),
-		"shares, endless":    strings.Replace(s, `"shares": 2`, `"shares": 2000000000`, 1),
-		"shares, negative":   strings.Replace(s, `"shares": 2`, `"shares": -2`, 1),
+		"empty":               "",
+		"null":                "null",
+		"memory":              strings.Replace(p, `"memory_kib": 19456`, `"memory_kib": 104857600`, 1),
+		"passes":              strings.Replace(p, `"time": 1`, `"time": 4000000000`, 1),
+		"no argon2":           strings.Replace(p, `"argon2"`, `"argon3"`, 1),
+		"unknown member":      strings.Replace(p, `"store"`, `"x": 1, "store"`, 1),
+		"member twice":        strings.Replace(p, `"store"`, `"generation": 1, "store"`, 1),
+		"other case":          strings.Replace(p, `"store"`, `"Store"`, 1),
+		"other form":          strings.Replace(p, "\n  ", "\n ", 1),
+		"trailing":            p + " ",
+		"store elsewhere":     strings.Replace(p, `"store.1"`, `"../x"`, 1),
+		"generation 0":        strings.Replace(strings.Replace(p, `"generation": 1`, `"generation": 0`, 1), "store.1", "store.0", 1),
+		"generation, endless": strings.Replace(strings.Replace(p, `"generation": 1`, `"generation": 1099511627777`, 1), "store.1", "store.1099511627777", 1),
+		"threshold of 1":      strings.Replace(s, `"threshold": 2`, `"threshold": 1`, 1),
+		"threshold, endless":  strings.Replace(s, `"threshold": 2`, `"threshold": 2000000000`, 1),
+		"shares, endless":     strings.Replace(s, `"shares": 2`, `"shares": 2000000000`, 1),
+		"shares, negative":    strings.Replace(s, `"shares": 2`, `"shares": -2`, 1),
 		"identity as a commitment": func() string {
 			d := shares.Document
 			d.Commitments = [][]byte{make([]byte, 32), d.Commitments[1]}
@@ -600,6 +649,31 @@ func TestRotate(t *testing.T) {
 		}
 		if _, err := Parse(b); err != nil {
 			t.Errorf("the new document is not read: %v", err)
+		}
+	}
+}
+
+// TestSealOfAnotherLength: what is sealed is a root key and its MAC, and nothing
+// else.
+func TestSealOfAnotherLength(t *testing.T) {
+	m := byIdentity(t)
+	plain := make([]byte, 0, 100)
+	m.Root.Use(func(b *[secret.Size]byte) { plain = append(plain, b[:]...) })
+	m.Document.mac(m.Root).Use(func(b *[secret.Size]byte) { plain = append(plain, b[:]...) })
+	for _, n := range []int{0, secret.Size, 2*secret.Size - 1, 2 * secret.Size, 2*secret.Size + 1, 100} {
+		var out bytes.Buffer
+		w, err := Seal(&out, m.Document.Recipient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(plain[:n])
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d := m.Document
+		d.Sealed = out.Bytes()
+		if _, err := open(d, m.givens); (err == nil) != (n == 2*secret.Size) {
+			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
 }

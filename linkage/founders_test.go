@@ -306,6 +306,7 @@ func (m memory) remember(r *historyRun, o *outcome) memory {
 // bearer, and what changes is on record. A run that is done again is the same
 // run, and knows nothing of itself.
 func TestIdsStay(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		folder, err := os.MkdirTemp("", "tarn-history-")
@@ -314,7 +315,8 @@ func TestIdsStay(t *testing.T) {
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
 		m := memory{}
-		for n := range rapid.IntRange(1, 4).Draw(t, "runs") {
+		runs := rapid.IntRange(1, 4).Draw(t, "runs")
+		for n := range runs {
 			r := drawRun(t)
 			job := fmt.Sprintf("%016x", n+1)
 			o := r.do(t, folder, job)
@@ -328,9 +330,11 @@ func TestIdsStay(t *testing.T) {
 					}
 				}
 			}
-			again := r.do(t, folder, job)
-			if again.founder != o.founder || again.runID != o.runID || !maps.Equal(again.ids, o.ids) || !slices.Equal(again.changes, o.changes) {
-				t.Fatal("a run that is done again is another one")
+			if n == runs-1 {
+				again := r.do(t, folder, job)
+				if again.founder != o.founder || again.runID != o.runID || !maps.Equal(again.ids, o.ids) || !slices.Equal(again.changes, o.changes) {
+					t.Fatal("a run that is done again is another one")
+				}
 			}
 			for _, c := range o.changes {
 				kinds[c.Kind]++
@@ -345,6 +349,7 @@ func TestIdsStay(t *testing.T) {
 
 // TestRulesOfIds: which id stays, case by case.
 func TestRulesOfIds(t *testing.T) {
+	t.Parallel()
 	e0, e1, n0, n1, s0 := person{0, 0}, person{0, 1}, person{1, 0}, person{1, 1}, person{2, 0}
 	run := func(links []historyLink, people ...person) historyRun {
 		r := historyRun{people: map[person]bool{}, links: links}

@@ -384,6 +384,8 @@ func TestRulesOfIds(t *testing.T) {
 			map[person]person{s0: n0, e1: n0, n1: n1}, ""},
 		{"a founder that comes back takes its id", []historyRun{run(both([2]person{n0, s0}), n0, s0), run(nil, n1, s0), run(nil, n0, s0)},
 			map[person]person{n0: n0, s0: s0}, "split"},
+		{"and names those that are new", []historyRun{run(both([2]person{n0, s0}), n0, s0), run(nil, n1, s0), run(both([2]person{e0, n0}), e0, n0, s0)},
+			map[person]person{e0: n0, n0: n0, s0: s0}, "split"},
 		{"a party that is left out once", []historyRun{run(both([2]person{e0, s0}, [2]person{n0, s0}), e0, n0, s0), run(both([2]person{n0, s0}), n0, s0), run(both([2]person{e0, n0}), e0, n0, s0)},
 			map[person]person{e0: e0, n0: e0, s0: s0}, "split"},
 		{"who is left out goes along with a merger", []historyRun{run(both([2]person{n0, s0}), n0, n1, s0, e0), run(both([2]person{e0, n0}), e0, n0, n1), run(nil, e0, n0, n1, s0)},

@@ -121,7 +121,7 @@ func (r *historyRun) do(t rapid.TB, folder, jobID string) (o outcome) {
 	for _, l := range r.links {
 		a, b := number[l.a], number[l.b]
 		at := slices.IndexFunc(j.strata, func(s stratum) bool { return s.LeftCohort == a[0] && s.RightCohort == b[0] })
-		j.candidates = append(j.candidates, resolve.Candidate{Stratum: int32(at), Left: int32(a[1]), Right: int32(b[1]), Odds: l.probability, Probability: l.probability, Best: true})
+		j.candidates = append(j.candidates, resolve.Candidate{Stratum: int16(at), Left: int32(a[1]), Right: int32(b[1]), Odds: l.probability, Probability: l.probability, Best: true})
 	}
 	slices.SortStableFunc(j.candidates, func(a, b resolve.Candidate) int { return cmp.Compare(a.Stratum, b.Stratum) })
 	must(j.readFounders(context.Background()))

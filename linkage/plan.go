@@ -133,7 +133,7 @@ func (j *job) addStratum(a, b int, left, right *party) {
 	if s.tokens, differ = tokensComparable(left.Manifest, right.Manifest); !s.tokens {
 		j.warn("token_pass_skipped", "tokens of %s and %s were not compared: %s", left.SourceDataset(), right.SourceDataset(), differ)
 	} else {
-		j.findTokenOnly(&s, int32(len(j.strata)))
+		j.findTokenOnly(&s, int16(len(j.strata)))
 	}
 	j.strata = append(j.strata, s)
 }
@@ -141,7 +141,7 @@ func (j *job) addStratum(a, b int, left, right *party) {
 // findTokenOnly finds the pairs with equal tokens that no pass brings together:
 // a wrong or missing date of birth, which the number rescues. Nothing else can
 // be compared there.
-func (j *job) findTokenOnly(s *stratum, index int32) {
+func (j *job) findTokenOnly(s *stratum, index int16) {
 	code := j.tokenOnlyCode()
 	exact.Pairs(s.left.numbers, s.right.numbers, j.lastNo, func(left, right int32) {
 		// Inside one cohort the left record is that of the lesser id, as in a block.

@@ -3,6 +3,7 @@ package linkage
 import (
 	"context"
 	"iter"
+	"runtime/debug"
 	"slices"
 
 	"tarn/linkage/block"
@@ -60,32 +61,42 @@ func (j *job) score(ctx context.Context) error {
 	if err := j.compareAgain(ctx, fates); err != nil {
 		return err
 	}
+	for _, c := range j.cohorts {
+		c.numbers = nil // all tokens have been compared
+	}
+	for i, fate := range fates {
+		j.found.Cross[i].Kept.Retain(func(code uint32) bool { return fate[code] != dropped })
+	}
+	// Candidates take the most memory of all, at once: first goes back what
+	// comparing has left.
+	debug.FreeOSMemory()
 	for i := range j.strata {
-		s, odds := &j.strata[i], j.odds(i)
-		pairs := func(fate uint8) iter.Seq[resolve.Candidate] {
+		s, odds, fate, kept := &j.strata[i], j.odds(i), fates[i], &j.found.Cross[i].Kept
+		pairs := func(what uint8, from iter.Seq[compare.Pair]) iter.Seq[resolve.Candidate] {
 			return func(yield func(resolve.Candidate) bool) {
-				for p := range j.found.Cross[i].Kept.All() {
-					if fates[i][p.Code] == fate && !yield(resolve.Candidate{Stratum: int32(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}) {
+				for p := range from {
+					if fate[p.Code] == what && !yield(resolve.Candidate{Stratum: int16(i), Left: p.Left, Right: p.Right, Code: p.Code, Odds: odds[p.Code]}) {
 						return
 					}
 				}
+				if what != candidate {
+					return
+				}
 				for _, c := range s.tokenOnly {
 					c.Odds = j.scoreOf(&c).Odds
-					if fate == candidate && !yield(c) {
+					if !yield(c) {
 						return
 					}
 				}
 			}
 		}
-		j.candidates = resolve.AppendOrdered(j.candidates, pairs(candidate))
-		j.conflicts = resolve.AppendOrdered(j.conflicts, pairs(conflict))
-		j.found.Cross[i].Kept, s.tokenOnly = compare.Pairs{}, nil
+		conflicts := pairs(conflict, kept.All())
+		j.conflicts = resolve.AppendOrdered(j.conflicts, conflicts, conflicts)
+		j.candidates = resolve.AppendOrdered(j.candidates, pairs(candidate, kept.All()), pairs(candidate, kept.Drain()))
+		s.tokenOnly = nil
 	}
 	j.findPasses(j.candidates)
 	j.findPasses(j.conflicts)
-	for _, c := range j.cohorts {
-		c.numbers = nil // all tokens have been compared
-	}
 	return nil
 }
 
@@ -206,7 +217,6 @@ func (j *job) resolve(context.Context) error {
 	if j.Threshold == nil && j.estimator.At(0).Links > 0 && j.estimator.At(j.threshold).Links == 0 {
 		j.warn("nothing_linked", "no threshold has an estimated precision of %.4g, so nothing is linked", j.MinPrecision)
 	}
-	resolve.Decide(j.candidates, j.threshold)
 	if j.estimator.ExpectedMatches() < minimumEstimated {
 		j.warn("no_estimate", "fewer than %d matches are expected, so precision and recall are not estimated", minimumEstimated)
 	} else if j.tokenPairs() == 0 && j.passes[0].name != block.All {

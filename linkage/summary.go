@@ -108,10 +108,10 @@ func (j *job) links() (l result.Links) {
 	templates := j.templates()
 	for i := range j.candidates {
 		c := &j.candidates[i]
-		if c.Review() && c.Probability >= j.Keep {
+		if c.Review(j.threshold) && c.Probability >= j.Keep {
 			l.Review++
 		}
-		if !c.Linked {
+		if !c.Linked(j.threshold) {
 			continue
 		}
 		l.Total++
@@ -196,7 +196,7 @@ func (j *job) blockingRecall() *float64 {
 func (j *job) linkedRecords() []int64 {
 	linked := make([]bool, j.people.Total())
 	for i := range j.candidates {
-		if c := &j.candidates[i]; c.Linked {
+		if c := &j.candidates[i]; c.Linked(j.threshold) {
 			s := &j.strata[c.Stratum]
 			linked[j.people.Number(s.LeftCohort, c.Left)], linked[j.people.Number(s.RightCohort, c.Right)] = true, true
 		}
@@ -299,7 +299,7 @@ func (j *job) numberCounts() (n result.Numbers) {
 	templates := j.templates()
 	for i := range j.candidates {
 		c := &j.candidates[i]
-		if !c.Linked {
+		if !c.Linked(j.threshold) {
 			continue
 		}
 		switch basis := templates.of(c).Basis; {

@@ -63,7 +63,7 @@ func (j *job) cluster() *clusters {
 
 func (j *job) clustersAt(threshold float64) *resolve.Clusters {
 	onePerCohort := j.OneToOne != resolve.None && !j.Dedupe
-	linked := func(c *resolve.Candidate) bool { return c.Best && c.Probability >= threshold }
+	linked := func(c *resolve.Candidate) bool { return c.Linked(threshold) }
 	return j.people.Cluster(j.resolved(), j.candidates, onePerCohort, linked, j.comesFirst)
 }
 

@@ -15,7 +15,7 @@ import (
 // Keep, by data sets and then unique_ids, which tells nothing of the order of
 // the input.
 func (j *job) writeLinks() (result.Output, error) {
-	return j.writePairs(result.LinksFile, j.candidates, func(c *resolve.Candidate) bool { return c.Linked || c.Probability >= j.Keep })
+	return j.writePairs(result.LinksFile, j.candidates, func(c *resolve.Candidate) bool { return c.Linked(j.threshold) || c.Probability >= j.Keep })
 }
 
 // writeConflicts writes conflicts.parquet.
@@ -105,7 +105,7 @@ func (j *job) writeRange(w *result.LinkWriter, s *stratum, group []resolve.Candi
 		for i := range piece {
 			c := &group[piece[i].at]
 			l := templates.of(c)
-			l.UniqueIDL, l.UniqueIDR, l.Decision, l.LinkProbability = left.at(i), right.at(i), decision(c), nil
+			l.UniqueIDL, l.UniqueIDR, l.Decision, l.LinkProbability = left.at(i), right.at(i), j.decision(c), nil
 			if templates.compete {
 				l.LinkProbability = &c.Probability
 			}
@@ -117,11 +117,11 @@ func (j *job) writeRange(w *result.LinkWriter, s *stratum, group []resolve.Candi
 	return nil
 }
 
-func decision(c *resolve.Candidate) string {
+func (j *job) decision(c *resolve.Candidate) string {
 	switch {
-	case c.Linked:
+	case c.Linked(j.threshold):
 		return result.DecisionLink
-	case c.Review():
+	case c.Review(j.threshold):
 		return result.DecisionReview
 	}
 	return result.DecisionNo
@@ -140,7 +140,7 @@ type templates struct {
 
 // kind is what the columns of a link but its ids and its decision depend on.
 type kind struct {
-	stratum int32
+	stratum int16
 	code    uint32
 	pass    int8
 }

@@ -149,13 +149,8 @@ func (t *Tally) Whole(code uint32) bool {
 // DropPartial lets go of the pairs of patterns of which not all were kept.
 func (o *Outcome) DropPartial() {
 	for i := range o.Cross {
-		t, whole := &o.Cross[i], Pairs{}
-		for p := range t.Kept.All() {
-			if t.Whole(p.Code) {
-				whole.Append(p)
-			}
-		}
-		t.Kept = whole
+		t := &o.Cross[i]
+		t.Kept.Retain(t.Whole)
 	}
 }
 

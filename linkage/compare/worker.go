@@ -34,14 +34,6 @@ func (p *Pairs) Append(pair Pair) {
 	p.pages[last] = append(p.pages[last], pair)
 }
 
-// Len returns the number of pairs.
-func (p *Pairs) Len() (n int) {
-	for _, page := range p.pages {
-		n += len(page)
-	}
-	return n
-}
-
 // Take moves the pairs of another list here.
 func (p *Pairs) Take(other *Pairs) {
 	p.pages = append(p.pages, other.pages...)
@@ -58,6 +50,33 @@ func (p *Pairs) All() iter.Seq[Pair] {
 				}
 			}
 		}
+	}
+}
+
+// Retain lets go of all pairs but those of some patterns.
+func (p *Pairs) Retain(keep func(code uint32) bool) {
+	var kept Pairs
+	for pair := range p.Drain() {
+		if keep(pair.Code) {
+			kept.Append(pair)
+		}
+	}
+	*p = kept
+}
+
+// Drain yields the pairs and lets go of each page that has been gone through,
+// so that what is made of them takes their place in memory.
+func (p *Pairs) Drain() iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
+		for i, page := range p.pages {
+			for _, pair := range page {
+				if !yield(pair) {
+					return
+				}
+			}
+			p.pages[i] = nil
+		}
+		p.pages = nil
 	}
 }
 

@@ -12,16 +12,16 @@ import (
 
 // Candidate is a pair of records of two parties that may be one person.
 type Candidate struct {
-	Stratum     int32 // pair of cohorts
-	Left, Right int32
-	Code        uint32 // agreement pattern
-	Pass        int8   // of the plan; TokenPass for a pair that only its tokens brought together
-	Odds        float64
+	// There are tens of millions: members lie from the widest to the narrowest.
+	Odds float64
 	// Probability is the probability of the link among its competitors: the
 	// other candidates of either record, and no match at all. Set by Compete.
 	Probability float64
-	Best        bool // for both of its records; set by Assign
-	Linked      bool // set by Decide
+	Left, Right int32
+	Code        uint32 // agreement pattern
+	Stratum     int16  // pair of cohorts
+	Pass        int8   // of the plan; TokenPass for a pair that only its tokens brought together
+	Best        bool   // for both of its records; set by Assign
 }
 
 // TokenPass is the Pass of a pair that no block holds.
@@ -49,18 +49,18 @@ func (s Stratum) Alone(odds float64) float64 { return share(odds*s.OddsFactor(),
 // AppendOrdered appends the candidates of a stratum by left row and right row, in
 // which order every step below takes them, so that results do not depend on how
 // they were found. Left rows are spread evenly, so that dividing by them leaves
-// little to sort. It goes through the candidates three times and holds them
-// once.
-func AppendOrdered(sorted []Candidate, candidates iter.Seq[Candidate]) []Candidate {
-	last, n := int32(0), 0
+// little to sort. It goes through the candidates twice, and then through last,
+// which yields the same and may let go of them.
+func AppendOrdered(sorted []Candidate, candidates, last iter.Seq[Candidate]) []Candidate {
+	highest, n := int32(0), 0
 	for c := range candidates {
-		last, n = max(last, c.Left), n+1
+		highest, n = max(highest, c.Left), n+1
 	}
 	if n == 0 {
 		return sorted
 	}
-	step := last/int32(n) + 1 // left rows in a piece
-	from := make([]int32, last/step+2)
+	step := highest/int32(n) + 1 // left rows in a piece
+	from := make([]int32, highest/step+2)
 	for c := range candidates {
 		from[c.Left/step+1]++
 	}
@@ -70,7 +70,7 @@ func AppendOrdered(sorted []Candidate, candidates iter.Seq[Candidate]) []Candida
 	base := len(sorted)
 	sorted = slices.Grow(sorted, n)[:base+n]
 	at := slices.Clone(from)
-	for c := range candidates {
+	for c := range last {
 		b := c.Left / step
 		sorted[base+int(at[b])] = c
 		at[b]++

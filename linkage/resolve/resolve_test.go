@@ -26,18 +26,19 @@ func drawCandidates(t *rapid.T, strata int) []Candidate {
 		s, l, r := rapid.Int32Range(0, int32(strata-1)).Draw(t, "stratum"), rapid.Int32Range(0, 3).Draw(t, "left"), rapid.Int32Range(0, 3).Draw(t, "right")
 		if !seen[[3]int32{s, l, r}] {
 			seen[[3]int32{s, l, r}] = true
-			candidates = append(candidates, Candidate{Stratum: s, Left: l, Right: r, Odds: rapid.SampledFrom([]float64{.01, .5, 1, 1, 9, 99, math.Inf(1)}).Draw(t, "odds")})
+			candidates = append(candidates, Candidate{Stratum: int16(s), Left: l, Right: r, Odds: rapid.SampledFrom([]float64{.01, .5, 1, 1, 9, 99, math.Inf(1)}).Draw(t, "odds")})
 		}
 	}
 	var ordered []Candidate
 	for s := range int32(strata) {
-		ordered = AppendOrdered(ordered, func(yield func(Candidate) bool) {
+		ofStratum := func(yield func(Candidate) bool) {
 			for _, c := range candidates {
-				if c.Stratum == s && !yield(c) {
+				if c.Stratum == int16(s) && !yield(c) {
 					return
 				}
 			}
-		})
+		}
+		ordered = AppendOrdered(ordered, ofStratum, ofStratum)
 	}
 	if !slices.IsSortedFunc(ordered, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(a.Stratum, b.Stratum), cmp.Compare(a.Left, b.Left), cmp.Compare(a.Right, b.Right))
@@ -212,7 +213,7 @@ func TestBestThreshold(t *testing.T) {
 			sum, expected := 0.0, missed
 			for _, c := range candidates {
 				expected += c.Probability
-				if c.Best && c.Probability >= threshold {
+				if c.Linked(threshold) {
 					sum += c.Probability
 					links++
 				}

@@ -221,13 +221,11 @@ func (e *Estimator) rounded(threshold float64) float64 {
 // its records and not linked is worth a look.
 const reviewFloor = .1
 
-// Decide marks the candidates that are linked at the threshold.
-func Decide(candidates []Candidate, threshold float64) {
-	for i := range candidates {
-		c := &candidates[i]
-		c.Linked = c.Best && c.Probability >= threshold
-	}
-}
+// Linked reports whether the pair is linked at a threshold.
+func (c *Candidate) Linked(threshold float64) bool { return c.Best && c.Probability >= threshold }
 
-// Review reports whether the pair is worth a person's look.
-func (c *Candidate) Review() bool { return c.Best && !c.Linked && c.Probability >= reviewFloor }
+// Review reports whether the pair is worth a person's look where it is not
+// linked.
+func (c *Candidate) Review(threshold float64) bool {
+	return c.Best && !c.Linked(threshold) && c.Probability >= reviewFloor
+}

@@ -1,0 +1,61 @@
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Keyholder is what a key holder counts. Labels are names from its allow-list
+// and codes, never a client's or a project's.
+type Keyholder struct {
+	duration *prometheus.HistogramVec
+	leases   *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+}
+
+// KeyholderState is what is looked up when metrics are read.
+type KeyholderState struct {
+	Sealed            func() bool
+	FreeBytes         func() float64
+	CertificateExpiry func() time.Time // of the server's own certificate
+	Records           func() float64
+}
+
+// NewKeyholder registers a key holder's metrics.
+func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholder {
+	k := &Keyholder{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tarn_request_duration_seconds", Help: "How long requests took, by method of the allow-list and HTTP status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "status"}),
+		leases:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_keyholder_leases_total", Help: "Keys leased, by use."}, []string{"use"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_keyholder_refusals_total", Help: "Requests refused, by method and code."}, []string{"route", "code"}),
+	}
+	gauge := func(name, help string, value func() float64) {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("tarn_keyholder_sealed", "1 while the key holder is sealed and answers nothing but its health.", func() float64 {
+		if state.Sealed() {
+			return 1
+		}
+		return 0
+	})
+	gauge("tarn_store_free_bytes", "Free bytes on the filesystem of the store.", state.FreeBytes)
+	gauge("tarn_keyholder_records", "Records in the store.", state.Records)
+	gauge("tarn_certificate_expiry_timestamp_seconds", "When the server's certificate ends.", func() float64 { return float64(state.CertificateExpiry().Unix()) })
+	registry.MustRegister(k.duration, k.leases, k.refusals)
+	return k
+}
+
+// Request counts an answered request.
+func (k *Keyholder) Request(method string, status int, took time.Duration) {
+	k.duration.WithLabelValues(method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Leased counts a lease.
+func (k *Keyholder) Leased(use string) { k.leases.WithLabelValues(use).Inc() }
+
+// Refused counts a refusal.
+func (k *Keyholder) Refused(method, code string) { k.refusals.WithLabelValues(method, code).Inc() }

@@ -1,0 +1,261 @@
+package holder
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tarn/keys/api"
+	"tarn/keys/enrol"
+	"tarn/keys/holder/internal/keyring"
+)
+
+// handlers returns what answers each method of the allow-list, by its name.
+func handlers() map[string]handler {
+	return map[string]handler{
+		"livez":              livez,
+		"readyz":             readyz,
+		"openapi":            openapi,
+		"seal.status":        sealStatus,
+		"seal.unseal":        unseal,
+		"enrol":              enrolClient,
+		"self":               self,
+		"domains.get":        getDomain,
+		"domains.list":       listDomains,
+		"projects.get":       getProject,
+		"projects.list":      listProjects,
+		"leases.create":      createLease,
+		"leases.renew":       renewLease,
+		"leases.usage":       useLease,
+		"leases.end":         endLease,
+		"leases.list":        listLeases,
+		"clients.list":       listClients,
+		"grants.list":        listGrants,
+		"operations.create":  createOperation,
+		"operations.list":    listOperations,
+		"operations.get":     getOperation,
+		"operations.approve": approveOperation,
+		"operations.collect": collectOperation,
+		"events.list":        listEvents,
+	}
+}
+
+func livez(context.Context, *call) (int, any, error) {
+	return http.StatusOK, map[string]string{"status": "alive"}, nil
+}
+
+func readyz(_ context.Context, c *call) (int, any, error) {
+	if _, err := c.holder.keyring(); err != nil {
+		return 0, nil, err
+	}
+	if err := c.holder.room(); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, map[string]string{"status": "ready"}, nil
+}
+
+func openapi(context.Context, *call) (int, any, error) {
+	return http.StatusOK, api.OpenAPI(), nil
+}
+
+func sealStatus(_ context.Context, c *call) (int, any, error) {
+	return http.StatusOK, c.holder.sealStatus(), nil
+}
+
+func unseal(ctx context.Context, c *call) (int, any, error) {
+	given, err := decode[api.Unseal](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	status, err := c.holder.Unseal(ctx, *given)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, status, nil
+}
+
+func enrolClient(ctx context.Context, c *call) (int, any, error) {
+	request, err := decode[api.EnrolRequest](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	code, err := enrol.ParseCode(request.Code)
+	if err != nil {
+		return 0, nil, api.Refuse(api.CodeEnrolCode, "it is not well formed", "copy the whole of it again")
+	}
+	enrolled, err := c.ring.Enrol(ctx, code.Digest(), request.SealingKey, c.signer(request))
+	if err != nil {
+		return 0, nil, err
+	}
+	enrolled.Authority = c.holder.authorityCertificate()
+	return http.StatusCreated, enrolled, nil
+}
+
+// signer returns what makes a client's certificate: the key holder's authority
+// from a CSR, or a given authority, whose certificate the caller has shown.
+func (c *call) signer(request *api.EnrolRequest) keyring.Sign {
+	if len(request.CSR) > 0 {
+		return c.holder.sign(request.CSR)
+	}
+	return func(string) ([]byte, time.Time, error) {
+		given := c.holder.options.ClientCA
+		state := c.request.TLS
+		if given == nil || state == nil || len(state.PeerCertificates) == 0 {
+			return nil, time.Time{}, api.Refuse(api.CodeMalformed, "there is no CSR, and no certificate of a given authority was shown", "send a CSR")
+		}
+		leaf, others := state.PeerCertificates[0], x509.NewCertPool()
+		for _, other := range state.PeerCertificates[1:] {
+			others.AddCert(other)
+		}
+		_, err := leaf.Verify(x509.VerifyOptions{
+			Roots: given, Intermediates: others, CurrentTime: c.holder.options.Clock(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})
+		if err != nil {
+			return nil, time.Time{}, api.Refuse(api.CodeCertificate, "the certificate is not of the authority that the key holder was given", "use a certificate of that authority, or send a CSR")
+		}
+		return leaf.Raw, leaf.NotAfter, nil
+	}
+}
+
+func self(_ context.Context, c *call) (int, any, error) {
+	return http.StatusOK, c.ring.Self(c.caller), nil
+}
+
+func getDomain(_ context.Context, c *call) (int, any, error) {
+	return found(c.ring.Domain(c.request.PathValue("domain")))
+}
+
+// found answers with a document, or with why there is none.
+func found[T any](document T, err error) (int, any, error) {
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, document, nil
+}
+
+func list[T any](items []T) (int, any, error) {
+	if items == nil {
+		items = []T{}
+	}
+	return http.StatusOK, api.List[T]{Items: items}, nil
+}
+
+func listDomains(_ context.Context, c *call) (int, any, error) { return list(c.ring.Domains()) }
+
+func getProject(_ context.Context, c *call) (int, any, error) {
+	return found(c.ring.Project(c.caller, c.request.PathValue("project")))
+}
+
+func listProjects(_ context.Context, c *call) (int, any, error) { return list(c.ring.Projects()) }
+
+func createLease(ctx context.Context, c *call) (int, any, error) {
+	request, err := decode[api.LeaseRequest](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	lease, err := c.ring.Lease(ctx, c.caller, c.id, c.request.PathValue("project"), *request)
+	if err != nil {
+		return 0, nil, err
+	}
+	c.holder.options.Meter.Leased(string(lease.Use))
+	return http.StatusCreated, lease, nil
+}
+
+func renewLease(ctx context.Context, c *call) (int, any, error) {
+	return found(c.ring.Renew(ctx, c.caller, c.request.PathValue("project"), c.request.PathValue("lease")))
+}
+
+func useLease(ctx context.Context, c *call) (int, any, error) {
+	usage, err := decode[api.Usage](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, c.ring.Use(ctx, c.caller, c.id, c.request.PathValue("project"), c.request.PathValue("lease"), *usage)
+}
+
+func endLease(ctx context.Context, c *call) (int, any, error) {
+	return http.StatusNoContent, nil, c.ring.End(ctx, c.caller, c.request.PathValue("project"), c.request.PathValue("lease"))
+}
+
+func listLeases(_ context.Context, c *call) (int, any, error) {
+	leases, err := c.ring.Leases(c.request.PathValue("project"))
+	if err != nil {
+		return 0, nil, err
+	}
+	return list(leases)
+}
+
+func listClients(_ context.Context, c *call) (int, any, error) { return list(c.ring.Clients()) }
+
+func listGrants(_ context.Context, c *call) (int, any, error) { return list(c.ring.Grants()) }
+
+func createOperation(ctx context.Context, c *call) (int, any, error) {
+	request, err := decode[api.OperationRequest](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	operation, err := c.ring.Ask(ctx, c.caller, c.id, *request)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, operation, nil
+}
+
+func listOperations(_ context.Context, c *call) (int, any, error) {
+	return list(c.ring.Operations(api.OperationState(c.request.URL.Query().Get("state"))))
+}
+
+func getOperation(_ context.Context, c *call) (int, any, error) {
+	return found(c.ring.Operation(c.request.PathValue("operation")))
+}
+
+func approveOperation(ctx context.Context, c *call) (int, any, error) {
+	request, err := decode[api.ApprovalRequest](c)
+	if err != nil {
+		return 0, nil, err
+	}
+	return found(c.ring.Decide(ctx, c.caller, c.request.PathValue("operation"), *request))
+}
+
+func collectOperation(ctx context.Context, c *call) (int, any, error) {
+	collected, err := c.ring.Collect(ctx, c.caller, c.request.PathValue("operation"))
+	if err != nil {
+		return 0, nil, err
+	}
+	switch {
+	case collected.Export != nil:
+		if collected.Sealed, err = api.SealExport(collected.Export, collected.SealTo, collected.Certificate); err != nil {
+			return 0, nil, err
+		}
+	case collected.Backup:
+		if collected.Path, err = c.holder.Backup(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
+	return http.StatusOK, collected.Collected, nil
+}
+
+// eventPage is how many events one answer holds.
+const eventPage = 500
+
+func listEvents(ctx context.Context, c *call) (int, any, error) {
+	from := uint64(0)
+	if text := c.request.URL.Query().Get("after"); text != "" {
+		after, err := strconv.ParseUint(text, 10, 62)
+		if err != nil {
+			return 0, nil, api.Refuse(api.CodeMalformed, "after is not the number of an event", "")
+		}
+		from = after + 1
+	}
+	events, err := c.holder.events(ctx, c.ring, from, eventPage)
+	if err != nil {
+		return 0, nil, err
+	}
+	page := api.List[api.Event]{Items: events}
+	if len(events) == eventPage {
+		page.Next = strconv.FormatUint(events[len(events)-1].Index, 10)
+	}
+	return http.StatusOK, page, nil
+}

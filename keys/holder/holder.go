@@ -1,0 +1,302 @@
+// Package holder is the key holder's service: it opens a sealed deployment,
+// answers the methods of keys/api over mutual TLS, and hands what is asked to
+// the keyring, whose rules decide.
+//
+// It holds every master key, and never sees a data set, a population or, while
+// tokenising, an identifier.
+package holder
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"tarn/keys/api"
+	"tarn/keys/enrol"
+	"tarn/keys/fault"
+	"tarn/keys/holder/internal/authority"
+	"tarn/keys/holder/internal/custody"
+	"tarn/keys/holder/internal/keyring"
+)
+
+// Meter takes what the service counts. It must be safe for concurrent use.
+type Meter interface {
+	// Request counts an answered request.
+	Request(method string, status int, took time.Duration)
+	// Leased counts a lease.
+	Leased(use string)
+	// Refused counts a refusal by its code.
+	Refused(method, code string)
+}
+
+// Options are what the service is given.
+type Options struct {
+	Dir     string // the deployment's folder: root.json, the store, backups
+	Anchor  string // the anchor file's path, on another filesystem
+	Backups string // where backups are written; empty is Dir/backups
+
+	Name              string // the key holder's name, for events
+	Software          string
+	Production        bool
+	OperatorsRequired int
+	LeaseTTL          time.Duration
+	CertificateTTL    time.Duration
+	FreeFloor         uint64         // bytes; 0 is the store's default
+	ClientCA          *x509.CertPool // a given authority for clients, besides the key holder's own; may be nil
+
+	Clock  func() time.Time
+	Rand   io.Reader
+	Logger *slog.Logger
+	Meter  Meter
+}
+
+// Holder is a key holder's service, sealed or open. It is safe for concurrent
+// use.
+type Holder struct {
+	options  Options
+	inFlight chan struct{}
+	refusals refusals
+	failed   chan struct{}
+
+	unsealing sync.Mutex // one at a time
+	unsealer  *custody.Unsealer
+	tries     int64 // refused since the start
+
+	mu        sync.RWMutex
+	document  custody.Document
+	vault     *vault
+	ring      *keyring.Keyring
+	authority *authority.Authority
+	stopping  bool
+}
+
+// New reads what lies open of a deployment. Everything else stays sealed until
+// Unseal.
+func New(o Options) (*Holder, error) {
+	document, err := custody.Read(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	h := &Holder{options: o, inFlight: make(chan struct{}, maxInFlight), failed: make(chan struct{}), document: document}
+	h.unsealer = custody.NewUnsealer(document)
+	h.refusals.counts = map[refusalKey]int64{}
+	return h, nil
+}
+
+// Failed is closed when the store could not be written: what is in memory may
+// be ahead of it, and the process must end.
+func (h *Holder) Failed() <-chan struct{} { return h.failed }
+
+// keyring returns the keyring, or why there is none.
+func (h *Holder) keyring() (*keyring.Keyring, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	switch {
+	case h.stopping:
+		return nil, api.Refuse(api.CodeStopping, "", "try again a little later")
+	case h.ring == nil:
+		return nil, api.Refuse(api.CodeSealed, "", "its operators unseal it: keyholder unseal")
+	}
+	return h.ring, nil
+}
+
+func (h *Holder) room() error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.vault == nil {
+		return nil
+	}
+	return h.vault.Room()
+}
+
+// sealStatus says how far unsealing has got.
+func (h *Holder) sealStatus() api.SealStatus {
+	h.mu.RLock()
+	sealed := h.ring == nil
+	h.mu.RUnlock()
+	return sealStatus(h.unsealer.Status(), sealed)
+}
+
+func sealStatus(given custody.Status, sealed bool) api.SealStatus {
+	return api.SealStatus{
+		Sealed: sealed, Method: string(given.Method), Threshold: given.Needed, Shares: given.Shares, Given: given.Given, Deployment: given.Deployment,
+	}
+}
+
+// Unseal takes a share, a passphrase or an identity, and opens the deployment
+// once there is enough. What is refused is counted, logged without what was
+// given, and recorded at the next opening.
+func (h *Holder) Unseal(ctx context.Context, given api.Unseal) (api.SealStatus, error) {
+	h.unsealing.Lock()
+	defer h.unsealing.Unlock()
+	if _, err := h.keyring(); err == nil {
+		return h.sealStatus(), nil
+	}
+	root, complete, err := h.unsealer.Give(custody.Given{Share: given.Share, Passphrase: given.Passphrase, Identity: given.Identity})
+	if err != nil {
+		h.tries++
+		h.options.Logger.Warn("unsealing was refused", "count", h.tries, "error", faultOnly(err))
+		var known *fault.Error
+		if errors.As(err, &known) {
+			return api.SealStatus{}, api.Refuse(api.CodeUnsealRefused, known.Wrong, known.Next)
+		}
+		return api.SealStatus{}, err
+	}
+	if !complete {
+		return h.sealStatus(), nil
+	}
+	defer root.Destroy()
+	if err := h.open(ctx, root); err != nil {
+		return api.SealStatus{}, err
+	}
+	return h.sealStatus(), nil
+}
+
+// Close stops answering, and closes the store when what was begun is done.
+func (h *Holder) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.stopping = true
+	ring, v := h.ring, h.vault
+	h.mu.Unlock()
+	if ring == nil {
+		return nil
+	}
+	flushing := h.flushRefusals(ctx)
+	return errors.Join(flushing, v.Close())
+}
+
+// sign returns what signs a client's certificate for a CSR.
+func (h *Holder) sign(csr []byte) keyring.Sign {
+	return func(client string) ([]byte, time.Time, error) {
+		issued, err := h.authority.SignClient(csr, authority.ClientName(client), h.options.CertificateTTL, h.options.Clock())
+		if err != nil {
+			var known *fault.Error
+			if errors.As(err, &known) && known.Kind == fault.Usage {
+				return nil, time.Time{}, api.Refuse(api.CodeMalformed, "the CSR: "+known.Wrong, known.Next)
+			}
+			return nil, time.Time{}, err
+		}
+		return issued.DER, issued.End, nil
+	}
+}
+
+func (h *Holder) authorityCertificate() []byte {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.authority.Certificate()
+}
+
+// newCode makes enrolment codes of an authority.
+func newCode(a *authority.Authority, r io.Reader) func() (string, [sha256.Size]byte, error) {
+	return func() (string, [sha256.Size]byte, error) {
+		code, err := enrol.NewCode(a.Certificate(), r)
+		if err != nil {
+			return "", [sha256.Size]byte{}, err
+		}
+		return code.Text(), code.Digest(), nil
+	}
+}
+
+// events returns a page of events.
+func (h *Holder) events(_ context.Context, ring *keyring.Keyring, from uint64, most int) ([]api.Event, error) {
+	h.mu.RLock()
+	v := h.vault
+	h.mu.RUnlock()
+	page := []api.Event{}
+	for index := from; index < ring.Events() && len(page) < most; index++ {
+		leaf, err := v.get(keyring.EventKey(index))
+		if err != nil {
+			return nil, err
+		}
+		if leaf == nil {
+			break // queued, and not written yet
+		}
+		page = append(page, api.Event{Index: index, Leaf: leaf})
+	}
+	return page, nil
+}
+
+// refusals gathers refusals until they are recorded: one entry for many alike,
+// so that nobody fills the disk by being refused.
+type refusals struct {
+	mu     sync.Mutex
+	counts map[refusalKey]int64
+}
+
+type refusalKey struct {
+	caller keyring.Caller
+	method string
+	code   api.Code
+}
+
+// maxRefusalKinds bounds what is gathered; beyond it the caller's name is lost.
+const maxRefusalKinds = 1000
+
+// recorded are the refusals that are worth an entry: by policy, not by mistake.
+func recorded(code api.Code) bool {
+	switch code {
+	case api.CodeMalformed, api.CodeTooLarge, api.CodeMediaType, api.CodeRequestID, api.CodeNotFound, api.CodeVerb, api.CodeSealed, api.CodeNoSpace,
+		api.CodeBusy, api.CodeStopping, api.CodeInternal, api.CodeApprovalRequired:
+		return false
+	}
+	return true
+}
+
+func (h *Holder) noteRefusal(c *call, refused *api.Error) {
+	h.options.Meter.Refused(c.method.Name, string(refused.Code))
+	if !recorded(refused.Code) || c.ring == nil {
+		return
+	}
+	h.refusals.mu.Lock()
+	defer h.refusals.mu.Unlock()
+	key := refusalKey{c.caller, c.method.Name, refused.Code}
+	if len(h.refusals.counts) >= maxRefusalKinds {
+		key.caller = keyring.Caller{}
+	}
+	h.refusals.counts[key]++
+}
+
+// flushRefusals records what was gathered.
+func (h *Holder) flushRefusals(ctx context.Context) error {
+	h.mu.RLock()
+	ring := h.ring
+	h.mu.RUnlock()
+	h.refusals.mu.Lock()
+	counts := h.refusals.counts
+	h.refusals.counts = map[refusalKey]int64{}
+	h.refusals.mu.Unlock()
+	if ring == nil {
+		return nil
+	}
+	for _, key := range sortedRefusals(counts) {
+		if err := ring.Refused(ctx, key.caller, key.method, key.code, counts[key]); err != nil {
+			return fmt.Errorf("recording refusals: %w", err)
+		}
+	}
+	return nil
+}
+
+// refusalInterval is how often refusals are recorded.
+const refusalInterval = 5 * time.Second
+
+// Work does what is to be done beside answering, until the context ends.
+func (h *Holder) Work(ctx context.Context) {
+	tick := time.NewTicker(refusalInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := h.flushRefusals(ctx); err != nil {
+				h.options.Logger.Error("refusals could not be recorded", "error", faultOnly(err))
+			}
+		}
+	}
+}

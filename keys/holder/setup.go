@@ -1,0 +1,238 @@
+package holder
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/holder/internal/authority"
+	"tarn/keys/holder/internal/custody"
+	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/store"
+	"tarn/keys/secret"
+)
+
+// The files of a deployment's folder beside root.json and the store.
+const (
+	AuthorityFile  = "ca.pem"     // the authority's certificate, for clients
+	ServerCertFile = "server.pem" // the server's certificate and the authority's
+	ServerKeyFile  = "server.key"
+)
+
+// serverLifetime is how long a server's certificate lasts.
+const serverLifetime = 365 * 24 * time.Hour
+
+// Custody says how a new deployment's root key is kept.
+type Custody struct {
+	Method     string // identity, passphrase or shares
+	Passphrase []byte
+	Threshold  int
+	Shares     int
+}
+
+// InitOptions are what a new deployment is made of.
+type InitOptions struct {
+	Dir          string // missing or empty
+	Anchor       string // on another filesystem
+	Custody      Custody
+	Name         string   // of the key holder, and of its authority
+	Organisation string   // of its operators
+	Operators    []string // the first ones
+	Hosts        []string // DNS names and addresses of the server
+	Software     string
+	Clock        func() time.Time
+	Rand         io.Reader
+}
+
+// Initialised is what must be handed out after Init, and exists nowhere else.
+type Initialised struct {
+	Identity   []byte            // the identity file's content; nil where custody is another
+	Shares     []string          // one for each operator that keeps one
+	Codes      map[string]string // enrolment codes of the operators
+	Deployment string
+}
+
+// Init makes a deployment: custody, store, anchor, authority, the server's
+// certificate, and codes for the first operators. The folder gets root.json
+// last: without it nothing was made.
+func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
+	const doing = "making a key holder"
+	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
+		return nil, fault.New(fault.Usage, doing, "the folder "+o.Dir+" is not empty", "give one that is missing or empty")
+	}
+	deployment, err := o.custody()
+	if err != nil {
+		return nil, err
+	}
+	defer deployment.Root.Destroy()
+	defer deployment.Handout.Destroy()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be made")
+	}
+	options := &Options{
+		Dir: o.Dir, Anchor: o.Anchor, Name: o.Name, Software: o.Software, OperatorsRequired: min(2, len(o.Operators)), Clock: o.Clock, Rand: o.Rand,
+	}
+	s, err := store.Create(ctx, storeOptions(options, deployment.Document, deployment.Root))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	ca, err := authority.New(o.Name, o.Clock(), o.Rand)
+	if err != nil {
+		return nil, err
+	}
+	if err := keepAuthority(ctx, s, ca); err != nil {
+		return nil, err
+	}
+	if err := writeServer(ca, o.Dir, o.Hosts, o.Clock()); err != nil {
+		return nil, err
+	}
+	ring, err := keyring.Open(&vault{options: options, document: deployment.Document, store: s}, keyringOptions(options, ca))
+	if err != nil {
+		return nil, err
+	}
+	codes, err := ring.Bootstrap(ctx, o.Organisation, o.Operators)
+	if err != nil {
+		return nil, err
+	}
+	if err := custody.Write(o.Dir, deployment.Document); err != nil {
+		return nil, err
+	}
+	return &Initialised{
+		Identity: deployment.Handout.Identity(), Shares: deployment.Handout.Shares(), Codes: codes, Deployment: deployment.Document.Deployment(),
+	}, nil
+}
+
+func (o *InitOptions) custody() (custody.Deployment, error) {
+	origin := custody.Origin{Now: o.Clock(), Software: o.Software, Rand: o.Rand}
+	switch custody.Method(o.Custody.Method) {
+	case custody.MethodIdentity:
+		return custody.NewWithIdentity(origin)
+	case custody.MethodPassphrase:
+		return custody.NewWithPassphrase(origin, o.Custody.Passphrase, custody.DefaultArgon2())
+	case custody.MethodShares:
+		return custody.NewWithShares(origin, o.Custody.Threshold, o.Custody.Shares)
+	}
+	return custody.Deployment{}, fault.New(fault.Usage, "making a key holder", "there is no such method of custody", "give identity, passphrase or shares")
+}
+
+// keepAuthority puts the authority into the sealed store.
+func keepAuthority(ctx context.Context, s *store.Store, ca *authority.Authority) error {
+	key, err := ca.MarshalKey()
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	return s.Commit(ctx, []store.Change{
+		{Key: store.Key{Kind: kindAuthority, Name: authorityCertificate}, Value: ca.CertificatePEM()},
+		{Key: store.Key{Kind: kindAuthority, Name: authorityKey}, Value: key},
+	})
+}
+
+// writeServer makes the server's key and certificate.
+func writeServer(ca *authority.Authority, dir string, hosts []string, now time.Time) error {
+	const doing = "making the server's certificate"
+	if len(hosts) == 0 {
+		return fault.New(fault.Usage, doing, "no host is named", "give the DNS names or addresses under which clients call it: --host")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fault.New(fault.Internal, doing, "its key could not be made", "")
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return fault.New(fault.Internal, doing, "its request could not be made", "")
+	}
+	var names []string
+	var addresses []net.IP
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			addresses = append(addresses, ip)
+		} else {
+			names = append(names, host)
+		}
+	}
+	issued, err := ca.SignServer(csr, names, addresses, serverLifetime, now)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fault.New(fault.Internal, doing, "its key could not be written", "")
+	}
+	defer clear(private)
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	defer clear(keyPEM)
+	chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issued.DER}), ca.CertificatePEM()...)
+	for _, file := range []struct {
+		name    string
+		content []byte
+	}{{ServerKeyFile, keyPEM}, {ServerCertFile, chain}, {AuthorityFile, ca.CertificatePEM()}} {
+		if err := keys.WriteFile(filepath.Join(dir, file.name), file.content); err != nil {
+			return fault.Wrap(fault.Internal, doing, err, "")
+		}
+	}
+	return nil
+}
+
+// nextRoot draws the root key of the generation after the highest that there
+// was.
+func nextRoot(document custody.Document, highest uint64, r io.Reader) (secret.Key, custody.Document, error) {
+	root, err := secret.Generate(r)
+	if err != nil {
+		return root, document, err
+	}
+	document.Generation = max(document.Generation, highest)
+	next, err := document.Rotate(root)
+	return root, next, err
+}
+
+// Checked is what fsck found.
+type Checked struct {
+	Records    uint64
+	Sequence   uint64
+	Generation uint64
+	Tombstones []string
+	Kinds      map[string]int
+}
+
+// Check opens a deployment's store as a start would, without serving: every
+// record is read, counted and held to the anchor and to the others.
+func Check(ctx context.Context, o Options, collect Collect) (*Checked, error) {
+	document, err := custody.Read(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := unsealed(document, collect)
+	if err != nil {
+		return nil, err
+	}
+	defer identity.Forget()
+	root, err := document.Open(identity)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Destroy()
+	s, err := store.Open(ctx, storeOptions(&o, document, root))
+	if err != nil {
+		return nil, err
+	}
+	v := &vault{options: &o, document: document, store: s}
+	checked := &Checked{Records: s.State().Count, Sequence: s.State().Sequence, Generation: document.Generation, Tombstones: s.State().Tombstones, Kinds: map[string]int{}}
+	_, err = keyring.Open(v, keyring.Options{Clock: o.Clock, OperatorsRequired: 2})
+	if err == nil {
+		err = s.Each(func(key store.Key, _ []byte) error { checked.Kinds[key.Kind]++; return nil })
+	}
+	return checked, errors.Join(err, s.Close())
+}

@@ -268,7 +268,7 @@ func unsealed(document custody.Document, collect Collect) (custody.Identity, err
 	unsealer := custody.NewUnsealer(document)
 	defer unsealer.Reset()
 	for {
-		given, err := collect(sealStatus(unsealer.Status(), true))
+		given, err := collect(statusOf(unsealer.Status(), true))
 		if err != nil {
 			return nil, err
 		}

@@ -120,10 +120,10 @@ func (h *Holder) sealStatus() api.SealStatus {
 	h.mu.RLock()
 	sealed := h.ring == nil
 	h.mu.RUnlock()
-	return sealStatus(h.unsealer.Status(), sealed)
+	return statusOf(h.unsealer.Status(), sealed)
 }
 
-func sealStatus(given custody.Status, sealed bool) api.SealStatus {
+func statusOf(given custody.Status, sealed bool) api.SealStatus {
 	return api.SealStatus{
 		Sealed: sealed, Method: string(given.Method), Threshold: given.Needed, Shares: given.Shares, Given: given.Given, Deployment: given.Deployment,
 	}

@@ -1,0 +1,578 @@
+package holder_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"tarn/keys/api"
+	"tarn/keys/enrol"
+	"tarn/keys/holder"
+)
+
+// meter counts for nobody.
+type meter struct{}
+
+func (meter) Request(string, int, time.Duration) {}
+func (meter) Leased(string)                      {}
+func (meter) Refused(string, string)             {}
+
+// site is a deployment, as its operators see it.
+type site struct {
+	t       *testing.T
+	options holder.Options
+	made    *holder.Initialised
+	now     func() time.Time
+
+	holder  *holder.Holder
+	address string
+	stop    func()
+	ca      *x509.CertPool
+	log     *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newSite(t *testing.T, custody holder.Custody) *site {
+	t.Helper()
+	s := &site{t: t, now: func() time.Time { return time.Now().UTC() }, log: new(lockedBuffer)}
+	dir, anchor := filepath.Join(t.TempDir(), "holder"), filepath.Join(t.TempDir(), "anchor.json")
+	made, err := holder.Init(t.Context(), holder.InitOptions{
+		Dir: dir, Anchor: anchor, Custody: custody, Name: "holder", Organisation: "X26", Operators: []string{"ann", "bob"}, Hosts: []string{"127.0.0.1"},
+		Software: "test", Clock: s.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.made = made
+	s.options = holder.Options{
+		Dir: dir, Anchor: anchor, Name: "holder", Software: "test", OperatorsRequired: 2, FreeFloor: 1, Clock: s.now,
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)), Meter: meter{},
+	}
+	s.start()
+	return s
+}
+
+// start serves the deployment, sealed.
+func (s *site) start() {
+	s.t.Helper()
+	h, err := holder.New(s.options)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pem, err := os.ReadFile(filepath.Join(s.options.Dir, holder.AuthorityFile))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.holder, s.ca = h, x509.NewCertPool()
+	s.ca.AppendCertsFromPEM(pem)
+	ctx, cancel := context.WithCancel(context.Background())
+	listening, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- h.Serve(ctx, holder.Listen{
+			Address: "127.0.0.1:0", Cert: filepath.Join(s.options.Dir, holder.ServerCertFile), Key: filepath.Join(s.options.Dir, holder.ServerKeyFile),
+		}, func(a net.Addr) { listening <- a })
+	}()
+	select {
+	case a := <-listening:
+		s.address = a.String()
+	case err := <-ended:
+		s.t.Fatal(err)
+	}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Errorf("serving ended with %v", err)
+		}
+	})
+	s.t.Cleanup(s.stop)
+}
+
+func (s *site) unseal() {
+	s.t.Helper()
+	if _, err := s.holder.Unseal(s.t.Context(), api.Unseal{Identity: string(s.made.Identity)}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// caller is somebody with a certificate, or without.
+type caller struct {
+	site    *site
+	http    *http.Client
+	keys    enrol.ClientKeys
+	digest  [sha256.Size]byte
+	sealing []byte
+}
+
+func (s *site) anyone() *caller { return s.with(nil) }
+
+func (s *site) with(certificate *tls.Certificate) *caller {
+	config := &tls.Config{RootCAs: s.ca, MinVersion: tls.VersionTLS13}
+	if certificate != nil {
+		config.Certificates = []tls.Certificate{*certificate}
+	}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	return &caller{site: s, http: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+}
+
+// call sends a request and returns the answer's status and body.
+func (c *caller) call(verb, path string, body any) (int, []byte) {
+	c.site.t.Helper()
+	var content io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			c.site.t.Fatal(err)
+		}
+		content = bytes.NewReader(b)
+	}
+	request, err := http.NewRequestWithContext(c.site.t.Context(), verb, "https://"+c.site.address+path, content)
+	if err != nil {
+		c.site.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Request-ID", uuid.NewString())
+	answer, err := c.http.Do(request)
+	if err != nil {
+		c.site.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		c.site.t.Fatal(err)
+	}
+	if answer.Header.Get("Cache-Control") != "no-store" || answer.Header.Get("X-Request-ID") != request.Header.Get("X-Request-ID") {
+		c.site.t.Errorf("%s %s: headers %v", verb, path, answer.Header)
+	}
+	return answer.StatusCode, b
+}
+
+// must is call for what is expected to succeed.
+func must[T any](c *caller, verb, path string, body any) (document T) {
+	c.site.t.Helper()
+	status, b := c.call(verb, path, body)
+	if status >= 300 {
+		c.site.t.Fatalf("%s %s: %d %s", verb, path, status, b)
+	}
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &document); err != nil {
+			c.site.t.Fatalf("%s %s: %v in %s", verb, path, err, b)
+		}
+	}
+	return document
+}
+
+// refused is call for what is expected to be refused with a code.
+func (c *caller) refused(code api.Code, verb, path string, body any) {
+	c.site.t.Helper()
+	status, b := c.call(verb, path, body)
+	var p api.Problem
+	if err := json.Unmarshal(b, &p); err != nil || p.Code != code || p.Status != status || status != api.Codes()[code] {
+		c.site.t.Errorf("%s %s: %d %s, want a problem %s", verb, path, status, b, code)
+	}
+}
+
+// enrol exchanges a code for a certificate.
+func (s *site) enrol(code string) *caller {
+	s.t.Helper()
+	made, err := enrol.NewClientKeys()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	enrolled := must[api.Enrolled](s.anyone(), "POST", "/v1/enrol", api.EnrolRequest{Code: code, CSR: made.CSR, SealingKey: made.SealingPublic})
+	var certificate tls.Certificate
+	var sealing []byte
+	err = made.UsePrivate(func(tlsKey, sealingKey []byte) error {
+		sealing = bytes.Clone(sealingKey)
+		certificate, err = tls.X509KeyPair(pemOf(enrolled.Certificate), tlsKey)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c := s.with(&certificate)
+	c.keys, c.digest, c.sealing = made, sha256.Sum256(enrolled.Certificate), sealing
+	return c
+}
+
+func (s *site) operators() (ann, bob *caller) {
+	return s.enrol(s.made.Codes["ann"]), s.enrol(s.made.Codes["bob"])
+}
+
+// change has one operator ask and the other approve, and collects.
+func change(ann, bob *caller, kind api.OperationKind, body any) api.Collected {
+	ann.site.t.Helper()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		ann.site.t.Fatal(err)
+	}
+	o := must[api.Operation](ann, "POST", "/v1/operations", api.OperationRequest{Kind: kind, Body: raw})
+	o = must[api.Operation](bob, "POST", "/v1/operations/"+o.ID+"/approvals", api.ApprovalRequest{Decision: api.DecisionApprove, Hash: o.Hash})
+	if !o.Collect {
+		return api.Collected{}
+	}
+	return must[api.Collected](ann, "POST", "/v1/operations/"+o.ID+"/collections", nil)
+}
+
+const record = `{"schema":"tarn.project/1","name":"study","domain":"lake","scheme":"keyed-hash","profile":"nhs-field-dob-1","purpose":"care",
+	"legal_basis":{},"controllers":["X26"],"parties":[{"source_dataset":"north"}],"opt_outs":{"ndoo":true,"type1":true,"local":false},"groups":[],
+	"keys":{"domain_no":0,"token_epoch":0,"token_public_key":null,"token_kcv":null,"encoding_epoch":0,"encoding_kcv":null},"reidentify":{"mode":"none"},"expires":"2999-12-31"}`
+
+// prepare makes a domain, a project and a tokeniser of it.
+func prepare(ann, bob *caller) (north *caller) {
+	change(ann, bob, api.OpDomainAdd, api.DomainAdd{Name: "lake", Scheme: "keyed-hash"})
+	change(ann, bob, api.OpProjectAdd, api.ProjectAdd{Record: []byte(record)})
+	c := change(ann, bob, api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"study"}})
+	return ann.site.enrol(c.Code)
+}
+
+// lease leases a key and opens it.
+func (c *caller) lease(use api.Use) (api.Lease, string) {
+	c.site.t.Helper()
+	l := must[api.Lease](c, "POST", "/v1/projects/study/leases", api.LeaseRequest{Use: use, RowsExpected: 5})
+	private, err := api.LeaseKEM().NewPrivateKey(c.sealing)
+	if err != nil {
+		c.site.t.Fatal(err)
+	}
+	key, err := l.Open(private, c.digest)
+	if err != nil {
+		c.site.t.Fatal(err)
+	}
+	return l, api.KeyCheck(api.UseEncoding, key, "", 0)
+}
+
+// TestFromSealedToLease: sealed it answers its health only; unsealed, two
+// operators set it up, and a tokeniser leases keys that are the same after a
+// restart.
+func TestFromSealedToLease(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	anyone := s.anyone()
+	if status, _ := anyone.call("GET", "/livez", nil); status != 200 {
+		t.Errorf("livez: %d", status)
+	}
+	anyone.refused(api.CodeSealed, "GET", "/readyz", nil)
+	anyone.refused(api.CodeSealed, "POST", "/v1/enrol", api.EnrolRequest{Code: "x"})
+	anyone.refused(api.CodeSealed, "GET", "/v1/domains/lake", nil)
+	if status := must[api.SealStatus](anyone, "GET", "/v1/seal-status", nil); !status.Sealed || status.Method != "identity" {
+		t.Errorf("%+v", status)
+	}
+	anyone.refused(api.CodeUnsealRefused, "POST", "/v1/unseal", api.Unseal{Identity: "AGE-SECRET-KEY-1"})
+	if status := must[api.SealStatus](anyone, "POST", "/v1/unseal", api.Unseal{Identity: string(s.made.Identity)}); status.Sealed {
+		t.Fatalf("%+v", status)
+	}
+	must[map[string]string](anyone, "GET", "/readyz", nil)
+	ann, bob := s.operators()
+	north := prepare(ann, bob)
+	_, before := north.lease(api.UseEncoding)
+	north.lease(api.UseToken)
+	north.lease(api.UseRelease)
+
+	s.stop()
+	s.start()
+	s.unseal()
+	certificate := north.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+	again := s.with(&certificate)
+	again.digest, again.sealing = north.digest, north.sealing
+	if _, after := again.lease(api.UseEncoding); after != before {
+		t.Error("after a restart another key is leased")
+	}
+	for _, secret := range []string{string(s.made.Identity), s.made.Codes["ann"]} {
+		if strings.Contains(s.log.String(), strings.TrimSpace(secret)) {
+			t.Error("the log holds a secret")
+		}
+	}
+	if !strings.Contains(s.log.String(), "leases") {
+		t.Error("the log holds no request at all: the search is blind")
+	}
+}
+
+// TestWhoMayCallWhat goes through the allow-list with every role and without a
+// certificate: whoever a line does not name is refused.
+func TestWhoMayCallWhat(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	north := prepare(ann, bob)
+	c := change(ann, bob, api.OpClientAdd, api.ClientAdd{Name: "eve", Role: api.RoleAuditor, Organisation: "X26"})
+	callers := map[api.Role]*caller{api.RoleOperator: ann, api.RoleTokeniser: north, api.RoleAuditor: s.enrol(c.Code)}
+	path := strings.NewReplacer("{project}", "study", "{domain}", "lake", "{lease}", strings.Repeat("0", 32), "{operation}", strings.Repeat("0", 32))
+	for _, m := range api.Methods() {
+		if m.Public {
+			continue
+		}
+		s.anyone().refused(api.CodeNoCertificate, m.Verb, path.Replace(m.Path), nil)
+		for role, caller := range callers {
+			if !m.Allows(role) {
+				caller.refused(api.CodeRole, m.Verb, path.Replace(m.Path), nil)
+			} else if status, b := caller.call(m.Verb, path.Replace(m.Path), nil); strings.Contains(string(b), string(api.CodeRole)) {
+				t.Errorf("%s is refused %s: %d %s", role, m.Name, status, b)
+			}
+		}
+	}
+	s.anyone().refused(api.CodeNotFound, "GET", "/v1/nothing", nil)
+	s.anyone().refused(api.CodeVerb, "DELETE", "/v1/domains", nil)
+	ann.refused(api.CodeMalformed, "POST", "/v1/operations", map[string]any{"kind": "domain.add", "body": map[string]any{}, "extra": 1})
+}
+
+// TestForeignCertificates: a certificate of nobody's, and one that an authority
+// of the same name has signed, are refused with a reason; so is TLS 1.2.
+func TestForeignCertificates(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, _ := s.operators()
+	other := newSite(t, holder.Custody{Method: "identity"})
+	other.unseal()
+	foreign, _ := other.operators()
+	certificate := foreign.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+	s.with(&certificate).refused(api.CodeCertificate, "GET", "/v1/self", nil)
+	must[api.Self](ann, "GET", "/v1/self", nil)
+	_, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: s.ca, MaxVersion: tls.VersionTLS12}) //nolint:gosec // the refusal is what is tested
+	if err == nil {
+		t.Error("TLS 1.2 is spoken")
+	}
+}
+
+// TestShares: wrong and foreign shares are refused and counted, too few leave it
+// sealed, and any two of three open it.
+func TestShares(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "shares", Threshold: 2, Shares: 3})
+	foreign := newSite(t, holder.Custody{Method: "shares", Threshold: 2, Shares: 3})
+	anyone := s.anyone()
+	anyone.refused(api.CodeUnsealRefused, "POST", "/v1/unseal", api.Unseal{Share: foreign.made.Shares[0]})
+	anyone.refused(api.CodeUnsealRefused, "POST", "/v1/unseal", api.Unseal{Share: strings.Replace(s.made.Shares[0], "q", "p", 1)})
+	if status := must[api.SealStatus](anyone, "POST", "/v1/unseal", api.Unseal{Share: s.made.Shares[2]}); !status.Sealed || status.Given != 1 || status.Threshold != 2 {
+		t.Errorf("%+v", status)
+	}
+	anyone.refused(api.CodeUnsealRefused, "POST", "/v1/unseal", api.Unseal{Share: s.made.Shares[2]})
+	anyone.refused(api.CodeSealed, "GET", "/v1/self", nil)
+	if status := must[api.SealStatus](anyone, "POST", "/v1/unseal", api.Unseal{Share: s.made.Shares[0]}); status.Sealed {
+		t.Errorf("%+v", status)
+	}
+	ann, _ := s.operators()
+	events := must[api.List[api.Event]](ann, "GET", "/v1/events", nil)
+	if text := fmt.Sprint(events.Items); !strings.Contains(text, `"kind":"unseal"`) || !strings.Contains(text, `"count":3`) {
+		t.Errorf("the tries are not recorded: %s", text)
+	}
+	for _, share := range s.made.Shares {
+		if strings.Contains(s.log.String(), share) {
+			t.Error("the log holds a share")
+		}
+	}
+}
+
+// TestDestroyedKeysAreGone: after a key was destroyed nothing in the folder opens
+// to it, a backup from before is restored without it, and nothing else is lost.
+func TestDestroyedKeysAreGone(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	north := prepare(ann, bob)
+	_, before := north.lease(api.UseToken)
+	early := change(ann, bob, api.OpBackup, api.Backup{})
+	change(ann, bob, api.OpKeyRotate, api.KeyChange{Project: "study", Reason: "yearly"})
+	change(ann, bob, api.OpKeyRetire, api.KeyChange{Project: "study", Epoch: 1, Reason: "over"})
+	change(ann, bob, api.OpKeyDestroy, api.KeyChange{Project: "study", Epoch: 1, Reason: "promised"})
+	p := must[api.Project](ann, "GET", "/v1/projects/study", nil)
+	if p.Encoding[0].State != api.StateDestroyed || p.Encoding[1].State != api.StateCurrent {
+		t.Errorf("%+v", p.Encoding)
+	}
+	if _, after := north.lease(api.UseToken); after != before {
+		t.Error("another key changed, too")
+	}
+	entries, err := os.ReadDir(s.options.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores := 0
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "store.") {
+			stores++
+		}
+	}
+	if stores != 1 {
+		t.Errorf("%d stores lie in the folder", stores)
+	}
+	s.stop()
+	s.start()
+	s.unseal()
+
+	// The backup from before is older: it is restored only where the loss is
+	// accepted, and without the destroyed key.
+	info, err := holder.CheckBackup(filepath.Join(s.options.Dir, "backups", early.Path), s.options.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Behind == 0 {
+		t.Error("the backup is not older than the anchor")
+	}
+	anchor := filepath.Join(t.TempDir(), "anchor.json")
+	content, err := os.ReadFile(s.options.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(anchor, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(loss uint64) (*holder.Restored, string, error) {
+		dir := filepath.Join(t.TempDir(), "standby")
+		r, err := holder.Restore(t.Context(), info, holder.RestoreOptions{Dir: dir, Anchor: anchor, AcceptLoss: loss, Hosts: []string{"127.0.0.1"}, Software: "test", Clock: s.now},
+			func(api.SealStatus) (api.Unseal, error) { return api.Unseal{Identity: string(s.made.Identity)}, nil })
+		return r, dir, err
+	}
+	if _, _, err := restore(0); err == nil || !strings.Contains(err.Error(), "--accept-loss") {
+		t.Errorf("an old backup is restored without a word: %v", err)
+	}
+	restored, dir, err := restore(info.Behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if restored.Lost != info.Behind || len(restored.Destroyed) != 2 {
+		t.Errorf("%+v", restored)
+	}
+	s.stop()
+	s.options.Dir, s.options.Anchor = dir, anchor
+	s.start()
+	s.unseal()
+	certificate := ann.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+	p = must[api.Project](s.with(&certificate), "GET", "/v1/projects/study", nil)
+	if p.Encoding[0].State != api.StateDestroyed || len(p.Encoding) != 1 {
+		t.Errorf("the destroyed key is back: %+v", p.Encoding)
+	}
+}
+
+// TestBadBackupsAreRefused: cut off, flipped, of another deployment, with
+// another's anchor.
+func TestBadBackupsAreRefused(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	prepare(ann, bob)
+	name := change(ann, bob, api.OpBackup, api.Backup{}).Path
+	folder := filepath.Join(s.options.Dir, "backups")
+	good := filepath.Join(folder, name)
+	if _, err := holder.CheckBackup(good, s.options.Anchor); err != nil {
+		t.Fatal(err)
+	}
+	other := newSite(t, holder.Custody{Method: "identity"})
+	if _, err := holder.CheckBackup(good, other.options.Anchor); err == nil {
+		t.Error("a backup fits another key holder's anchor")
+	}
+	for _, ending := range []string{".age", ".manifest.json"} {
+		content, err := os.ReadFile(good + ending)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, changed := range map[string][]byte{
+			"cut off":  content[:len(content)-2],
+			"half":     content[:len(content)/2],
+			"empty":    {},
+			"flipped":  append(append(bytes.Clone(content[:len(content)/2]), content[len(content)/2]^1), content[len(content)/2+1:]...),
+			"extended": append(bytes.Clone(content), 'x'),
+		} {
+			bad := filepath.Join(t.TempDir(), "bad")
+			for _, e := range []string{".age", ".manifest.json"} {
+				c, err := os.ReadFile(good + e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e == ending {
+					c = changed
+				}
+				if err := os.WriteFile(bad+e, c, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := holder.CheckBackup(bad, s.options.Anchor); err == nil {
+				t.Errorf("%s, %s: accepted", ending, what)
+			}
+		}
+	}
+}
+
+// TestCheck is fsck: good as it is, refused where the root key is another's.
+func TestCheck(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	prepare(ann, bob)
+	s.stop()
+	check := func(identity []byte) (*holder.Checked, error) {
+		return holder.Check(t.Context(), s.options, func(api.SealStatus) (api.Unseal, error) { return api.Unseal{Identity: string(identity)}, nil })
+	}
+	checked, err := check(s.made.Identity)
+	if err != nil || checked.Kinds["client"] != 3 || checked.Kinds["key"] != 3 {
+		t.Fatalf("%+v, %v", checked, err)
+	}
+	other := newSite(t, holder.Custody{Method: "identity"})
+	if _, err := check(other.made.Identity); err == nil {
+		t.Error("another deployment's identity opens it")
+	}
+	if err := os.RemoveAll(filepath.Join(s.options.Dir, "store.1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := check(s.made.Identity); err == nil {
+		t.Error("nothing is a good store")
+	}
+}
+
+// TestOpenAPIListsTheAllowList holds the description to the allow-list, both
+// ways.
+func TestOpenAPIListsTheAllowList(t *testing.T) {
+	var document struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Description string `json:"description"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(api.OpenAPI(), &document); err != nil {
+		t.Fatal(err)
+	}
+	described := 0
+	for _, verbs := range document.Paths {
+		described += len(verbs)
+	}
+	for _, m := range api.Methods() {
+		operation, there := document.Paths[m.Path][strings.ToLower(m.Verb)]
+		if !there || operation.OperationID != m.Name || operation.Description != "For: "+m.Who() {
+			t.Errorf("%s %s is described as %+v", m.Verb, m.Path, operation)
+		}
+	}
+	if described != len(api.Methods()) {
+		t.Errorf("%d operations are described, %d are in the allow-list", described, len(api.Methods()))
+	}
+}
+
+func pemOf(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/go-json-experiment/json"
+
+	"tarn/keys/api"
+	"tarn/keys/fault"
+)
+
+// page is how a list is asked for.
+func list[T any](ctx context.Context, c *Client, doing, path string) ([]T, error) {
+	all, err := call[api.List[T]](ctx, c, doing, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return all.Items, nil
+}
+
+// Self returns who the key holder says that this client is.
+func (c *Client) Self(ctx context.Context) (*api.Self, error) {
+	return call[api.Self](ctx, c, "asking the key holder who this client is", http.MethodGet, "/v1/self", nil)
+}
+
+// Domain returns a domain.
+func (c *Client) Domain(ctx context.Context, name string) (*api.Domain, error) {
+	return call[api.Domain](ctx, c, "asking the key holder for a domain", http.MethodGet, "/v1/domains/"+url.PathEscape(name), nil)
+}
+
+// Domains returns every domain.
+func (c *Client) Domains(ctx context.Context) ([]api.Domain, error) {
+	return list[api.Domain](ctx, c, "asking the key holder for its domains", "/v1/domains")
+}
+
+// Project returns a project's record as it is now.
+func (c *Client) Project(ctx context.Context, name string) (*api.Project, error) {
+	return call[api.Project](ctx, c, "asking the key holder for the project", http.MethodGet, "/v1/projects/"+url.PathEscape(name), nil)
+}
+
+// Projects returns every project.
+func (c *Client) Projects(ctx context.Context) ([]api.Project, error) {
+	return list[api.Project](ctx, c, "asking the key holder for its projects", "/v1/projects")
+}
+
+// Clients returns every client.
+func (c *Client) Clients(ctx context.Context) ([]api.Client, error) {
+	return list[api.Client](ctx, c, "asking the key holder for its clients", "/v1/clients")
+}
+
+// Grants returns every grant.
+func (c *Client) Grants(ctx context.Context) ([]api.Grant, error) {
+	return list[api.Grant](ctx, c, "asking the key holder for its grants", "/v1/grants")
+}
+
+// Leases returns a project's leases.
+func (c *Client) Leases(ctx context.Context, project string) ([]api.LeaseRecord, error) {
+	return list[api.LeaseRecord](ctx, c, "asking the key holder for leases", "/v1/projects/"+url.PathEscape(project)+"/leases")
+}
+
+// Operations returns the operations in a state; all where it is empty.
+func (c *Client) Operations(ctx context.Context, state api.OperationState) ([]api.Operation, error) {
+	path := "/v1/operations"
+	if state != "" {
+		path += "?state=" + url.QueryEscape(string(state))
+	}
+	return list[api.Operation](ctx, c, "asking the key holder for operations", path)
+}
+
+// Operation returns one operation.
+func (c *Client) Operation(ctx context.Context, id string) (*api.Operation, error) {
+	return call[api.Operation](ctx, c, "asking the key holder for the operation", http.MethodGet, "/v1/operations/"+url.PathEscape(id), nil)
+}
+
+// Ask asks for a change.
+func (c *Client) Ask(ctx context.Context, kind api.OperationKind, body any) (*api.Operation, error) {
+	const doing = "asking the key holder for a change"
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, fault.New(fault.Internal, doing, "the request could not be made", "")
+	}
+	return call[api.Operation](ctx, c, doing, http.MethodPost, "/v1/operations", api.OperationRequest{Kind: kind, Body: raw})
+}
+
+// Decide approves or rejects what another operator asked for.
+func (c *Client) Decide(ctx context.Context, id string, request api.ApprovalRequest) (*api.Operation, error) {
+	return call[api.Operation](ctx, c, "deciding on the operation", http.MethodPost, "/v1/operations/"+url.PathEscape(id)+"/approvals", request)
+}
+
+// Collect collects what an approved operation gives, once.
+func (c *Client) Collect(ctx context.Context, id string) (*api.Collected, error) {
+	return call[api.Collected](ctx, c, "collecting what the operation gives", http.MethodPost, "/v1/operations/"+url.PathEscape(id)+"/collections", nil)
+}
+
+// Events returns a page of events after an index; "" is the beginning. next is
+// "" where nothing follows.
+func (c *Client) Events(ctx context.Context, after string) (events []api.Event, next string, err error) {
+	path := "/v1/events"
+	if after != "" {
+		path += "?after=" + url.QueryEscape(after)
+	}
+	all, err := call[api.List[api.Event]](ctx, c, "asking the key holder for events", http.MethodGet, path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	return all.Items, all.Next, nil
+}
+
+func leasePath(project, lease, what string) string {
+	return "/v1/projects/" + url.PathEscape(project) + "/leases/" + url.PathEscape(lease) + what
+}
+
+func (c *Client) lease(ctx context.Context, project string, request api.LeaseRequest) (*api.Lease, error) {
+	return call[api.Lease](ctx, c, "leasing the "+string(request.Use)+" key of project "+project, http.MethodPost, "/v1/projects/"+url.PathEscape(project)+"/leases", request)
+}
+
+func (c *Client) renew(ctx context.Context, project, lease string) (*api.LeaseRenewal, error) {
+	return call[api.LeaseRenewal](ctx, c, "renewing a lease of project "+project, http.MethodPost, leasePath(project, lease, "/renewals"), struct{}{})
+}
+
+func (c *Client) use(ctx context.Context, project, lease string, usage api.Usage) error {
+	_, err := call[struct{}](ctx, c, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
+	return err
+}
+
+func (c *Client) end(ctx context.Context, project, lease string) error {
+	_, err := call[struct{}](ctx, c, "ending a lease of project "+project, http.MethodDelete, leasePath(project, lease, ""), nil)
+	return err
+}

@@ -129,3 +129,13 @@ func (c *Client) end(ctx context.Context, project, lease string) error {
 	_, err := call[struct{}](ctx, c, "ending a lease of project "+project, http.MethodDelete, leasePath(project, lease, ""), nil)
 	return err
 }
+
+// SealStatus says whether the key holder is sealed.
+func (c *Client) SealStatus(ctx context.Context) (*api.SealStatus, error) {
+	return call[api.SealStatus](ctx, c, "asking whether the key holder is sealed", http.MethodGet, "/v1/seal-status", nil)
+}
+
+// Unseal gives a share, the passphrase or the identity.
+func (c *Client) Unseal(ctx context.Context, given api.Unseal) (*api.SealStatus, error) {
+	return call[api.SealStatus](ctx, c, "unsealing the key holder", http.MethodPost, "/v1/unseal", given)
+}

@@ -242,3 +242,16 @@ func refusal(doing string, answer *http.Response, b []byte) error {
 	}
 	return err
 }
+
+// Anonymous makes a client without a certificate, for what the key holder
+// answers to anyone: whether it is sealed, and unsealing.
+func Anonymous(address, caPath string, clock func() time.Time) (*Client, error) {
+	if err := checkURL(address); err != nil {
+		return nil, err
+	}
+	roots, err := readRoots(caPath)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{credentials: &Credentials{URL: address, roots: roots}, budget: newBudget(clock), http: newHTTP(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots})}, nil
+}

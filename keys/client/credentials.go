@@ -106,17 +106,14 @@ func Load(f Files) (*Credentials, error) {
 	if f.Sealing == "" && f.Key != "" {
 		f.Sealing = filepath.Join(filepath.Dir(f.Key), sealingFile)
 	}
-	c := &Credentials{URL: f.URL, roots: x509.NewCertPool()}
 	if err := checkURL(f.URL); err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(f.CA)
+	roots, err := readRoots(f.CA)
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, next)
+		return nil, err
 	}
-	if !c.roots.AppendCertsFromPEM(ca) {
-		return nil, fault.New(fault.Usage, doing, f.CA+" holds no certificate", "give the key holder's ca.pem")
-	}
+	c := &Credentials{URL: f.URL, roots: roots}
 	for _, path := range []string{f.Key, f.Sealing} {
 		if err := privateFile(doing, path); err != nil {
 			return nil, err
@@ -144,6 +141,20 @@ func Load(f Files) (*Credentials, error) {
 
 // sealingType is the PEM type of a sealing key.
 const sealingType = "TARN SEALING KEY"
+
+// readRoots reads the key holder's authority.
+func readRoots(path string) (*x509.CertPool, error) {
+	const doing = "reading the key holder's authority"
+	ca, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "give the key holder's ca.pem with --ca")
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, fault.New(fault.Usage, doing, path+" holds no certificate", "give the key holder's ca.pem with --ca")
+	}
+	return roots, nil
+}
 
 func checkURL(text string) error {
 	u, err := url.Parse(text)

@@ -14,7 +14,7 @@ import (
 
 // Session is the leases that a run over one project's rows needs, for as long as
 // it takes: they are renewed in time, and where that is not possible the run is
-// ended and the keys are destroyed before the leases end.
+// ended before the leases are.
 type Session struct {
 	client  *Client
 	clock   func() time.Time
@@ -98,7 +98,7 @@ func (s *Session) take(ctx context.Context, use api.Use, rows int64) error {
 func (s *Session) Project() *keys.Project { return s.project }
 
 // Keys returns the leased keys as a key file, without row keys. They are zeros
-// once a lease is lost or the session is closed.
+// once the session is closed.
 func (s *Session) Keys() *keys.KeyFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +175,8 @@ func (s *Session) renew(ctx context.Context, use api.Use) error {
 	return err
 }
 
-// lose ends the run, and destroys the keys.
+// lose ends the run. Its keys are destroyed by Close, when nothing encodes with
+// them any more: zeros would make encodings, too.
 func (s *Session) lose(err error) {
 	var known *fault.Error
 	if errors.As(err, &known) {
@@ -185,7 +186,6 @@ func (s *Session) lose(err error) {
 		err = &lost
 	}
 	s.cancel(err)
-	s.destroy()
 }
 
 func (s *Session) destroy() {

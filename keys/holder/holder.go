@@ -23,6 +23,7 @@ import (
 	"tarn/keys/holder/internal/authority"
 	"tarn/keys/holder/internal/custody"
 	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/store"
 )
 
 // Meter takes what the service counts. It must be safe for concurrent use.
@@ -300,3 +301,33 @@ func (h *Holder) Work(ctx context.Context) {
 		}
 	}
 }
+
+// Sealed reports whether the service is sealed.
+func (h *Holder) Sealed() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.ring == nil
+}
+
+// FreeBytes returns the free bytes where the deployment lies, 0 where the system
+// does not say.
+func (h *Holder) FreeBytes() uint64 {
+	free, err := store.FreeSpace(h.options.Dir)
+	if err != nil {
+		return 0
+	}
+	return free
+}
+
+// Records returns how many records the store has; 0 while sealed.
+func (h *Holder) Records() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.vault == nil {
+		return 0
+	}
+	return h.vault.records()
+}
+
+// ReadSecret reads a file that only its owner may read.
+func ReadSecret(path string) ([]byte, error) { return custody.ReadSecret(path) }

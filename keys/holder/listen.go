@@ -3,6 +3,8 @@ package holder
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
@@ -150,4 +152,22 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return c.current, nil
+}
+
+// CertificateEnd returns when the first certificate in a PEM file ends; the zero
+// time where there is none.
+func CertificateEnd(path string) time.Time {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return time.Time{}
+	}
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return time.Time{}
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}
+	}
+	return certificate.NotAfter
 }

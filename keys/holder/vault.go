@@ -148,6 +148,12 @@ func (v *vault) Room() error {
 	return v.store.Room()
 }
 
+func (v *vault) records() uint64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.store.State().Count
+}
+
 // Close closes the store.
 func (v *vault) Close() error {
 	v.mu.Lock()

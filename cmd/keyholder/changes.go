@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/client"
+	"tarn/keys/fault"
+)
+
+func domainCommand(env *boot.Environment) *cobra.Command {
+	scheme := ""
+	add := asking(env, "add NAME", "Make a domain: a set of data in which a person has one token", "", "  keyholder domain add lake --as ann",
+		func(c *cobra.Command) {
+			c.Flags().StringVar(&scheme, "scheme", keys.SchemeKeyedHash, "how its tokens are made")
+		},
+		api.OpDomainAdd, func(name string) (any, error) { return api.DomainAdd{Name: name, Scheme: scheme}, nil })
+	list := listing(env, "list", "List domains and the states of their token keys",
+		func(ctx context.Context, c *client.Client) ([]api.Domain, error) { return c.Domains(ctx) },
+		func(d api.Domain) string {
+			return fmt.Sprintf("%-32s no %-4d %-11s token epochs %s", d.Name, d.DomainNo, d.Scheme, states(d.Epochs))
+		})
+	return group("domain", "Domains, within which a person has one token", add, list)
+}
+
+func states(epochs []api.Epoch) string {
+	texts := make([]string, len(epochs))
+	for i, e := range epochs {
+		texts[i] = fmt.Sprintf("%d %s", e.Epoch, e.State)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// projectRecord reads a project.json whose key numbers the key holder fills in.
+func projectRecord(path string) (any, error) {
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading the project record", err, "give the path of a project.json")
+	}
+	canonical, err := keys.Canonical(document)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading the project record "+path, err, "correct the file; docs/formats.md describes project.json")
+	}
+	return api.ProjectAdd{Record: canonical}, nil
+}
+
+func projectCommand(env *boot.Environment) *cobra.Command {
+	add := asking(env, "add FILE", "Register a project of a project.json, and make its keys",
+		`Register a project. FILE is a project.json; what it says in keys is not looked at,
+since the key holder makes the keys. keyholder project show NAME then prints the record
+that its parties use.
+
+A project of several controllers under scheme keyed-hash needs their written acceptance
+in the record: "keyed_hash": {"accepted_by": [...], "date": "2026-11-26"}.`,
+		"  keyholder project add project.json --as ann", nil, api.OpProjectAdd, projectRecord)
+	renew := asking(env, "renew FILE", "Give a project a new record: other parties, another end", "", "  keyholder project renew project.json --as ann", nil, api.OpProjectRenew, projectRecord)
+	list := listing(env, "list", "List projects and the states of their encoding keys",
+		func(ctx context.Context, c *client.Client) ([]api.Project, error) { return c.Projects(ctx) },
+		func(p api.Project) string { return fmt.Sprintf("%-32s encoding epochs %s", p.Name, states(p.Encoding)) })
+	var connection connectionFlags
+	show := &cobra.Command{
+		Use: "show NAME", Short: "Print a project's record as it is now: project.json for its parties", Example: "  keyholder project show study --as ann > project.json", Args: oneArgument("project"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return connection.with(env, func(to *client.Client) error {
+				p, err := to.Project(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return env.PrintJSON(p.Record)
+			})
+		},
+	}
+	connection.add(show)
+	return group("project", "Projects, and the records that their parties use", add, renew, list, show)
+}
+
+func clientCommand(env *boot.Environment) *cobra.Command {
+	var body api.ClientAdd
+	var role, reason string
+	add := asking(env, "add NAME", "Invite a client: gives a one-time code, with which it enrols",
+		`Invite a client. Once another operator has approved it, approvals collect prints a
+code that is good once and for 24 hours. The client makes its own keys and enrols with
+it: tokeniser enrol, or keyholder enrol for operators and auditors.`,
+		"  keyholder client add north --role tokeniser --organisation RX1 --project study --source north --as ann",
+		func(c *cobra.Command) {
+			c.Flags().StringVar(&role, "role", "", "tokeniser, operator or auditor")
+			c.Flags().StringVar(&body.Organisation, "organisation", "", "its organisation, as its ODS code")
+			c.Flags().StringArrayVar(&body.Projects, "project", nil, "a tokeniser's project; may be given several times, all of one domain")
+			c.Flags().StringArrayVar(&body.SourceDatasets, "source", nil, "a source data set whose rows it encodes; may be given several times")
+		},
+		api.OpClientAdd, func(name string) (any, error) {
+			body.Name, body.Role = name, api.Role(role)
+			return body, nil
+		})
+	renew := asking(env, "renew NAME", "Give a client a new one-time code, for a new certificate", "", "  keyholder client renew north --as ann", nil,
+		api.OpClientRenew, func(name string) (any, error) { return api.ClientNamed{Name: name}, nil })
+	revoke := asking(env, "revoke NAME", "Refuse a client from now on, and end its leases", "", `  keyholder client revoke north --reason "contract ended" --as ann`,
+		func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, in a few words") },
+		api.OpClientRevoke, func(name string) (any, error) { return api.ClientNamed{Name: name, Reason: reason}, nil })
+	list := listing(env, "list", "List clients, their roles and the ends of their certificates",
+		func(ctx context.Context, c *client.Client) ([]api.Client, error) { return c.Clients(ctx) },
+		func(c api.Client) string {
+			end := ""
+			if c.CertificateEnd != nil {
+				end = " until " + c.CertificateEnd.Format(time.DateOnly)
+			}
+			return fmt.Sprintf("%-32s %-10s %-12s %s%s %s", c.Name, c.Role, c.Organisation, c.State, end, strings.Join(c.Projects, ","))
+		})
+	return group("client", "Clients: who may call", add, renew, revoke, list)
+}
+
+func grantCommand(env *boot.Environment) *cobra.Command {
+	var body api.GrantAdd
+	var kind, expires, reason string
+	add := asking(env, "add NAME", "Allow one thing that nobody may do otherwise", "",
+		`  keyholder grant add pilot --kind export --project study --purpose "pilot without a network" --legal-basis "data sharing agreement 12" --expires 2026-12-31 --as ann`,
+		func(c *cobra.Command) {
+			flags := c.Flags()
+			flags.StringVar(&kind, "kind", "", "export (one key file of a project) or convert (tokens of one domain into another's)")
+			flags.StringVar(&body.Project, "project", "", "export: the project")
+			flags.StringVar(&body.From, "from", "", "convert: the domain of the tokens")
+			flags.StringVar(&body.To, "to", "", "convert: the domain they become tokens of")
+			flags.StringVar(&body.Purpose, "purpose", "", "what for")
+			flags.StringVar(&body.LegalBasis, "legal-basis", "", "on what legal basis")
+			flags.StringVar(&body.OptOuts, "opt-outs", "", "convert: the version of the opt-out list that was applied")
+			flags.Int64Var(&body.RowCap, "row-cap", 0, "convert: how many rows")
+			flags.StringVar(&expires, "expires", "", "the last day, as 2026-12-31")
+		},
+		api.OpGrantAdd, func(name string) (any, error) {
+			day, err := time.Parse(time.DateOnly, expires)
+			if err != nil {
+				return nil, fault.New(fault.Usage, "adding a grant", "--expires is not a day as 2026-12-31", "give the last day")
+			}
+			body.Name, body.Kind, body.Expires = name, api.GrantKind(kind), day.AddDate(0, 0, 1)
+			return body, nil
+		})
+	revoke := asking(env, "revoke NAME", "Take a grant back", "", `  keyholder grant revoke pilot --reason "pilot is over" --as ann`,
+		func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, in a few words") },
+		api.OpGrantRevoke, func(name string) (any, error) { return api.GrantRevoke{Name: name, Reason: reason}, nil })
+	list := listing(env, "list", "List grants",
+		func(ctx context.Context, c *client.Client) ([]api.Grant, error) { return c.Grants(ctx) },
+		func(g api.Grant) string {
+			return fmt.Sprintf("%-32s %-8s %-8s %s until %s", g.Name, g.Kind, g.State, strings.Trim(g.Project+" "+g.From+" to "+g.To, " to"), g.Expires.Format(time.DateOnly))
+		})
+	return group("grant", "Grants: what is allowed by way of exception", add, revoke, list)
+}
+
+func keyCommand(env *boot.Environment) *cobra.Command {
+	changing := func(use, short, long, example string, kind api.OperationKind, flags func(*cobra.Command, *api.KeyChange)) *cobra.Command {
+		o, body := &change{env: env}, new(api.KeyChange)
+		c := &cobra.Command{
+			Use: use, Short: short, Long: long, Example: example, Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error { return o.ask(c.Context(), kind, body) },
+		}
+		o.add(c)
+		c.Flags().StringVar(&body.Domain, "domain", "", "the domain whose token key it is")
+		c.Flags().StringVar(&body.Project, "project", "", "the project whose encoding and release keys they are")
+		c.Flags().StringVar(&body.Reason, "reason", "", "why, in a few words")
+		if flags != nil {
+			flags(c, body)
+		}
+		return c
+	}
+	epoch := func(c *cobra.Command, body *api.KeyChange) {
+		c.Flags().Uint32Var(&body.Epoch, "epoch", 0, "the epoch's number")
+	}
+	rotate := changing("rotate", "Begin a new epoch with a new key",
+		`Begin a new epoch of a domain's token key, or of a project's encoding and release keys.
+What the key before has made may still be read; its leases run out and are not renewed.
+
+--compromised is for a key that somebody may have: its epoch becomes compromised, its
+leases end at once, and the linker refuses its cohorts (docs/operations.md).`,
+		`  keyholder key rotate --project study --reason yearly --as ann
+  keyholder key rotate --project study --compromised --reason "laptop lost" --as ann`, api.OpKeyRotate,
+		func(c *cobra.Command, body *api.KeyChange) {
+			c.Flags().BoolVar(&body.Compromised, "compromised", false, "somebody may have the key")
+		})
+	retire := changing("retire", "Read nothing of an epoch any more", "", `  keyholder key retire --project study --epoch 1 --reason "nothing of it is kept" --as ann`, api.OpKeyRetire, epoch)
+	destroy := changing("destroy", "Destroy the key of a retired or compromised epoch",
+		`Destroy a key: every other key is sealed again under a new root key, and the store it
+lay in is removed. No restore brings it back. Copies of the store and backups from
+before, together with what unseals them, still hold it: delete those (docs/operations.md).`,
+		`  keyholder key destroy --project study --epoch 1 --reason "as agreed" --as ann`, api.OpKeyDestroy, epoch)
+	export := &change{env: env}
+	var body api.KeyExport
+	exporting := &cobra.Command{
+		Use: "export PROJECT --grant NAME", Short: "Export a project's keys under a grant, for work without the key holder",
+		Long:    "Export the current keys of a project as keys.json, once, under a grant. They cannot be\ntaken back: a new epoch is the only way to end their use.",
+		Example: "  keyholder key export study --grant pilot --as ann\n  keyholder approvals collect ID --out keys.json --as ann", Args: oneArgument("project"),
+		RunE: func(c *cobra.Command, args []string) error {
+			body.Project = args[0]
+			return export.ask(c.Context(), api.OpKeyExport, body)
+		},
+	}
+	export.add(exporting)
+	exporting.Flags().StringVar(&body.Grant, "grant", "", "the grant that allows it")
+	exporting.Flags().StringVar(&export.out, "out", "keys.json", "with --wait: the key file to write")
+	return group("key", "Keys: new epochs, their states, their end", rotate, retire, destroy, exporting)
+}
+
+func backupCommand(env *boot.Environment) *cobra.Command {
+	o := &change{env: env}
+	c := &cobra.Command{
+		Use: "backup", Short: "Make a sealed backup in the key holder's backup folder",
+		Long: `Make a backup of everything, encrypted so that only what unseals the key holder opens
+it, with a signed manifest. The service goes on meanwhile. Copy both files to another
+place; keyholder restore brings them back.`,
+		Example: "  keyholder backup --as ann", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.ask(c.Context(), api.OpBackup, api.Backup{}) },
+	}
+	o.add(c)
+	return c
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/fault"
+	"tarn/keys/holder"
+)
+
+func initCommand(env *boot.Environment) *cobra.Command {
+	var o holder.InitOptions
+	var handout, passphraseFile string
+	c := &cobra.Command{
+		Use:   "init --dir DIR --anchor FILE --handout DIR2",
+		Short: "Make a new key holder",
+		Long: `Make a new key holder: its folder, sealed store, anchor, certificate authority and
+server certificate, and one-time codes for its first operators.
+
+What unseals it is written into the handout folder and is nowhere else: with custody
+shares a file for each keeper, with identity the identity file. Give each to its
+keeper, and keep none here. With custody passphrase it is what you type, or the first
+line of --passphrase-file. Operators enrol with their codes within 24 hours, once the
+service runs and is unsealed.
+
+The anchor must lie on another disk than the folder, and in its backups: it tells an
+older copy of the store from the newest.`,
+		Example: `  keyholder init --dir /srv/keyholder --anchor /mnt/other/anchor.json --handout /media/usb/handout \
+    --custody shares --shares 5 --threshold 3 --operator ann --operator bob --organisation X26 --host keyholder.example.nhs.uk`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, flag := range []struct{ name, value string }{{"--dir", o.Dir}, {"--anchor", o.Anchor}, {"--handout", handout}, {"--organisation", o.Organisation}} {
+				if flag.value == "" {
+					return fault.New(fault.Usage, "making a key holder", flag.name+" is missing", "see: keyholder init --help")
+				}
+			}
+			if o.Custody.Method == "passphrase" {
+				text, err := secretText(env, passphraseFile, "passphrase for the new key holder: ")
+				if err != nil {
+					return err
+				}
+				o.Custody.Passphrase = []byte(text)
+				defer clear(o.Custody.Passphrase)
+			}
+			o.Software, o.Clock, o.Rand = boot.Software(), env.Wall, env.Rand
+			if err := os.Mkdir(handout, 0o700); err != nil {
+				return fault.Wrap(fault.Usage, "making the handout folder", err, "name a folder that does not exist with --handout")
+			}
+			made, err := holder.Init(c.Context(), o)
+			if err != nil {
+				return described("making a key holder", err)
+			}
+			defer clear(made.Identity)
+			return writeHandout(env, &o, handout, made)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.Dir, "dir", "", "the key holder's folder, which must be missing or empty")
+	flags.StringVar(&o.Anchor, "anchor", "", "the anchor's path, on another disk")
+	flags.StringVar(&handout, "handout", "", "a folder to make, for what must be handed out")
+	flags.StringVar(&o.Custody.Method, "custody", "shares", "what unseals it: shares, passphrase or identity")
+	flags.IntVar(&o.Custody.Shares, "shares", 5, "how many shares there are")
+	flags.IntVar(&o.Custody.Threshold, "threshold", 3, "how many shares unseal")
+	flags.StringVar(&passphraseFile, "passphrase-file", "", "a file whose first line is the passphrase (asked for if not given)")
+	flags.StringVar(&o.Name, "name", "keyholder", "the key holder's name")
+	flags.StringVar(&o.Organisation, "organisation", "", "the operators' organisation, as its ODS code")
+	flags.StringArrayVar(&o.Operators, "operator", nil, "a first operator; give at least two, each with a flag of its own")
+	flags.StringArrayVar(&o.Hosts, "host", nil, "a DNS name or address that clients call it by; may be given several times")
+	return c
+}
+
+func writeHandout(env *boot.Environment, o *holder.InitOptions, handout string, made *holder.Initialised) error {
+	write := func(name, content string) error {
+		if err := keys.WriteFile(filepath.Join(handout, name), []byte(content)); err != nil {
+			return fault.Wrap(fault.Internal, "writing what must be handed out", err, "remove "+o.Dir+" and the anchor, and begin again: what unseals this key holder is lost")
+		}
+		return nil
+	}
+	if len(made.Identity) > 0 {
+		if err := write("identity.txt", string(made.Identity)); err != nil {
+			return err
+		}
+	}
+	for i, share := range made.Shares {
+		if err := write(fmt.Sprintf("share-%d.txt", i+1), share+"\n"); err != nil {
+			return err
+		}
+	}
+	for name, code := range made.Codes {
+		if err := write(name+".code", code+"\n"); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(env.Stdout, `key holder %s made in %s; its anchor is %s
+%s lies in %s: hand it out, and keep no copy here
+next: keyholder serve, keyholder unseal, and each operator: keyholder enrol
+`, made.Deployment, o.Dir, o.Anchor, handedOut(made), handout)
+	return err
+}
+
+func handedOut(made *holder.Initialised) string {
+	what := "a code for each operator"
+	switch {
+	case len(made.Shares) > 0:
+		return fmt.Sprintf("a share for each of %d keepers, and %s,", len(made.Shares), what)
+	case len(made.Identity) > 0:
+		return "the identity, and " + what + ","
+	}
+	return what
+}
+
+// custodyFlags are where a command gets what unseals.
+type custodyFlags struct {
+	shares                 []string
+	passphraseFile, idFile string
+	given                  int
+}
+
+func (f *custodyFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringArrayVar(&f.shares, "share-file", nil, "a file that holds a share; may be given several times (asked for if not given)")
+	flags.StringVar(&f.passphraseFile, "passphrase-file", "", "a file whose first line is the passphrase (asked for if not given)")
+	flags.StringVar(&f.idFile, "identity-file", "", "the identity file")
+}
+
+// next gives what is asked for next: from a file, or from the terminal.
+func (f *custodyFlags) next(env *boot.Environment) holder.Collect {
+	return func(status api.SealStatus) (given api.Unseal, err error) {
+		switch status.Method {
+		case "shares":
+			if f.given < len(f.shares) {
+				given.Share, err = secretText(env, f.shares[f.given], "")
+			} else if len(f.shares) > 0 {
+				return given, fault.New(fault.Usage, "unsealing", fmt.Sprintf("%d shares are needed, and %d were given", status.Threshold, status.Given), "give the others, too: --share-file")
+			} else {
+				given.Share, err = secretText(env, "", fmt.Sprintf("share %d of the %d needed: ", status.Given+1, status.Threshold))
+			}
+			f.given++
+		case "passphrase":
+			given.Passphrase, err = secretText(env, f.passphraseFile, "passphrase: ")
+		default:
+			var content []byte
+			if f.idFile == "" {
+				return given, fault.New(fault.Usage, "unsealing", "--identity-file is missing", "give the identity file that keyholder init wrote")
+			}
+			content, err = holder.ReadSecret(f.idFile)
+			given.Identity = string(content)
+			clear(content)
+		}
+		return given, err
+	}
+}
+
+// maxSecretLine is the length of a line that is typed or read, in bytes.
+const maxSecretLine = 1000
+
+// secretText returns the first line of a file (- is standard input), or what is
+// typed on the terminal where no file is named. A terminal does not show it.
+func secretText(env *boot.Environment, path, prompt string) (string, error) {
+	const doing = "reading a secret"
+	if path != "" && path != "-" {
+		content, err := holder.ReadSecret(path)
+		if err != nil {
+			return "", err
+		}
+		defer clear(content)
+		line, _, _ := strings.Cut(string(content), "\n")
+		return strings.TrimRight(line, "\r"), nil
+	}
+	if file, ok := env.Stdin.(*os.File); ok && path == "" && term.IsTerminal(int(file.Fd())) {
+		fmt.Fprint(env.Stderr, prompt)
+		line, err := term.ReadPassword(int(file.Fd()))
+		fmt.Fprintln(env.Stderr)
+		if err != nil {
+			return "", fault.Wrap(fault.Usage, doing, err, "give it in a file")
+		}
+		defer clear(line)
+		return string(line), nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(env.Stdin, maxSecretLine)).ReadString('\n')
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		if err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		return "", fault.Wrap(fault.Usage, doing, err, "give it in a file, on standard input, or on a terminal")
+	}
+	return line, nil
+}
+
+func restoreCommand(env *boot.Environment) *cobra.Command {
+	var o holder.RestoreOptions
+	var custody custodyFlags
+	c := &cobra.Command{
+		Use:   "restore BACKUP --dir DIR --anchor FILE",
+		Short: "Bring a key holder back from a backup",
+		Long: `Make a key holder's folder of a backup: BACKUP names NAME.age and NAME.manifest.json.
+All of it is verified before anything is written, into a folder that is missing or
+empty. The backup is compared with the anchor: an older one is refused unless
+--accept-loss says how many changes may be lost.
+
+Keys that were destroyed since stay destroyed, clients that were revoked since stay
+revoked. Leases and grants come back as used up, operations that waited as void.`,
+		Example: "  keyholder restore backups/keyholder-20261126T090000Z-812 --dir /srv/standby --anchor /mnt/other/anchor.json --host keyholder.example.nhs.uk",
+		Args:    oneArgument("backup"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.Dir == "" || o.Anchor == "" {
+				return fault.New(fault.Usage, "restoring", "--dir or --anchor is missing", "see: keyholder restore --help")
+			}
+			info, err := holder.CheckBackup(args[0], o.Anchor)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(env.Stderr, "backup of %s, %d records, %d changes older than the anchor\n", info.Created, info.Count, info.Behind)
+			o.Software, o.Clock, o.Rand = boot.Software(), env.Wall, env.Rand
+			restored, err := holder.Restore(c.Context(), info, o, custody.next(env))
+			if err != nil {
+				return described("restoring", err)
+			}
+			_, err = fmt.Fprintf(env.Stdout, "restored %d records into %s as generation %d; %d changes lost\nnext: keyholder serve, keyholder unseal\n",
+				restored.Records, o.Dir, restored.Generation, restored.Lost)
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", "", "the folder to make, which must be missing or empty")
+	c.Flags().StringVar(&o.Anchor, "anchor", "", "the key holder's anchor, which is replaced")
+	c.Flags().Uint64Var(&o.AcceptLoss, "accept-loss", 0, "so many changes after the backup may be lost")
+	c.Flags().StringArrayVar(&o.Hosts, "host", nil, "a DNS name or address that clients call it by; may be given several times")
+	custody.add(c)
+	return c
+}
+
+func fsckCommand(env *boot.Environment) *cobra.Command {
+	var o holder.Options
+	var custody custodyFlags
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "fsck --dir DIR --anchor FILE",
+		Short: "Check a key holder's folder that is not in use",
+		Long: `Read every record of a key holder's store, which must not be running, and hold it to
+its envelope, its count, the anchor and the other records. Nothing is mended: a store
+that is not whole is restored from a backup.`,
+		Example: "  keyholder fsck --dir /srv/keyholder --anchor /mnt/other/anchor.json --identity-file identity.txt",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Dir == "" || o.Anchor == "" {
+				return fault.New(fault.Usage, "checking a key holder", "--dir or --anchor is missing", "see: keyholder fsck --help")
+			}
+			o.Clock, o.Rand, o.Logger = env.Wall, env.Rand, env.Logger
+			checked, err := holder.Check(c.Context(), o, custody.next(env))
+			if err != nil {
+				return described("checking a key holder", err)
+			}
+			if asJSON {
+				return env.PrintJSON(checked)
+			}
+			fmt.Fprintf(env.Stdout, "whole: %d records, generation %d, after %d transactions\n", checked.Records, checked.Generation, checked.Sequence)
+			kinds := make([]string, 0, len(checked.Kinds))
+			for kind := range checked.Kinds {
+				kinds = append(kinds, kind)
+			}
+			slices.Sort(kinds)
+			for _, kind := range kinds {
+				if _, err := fmt.Fprintf(env.Stdout, "%8d %s\n", checked.Kinds[kind], kind); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", "", "the key holder's folder")
+	c.Flags().StringVar(&o.Anchor, "anchor", "", "the key holder's anchor")
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	custody.add(c)
+	return c
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/client"
+	"tarn/keys/fault"
+	"tarn/keys/secret"
+)
+
+// connectionFlags say who calls which key holder.
+type connectionFlags struct{ files client.Files }
+
+func (f *connectionFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.files.Folder, "as", "", "the folder of credentials that enrol wrote")
+	flags.StringVar(&f.files.URL, "keyholder", "", "the key holder's address, https://host:port (else the folder's)")
+	flags.StringVar(&f.files.CA, "ca", "", "the key holder's authority, PEM (else the folder's)")
+	flags.StringVar(&f.files.Cert, "cert", "", "the certificate, PEM (else the folder's)")
+	flags.StringVar(&f.files.Key, "key", "", "its key, PEM (else the folder's)")
+}
+
+// with calls f with a client of the flags' credentials.
+func (f *connectionFlags) with(env *boot.Environment, call func(*client.Client) error) error {
+	if f.files.Folder == "" && (f.files.URL == "" || f.files.CA == "" || f.files.Cert == "" || f.files.Key == "") {
+		return fault.New(fault.Usage, "calling the key holder", "it is not said as whom", "give --as with the folder that keyholder enrol wrote, or all of --keyholder, --ca, --cert and --key")
+	}
+	credentials, err := client.Load(f.files)
+	if err != nil {
+		return err
+	}
+	if credentials.EndsSoon(env.Wall()) {
+		fmt.Fprintf(env.Stderr, "the certificate ends on %s: ask for a new code (keyholder client renew) and enrol again\n", credentials.End().Format(time.DateOnly))
+	}
+	c := client.New(credentials, env.Wall)
+	defer c.Close()
+	return call(c)
+}
+
+// change is a command that asks for a change.
+type change struct {
+	connection connectionFlags
+	env        *boot.Environment
+	asJSON     bool
+	wait       bool
+	out        string // for what is collected as a file
+}
+
+func (o *change) add(c *cobra.Command) {
+	o.connection.add(c)
+	c.Flags().BoolVar(&o.asJSON, "json", false, "print as JSON")
+	c.Flags().BoolVar(&o.wait, "wait", false, "wait until another operator has decided, and collect what it gives")
+}
+
+// pollEvery is how often a waiting command asks.
+const pollEvery = 2 * time.Second
+
+// ask asks for a change, and says what is to be done next.
+func (o *change) ask(ctx context.Context, kind api.OperationKind, body any) error {
+	return o.connection.with(o.env, func(c *client.Client) error {
+		operation, err := c.Ask(ctx, kind, body)
+		if err != nil {
+			return err
+		}
+		for o.wait && operation.State == api.OpPending {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(pollEvery):
+			}
+			if operation, err = c.Operation(ctx, operation.ID); err != nil {
+				return err
+			}
+		}
+		if operation.State == api.OpApproved && (o.wait || operation.Needed == 0) {
+			return o.collect(ctx, c, operation.ID)
+		}
+		if o.asJSON {
+			return o.env.PrintJSON(operation)
+		}
+		return o.say(operation)
+	})
+}
+
+func (o *change) say(operation *api.Operation) error {
+	text := ""
+	switch operation.State {
+	case api.OpPending:
+		text = fmt.Sprintf(`asked for %s: operation %s
+hash %s
+another operator reads and approves it by %s:
+  keyholder approvals show %s
+  keyholder approvals approve %s --hash %s
+`, operation.Kind, operation.ID, operation.Hash, operation.Expires.Format(time.RFC3339), operation.ID, operation.ID, operation.Hash)
+		if operation.Collect {
+			text += fmt.Sprintf("then you collect what it gives:\n  keyholder approvals collect %s\n", operation.ID)
+		}
+	case api.OpApproved:
+		text = fmt.Sprintf("approved; collect what it gives:\n  keyholder approvals collect %s\n", operation.ID)
+	case api.OpExecuted:
+		text = operation.Outcome + "\n"
+	default:
+		text = fmt.Sprintf("the operation is %s\n", operation.State)
+	}
+	_, err := fmt.Fprint(o.env.Stdout, text)
+	return err
+}
+
+// collect collects what an approved operation gives, and prints or writes it.
+func (o *change) collect(ctx context.Context, c *client.Client, id string) error {
+	collected, err := c.Collect(ctx, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(collected.Sealed) > 0:
+		return o.export(ctx, c, collected)
+	case o.asJSON:
+		return o.env.PrintJSON(collected)
+	case collected.Code != "":
+		_, err = fmt.Fprintf(o.env.Stdout, "%s\n", collected.Code)
+		fmt.Fprintf(o.env.Stderr, "the code above is good once, until %s; give it to the client by a channel that nobody else reads\n", collected.CodeEnd.Format(time.RFC3339))
+	case collected.Path != "":
+		_, err = fmt.Fprintf(o.env.Stdout, "backup %s, in the key holder's backup folder: copy NAME.age and NAME.manifest.json to where its disk cannot take them along\n", collected.Path)
+	}
+	return err
+}
+
+// export writes a key file. Row keys are made here: the key holder has none.
+func (o *change) export(ctx context.Context, c *client.Client, collected *api.Collected) error {
+	const doing = "opening the exported keys"
+	file, err := c.Credentials().OpenExport(collected.Sealed)
+	if err != nil {
+		return fault.Wrap(fault.Disagreement, doing, err, "ask for another export, under another grant")
+	}
+	answer, err := c.Project(ctx, file.Project)
+	if err != nil {
+		return err
+	}
+	project, err := keys.ParseProject(answer.Record)
+	if err != nil {
+		return fault.Wrap(fault.Disagreement, doing, err, "see that both are of versions that fit")
+	}
+	for _, name := range project.SourceDatasets() {
+		if file.RowKeys[name], err = secret.Generate(o.env.Rand); err != nil {
+			return fault.Wrap(fault.Internal, doing, err, "")
+		}
+	}
+	if err := file.Write(o.out, boot.Software(), o.env.Clock().Format(time.RFC3339), false); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(o.env.Stdout, "keys of project %s: %s (only its owner can read it); every party uses this same file\n", file.Project, o.out)
+	return err
+}
+
+// group is a command that only groups others.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short}
+	c.AddCommand(commands...)
+	return c
+}
+
+// asking makes a command that asks for a change of a thing that is named by its
+// argument.
+func asking(env *boot.Environment, use, short, long, example string, flags func(*cobra.Command), kind api.OperationKind, body func(name string) (any, error)) *cobra.Command {
+	o := &change{env: env}
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example, Args: oneArgument("name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			document, err := body(args[0])
+			if err != nil {
+				return err
+			}
+			return o.ask(c.Context(), kind, document)
+		},
+	}
+	o.add(c)
+	if flags != nil {
+		flags(c)
+	}
+	return c
+}
+
+// listing makes a command that lists things.
+func listing[T any](env *boot.Environment, use, short string, get func(context.Context, *client.Client) ([]T, error), line func(T) string) *cobra.Command {
+	var connection connectionFlags
+	asJSON := false
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return connection.with(env, func(to *client.Client) error {
+				items, err := get(c.Context(), to)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return env.PrintJSON(items)
+				}
+				for _, item := range items {
+					if _, err := fmt.Fprintln(env.Stdout, line(item)); err != nil {
+						return err
+					}
+				}
+				if len(items) == 0 {
+					fmt.Fprintln(env.Stderr, "there are none")
+				}
+				return nil
+			})
+		},
+	}
+	connection.add(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return c
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/boot/metrics"
+	"tarn/keys/api"
+	"tarn/keys/fault"
+	"tarn/keys/holder"
+)
+
+func serveCommand(env *boot.Environment) *cobra.Command {
+	path := ""
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the service, sealed until its operators unseal it",
+		Long: `Run the key holder. It starts sealed and answers its health only, until keyholder
+unseal has given it enough; with [custody] identity_file it unseals itself.
+
+It ends by itself, with exit code 1, when its store cannot be written: what is in
+memory is then not to be believed. SIGTERM ends it after what has begun.`,
+		Example: "  keyholder serve --config keyholder.toml --log-level info",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := readConfig(path)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), env, config)
+		},
+	}
+	c.Flags().StringVar(&path, "config", "", "keyholder.toml")
+	return c
+}
+
+func serve(ctx context.Context, env *boot.Environment, config *config) (err error) {
+	options, err := config.options(env)
+	if err != nil {
+		return err
+	}
+	listen := holder.Listen{Address: config.Listen.Address, Cert: config.Listen.TLSCert, Key: config.Listen.TLSKey}
+	if listen.Cert == "" {
+		listen.Cert = filepath.Join(options.Dir, holder.ServerCertFile)
+	}
+	if listen.Key == "" {
+		listen.Key = filepath.Join(options.Dir, holder.ServerKeyFile)
+	}
+	registry := metrics.NewRegistry("keyholder", boot.Version())
+	var h *holder.Holder
+	options.Meter = metrics.NewKeyholder(registry, metrics.KeyholderState{
+		Sealed:            func() bool { return h == nil || h.Sealed() },
+		FreeBytes:         func() float64 { return float64(h.FreeBytes()) },
+		Records:           func() float64 { return float64(h.Records()) },
+		CertificateExpiry: func() time.Time { return holder.CertificateEnd(listen.Cert) },
+	})
+	if h, err = holder.New(options); err != nil {
+		return err
+	}
+	if config.Custody.IdentityFile != "" {
+		identity, err := holder.ReadSecret(config.Custody.IdentityFile)
+		if err != nil {
+			return err
+		}
+		_, err = h.Unseal(ctx, api.Unseal{Identity: string(identity)})
+		clear(identity)
+		if err != nil {
+			return described("unsealing", err)
+		}
+	}
+	if config.Listen.MetricsAddress != "" {
+		listener, err := metrics.Listen(config.Listen.MetricsAddress, registry)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			err = errors.Join(err, listener.Close(ctx))
+		}()
+	}
+	if !config.Production {
+		fmt.Fprintln(env.Stderr, "not for production: production = false")
+	}
+	if config.Operators.Required < 2 {
+		fmt.Fprintln(env.Stderr, "one operator is enough for every change: for trials only")
+	}
+	return h.Serve(ctx, listen, func(address net.Addr) {
+		state := "sealed: unseal it with keyholder unseal"
+		if !h.Sealed() {
+			state = "ready"
+		}
+		fmt.Fprintf(env.Stderr, "answering on %s, %s\n", address, state)
+	})
+}
+
+// described turns a refusal of the service's own rules into a fault.
+func described(doing string, err error) error {
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		p := refused.Problem("")
+		return p.Fault(doing)
+	}
+	return err
+}
+
+func methodsCommand(env *boot.Environment) *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "methods",
+		Short: "Print who may call what: the service's allow-list",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return env.PrintJSON(api.Methods())
+			}
+			for _, m := range api.Methods() {
+				sealed := ""
+				if m.Sealed {
+					sealed = ", also while sealed"
+				}
+				if _, err := fmt.Fprintf(env.Stdout, "%-6s %-50s %s%s\n       %s\n", m.Verb, m.Path, m.Who(), sealed, m.Does); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return c
+}
+
+// oneArgument refuses any other number of arguments than one.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fault.New(fault.Usage, c.CommandPath(), "one "+what+" is needed", "see: "+c.CommandPath()+" --help")
+		}
+		return nil
+	}
+}

@@ -160,11 +160,12 @@ func (o *Options) complete() {
 		o.FreeFloor = DefaultFreeFloor
 	}
 	if o.FreeSpace == nil {
-		o.FreeSpace = freeSpace
+		o.FreeSpace = FreeSpace
 	}
 }
 
-func freeSpace(folder string) (uint64, error) {
+// FreeSpace returns the bytes that are free for this user where a folder lies.
+func FreeSpace(folder string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(folder, &s); err != nil {
 		return 0, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,7 @@ older copy of the store from the newest.`,
 			}
 			made, err := holder.Init(c.Context(), o)
 			if err != nil {
-				return described("making a key holder", err)
+				return errors.Join(described("making a key holder", err), os.Remove(handout))
 			}
 			defer clear(made.Identity)
 			return writeHandout(env, &o, handout, made)

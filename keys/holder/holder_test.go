@@ -548,6 +548,44 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestInitLeavesOthersAlone: a second key holder with the anchor of a first is
+// refused, the first's anchor stays, and a try that fails leaves nothing.
+func TestInitLeavesOthersAlone(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	before, err := os.ReadFile(s.options.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(anchor string, operators ...string) (string, error) {
+		dir := filepath.Join(t.TempDir(), "second")
+		_, err := holder.Init(t.Context(), holder.InitOptions{
+			Dir: dir, Anchor: anchor, Custody: holder.Custody{Method: "identity"}, Name: "second", Organisation: "X26", Operators: operators,
+			Hosts: []string{"127.0.0.1"}, Software: "test", Clock: s.now,
+		})
+		return dir, err
+	}
+	if _, err := try(s.options.Anchor, "ann", "bob"); err == nil {
+		t.Error("two key holders have one anchor")
+	}
+	if after, err := os.ReadFile(s.options.Anchor); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the first key holder's anchor was touched (%v)", err)
+	}
+	anchor := filepath.Join(t.TempDir(), "anchor.json")
+	dir, err := try(anchor, "ann", "ann")
+	if err == nil {
+		t.Error("one operator counts twice")
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("a try that failed leaves %d files", len(entries))
+	}
+	if _, err := os.Stat(anchor); err == nil {
+		t.Error("a try that failed leaves an anchor")
+	}
+	if _, err := try(filepath.Join(t.TempDir(), "absent", "anchor.json"), "ann", "bob"); err == nil {
+		t.Error("an anchor in no folder")
+	}
+}
+
 // TestOpenAPIListsTheAllowList holds the description to the allow-list, both
 // ways.
 func TestOpenAPIListsTheAllowList(t *testing.T) {

@@ -71,6 +71,13 @@ func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
 	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
 		return nil, fault.New(fault.Usage, doing, "the folder "+o.Dir+" is not empty", "give one that is missing or empty")
 	}
+	if info, err := os.Stat(filepath.Dir(o.Anchor)); err != nil || !info.IsDir() {
+		return nil, fault.New(fault.Usage, doing, "the folder of the anchor "+o.Anchor+" does not exist", "make it, on another disk than "+o.Dir)
+	}
+	if _, err := os.Lstat(o.Anchor); !errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.Usage, doing, "there is something at "+o.Anchor+" already, another key holder's anchor, perhaps",
+			"choose another path for the anchor; to bring a key holder back: keyholder restore")
+	}
 	deployment, err := o.custody()
 	if err != nil {
 		return nil, err
@@ -80,6 +87,11 @@ func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "choose a folder that can be made")
 	}
+	defer func() {
+		if err != nil { // what was made is of no use, and in the way of the next try
+			err = errors.Join(err, removeContents(o.Dir), removeIfThere(o.Anchor))
+		}
+	}()
 	options := &Options{
 		Dir: o.Dir, Anchor: o.Anchor, Name: o.Name, Software: o.Software, OperatorsRequired: min(2, len(o.Operators)), Clock: o.Clock, Rand: o.Rand,
 	}
@@ -112,6 +124,22 @@ func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
 	return &Initialised{
 		Identity: deployment.Handout.Identity(), Shares: deployment.Handout.Shares(), Codes: codes, Deployment: deployment.Document.Deployment(),
 	}, nil
+}
+
+// removeContents removes what lies in a folder.
+func removeContents(folder string) error {
+	entries, err := os.ReadDir(folder)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, entry.Name())))
+	}
+	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (o *InitOptions) custody() (custody.Deployment, error) {

@@ -67,6 +67,14 @@ type Machine struct {
 	Go       string   `json:"go"`
 }
 
+// Latency says how long answers took, in milliseconds.
+type Latency struct {
+	P50  float64 `json:"p50"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p999"`
+	Max  float64 `json:"max"`
+}
+
 // Correctness says what was compared.
 type Correctness struct {
 	Checked int64 `json:"checked"`
@@ -97,7 +105,7 @@ type Result struct {
 	Target         *float64       `json:"target"`
 	Met            *bool          `json:"met"`
 	Load           string         `json:"load"`
-	LatencyMS      *struct{}      `json:"latency_ms"`
+	LatencyMS      *Latency       `json:"latency_ms"`
 	CPUS           float64        `json:"cpu_s"`          // of this process and its children, all runs
 	PeakRSSBytes   int64          `json:"peak_rss_bytes"` // of the largest of them so far
 	Correctness    *Correctness   `json:"correctness"`

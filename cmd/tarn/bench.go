@@ -10,6 +10,7 @@ import (
 
 	"tarn/bench/encoding"
 	"tarn/bench/kernel"
+	"tarn/bench/keys"
 	"tarn/bench/link"
 	"tarn/bench/measure"
 	"tarn/bench/quality"
@@ -36,6 +37,9 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 		},
 		kernel.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return kernel.Run(ctx, kernel.Options{Folder: o.folder, Full: o.full, Python: o.python, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+		},
+		keys.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
+			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: beside("keyholder"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		link.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return link.Run(ctx, link.Options{Folder: o.folder, Cache: o.cache, Full: o.full, Linker: o.linker, Python: o.python, Skip: o.skip,

@@ -112,7 +112,8 @@ func leasePath(project, lease, what string) string {
 	return "/v1/projects/" + url.PathEscape(project) + "/leases/" + url.PathEscape(lease) + what
 }
 
-func (c *Client) lease(ctx context.Context, project string, request api.LeaseRequest) (*api.Lease, error) {
+// Lease leases a key of a project. Most callers want a [Session].
+func (c *Client) Lease(ctx context.Context, project string, request api.LeaseRequest) (*api.Lease, error) {
 	return call[api.Lease](ctx, c, "leasing the "+string(request.Use)+" key of project "+project, http.MethodPost, "/v1/projects/"+url.PathEscape(project)+"/leases", request)
 }
 
@@ -138,4 +139,10 @@ func (c *Client) SealStatus(ctx context.Context) (*api.SealStatus, error) {
 // Unseal gives a share, the passphrase or the identity.
 func (c *Client) Unseal(ctx context.Context, given api.Unseal) (*api.SealStatus, error) {
 	return call[api.SealStatus](ctx, c, "unsealing the key holder", http.MethodPost, "/v1/unseal", given)
+}
+
+// Ready returns without an error when the key holder can answer.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := call[struct{}](ctx, c, "asking whether the key holder is ready", http.MethodGet, "/readyz", nil)
+	return err
 }

@@ -69,7 +69,7 @@ func Open(ctx context.Context, c *Client, clock func() time.Time, name string, r
 
 // take leases one key and holds it to what the project's record says of it.
 func (s *Session) take(ctx context.Context, use api.Use, rows int64) error {
-	lease, err := s.client.lease(ctx, s.project.Name, api.LeaseRequest{Use: use, RowsExpected: rows})
+	lease, err := s.client.Lease(ctx, s.project.Name, api.LeaseRequest{Use: use, RowsExpected: rows})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package linkage
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync/atomic"
 
@@ -79,15 +80,40 @@ func (j *job) shippedWeight(code uint32) (weight float64) {
 const (
 	leastMemory   = 48 << 20
 	leastOfRecord = 60
+	leastOfTag    = 9  // of each record and pass after the first
+	ofCandidate   = 32 // resolve.Candidate
 )
 
-// checkMemory refuses a job that cannot be done in the memory that it may take.
-func (j *job) checkMemory() error {
+// records is what is held of the records at the least, in bytes.
+func (j *job) records() int64 {
 	rows := int64(0)
 	for _, c := range j.cohorts {
 		rows += int64(c.Rows())
 	}
-	if j.Memory >= leastMemory+rows*leastOfRecord {
+	return leastMemory + rows*int64(leastOfRecord+leastOfTag*max(0, len(j.passes)-1))
+}
+
+// checkCandidates refuses a job whose candidates, which are counted by now, do
+// not fit.
+func (j *job) checkCandidates(fates [][]uint8) error {
+	candidates := int64(0)
+	for i, fate := range fates {
+		for code, n := range j.found.Cross[i].Counts {
+			if fate[code] != dropped {
+				candidates += n
+			}
+		}
+	}
+	if j.Memory >= j.records()+candidates*ofCandidate {
+		return nil
+	}
+	return fault.New(fault.Usage, "scoring the pairs", fmt.Sprintf("%d pairs that may be links, or compete with them, do not fit into the memory that may be used", candidates),
+		"allow more with --memory, or write down fewer pairs with a higher --keep")
+}
+
+// checkMemory refuses a job that cannot be done in the memory that it may take.
+func (j *job) checkMemory() error {
+	if j.Memory >= j.records() {
 		return nil
 	}
 	return fault.New(fault.Usage, "comparing the cohorts", "what is held of their records does not fit into the memory that may be used",

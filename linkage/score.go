@@ -58,6 +58,9 @@ func (j *job) score(ctx context.Context) error {
 	for i := range j.strata {
 		fates[i] = j.fates(i)
 	}
+	if err := j.checkCandidates(fates); err != nil {
+		return err
+	}
 	if err := j.compareAgain(ctx, fates); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ type site struct {
 	options holder.Options
 	made    *holder.Initialised
 	now     func() time.Time
+	late    atomic.Int64 // how far the clock is ahead, in nanoseconds
 
 	holder  *holder.Holder
 	address string
@@ -67,7 +69,8 @@ func (l *lockedBuffer) String() string {
 
 func newSite(t *testing.T, custody holder.Custody) *site {
 	t.Helper()
-	s := &site{t: t, now: func() time.Time { return time.Now().UTC() }, log: new(lockedBuffer)}
+	s := &site{t: t, log: new(lockedBuffer)}
+	s.now = func() time.Time { return time.Now().UTC().Add(time.Duration(s.late.Load())) }
 	dir, anchor := filepath.Join(t.TempDir(), "holder"), filepath.Join(t.TempDir(), "anchor.json")
 	made, err := holder.Init(t.Context(), holder.InitOptions{
 		Dir: dir, Anchor: anchor, Custody: custody, Name: "holder", Organisation: "X26", Operators: []string{"ann", "bob"}, Hosts: []string{"127.0.0.1"},
@@ -363,6 +366,85 @@ func TestForeignCertificates(t *testing.T) {
 	if err == nil {
 		t.Error("TLS 1.2 is spoken")
 	}
+}
+
+// TestRefusalsOfCertificatesAreRecorded: expired, revoked and of the wrong role,
+// each with who it was and how often.
+func TestRefusalsOfCertificatesAreRecorded(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	north := prepare(ann, bob)
+	c := change(ann, bob, api.OpClientAdd, api.ClientAdd{Name: "south", Role: api.RoleTokeniser, Organisation: "RX2", Projects: []string{"study"}})
+	south := s.enrol(c.Code)
+	change(ann, bob, api.OpClientRevoke, api.ClientNamed{Name: "south", Reason: "contract ended"})
+	for range 3 {
+		south.refused(api.CodeRevoked, "POST", "/v1/projects/study/leases", api.LeaseRequest{Use: api.UseToken})
+	}
+	north.refused(api.CodeRole, "GET", "/v1/clients", nil)
+	s.anyone().refused(api.CodeNoCertificate, "GET", "/v1/clients", nil)
+	s.late.Store(int64(91 * 24 * time.Hour))
+	north.refused(api.CodeExpired, "GET", "/v1/self", nil)
+	s.late.Store(0)
+	s.stop() // what was gathered is recorded
+	s.start()
+	s.unseal()
+	certificate := ann.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+	events := fmt.Sprint(must[api.List[api.Event]](s.with(&certificate), "GET", "/v1/events", nil).Items)
+	for _, want := range []string{
+		`"count":3,"decision":"deny","holder":"holder","kind":"refuse","purpose":"leases.create","rule":"certificate_revoked"`,
+		`{"actor":{"iss":"mtls","org":"RX1","role":"tokeniser","sub":"north"},"count":1,"decision":"deny","holder":"holder","kind":"refuse","purpose":"clients.list","rule":"role_not_allowed"`,
+		`"rule":"certificate_missing"`,
+		`{"actor":{"iss":"mtls","org":"RX1","role":"tokeniser","sub":"north"},"count":1,"decision":"deny","holder":"holder","kind":"refuse","purpose":"self","rule":"certificate_expired"`,
+	} {
+		if !strings.Contains(events, want) {
+			t.Errorf("not recorded: %s", want)
+		}
+	}
+}
+
+// TestBackupUnderLoad: what was acknowledged before a backup began is in it,
+// while other changes go on; it is restored whole, with the same count.
+func TestBackupUnderLoad(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	prepare(ann, bob)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				change(ann, bob, api.OpDomainAdd, api.DomainAdd{Name: fmt.Sprintf("during-%d", i), Scheme: "keyed-hash"})
+			}
+		}
+	}()
+	change(bob, ann, api.OpDomainAdd, api.DomainAdd{Name: "before", Scheme: "keyed-hash"})
+	name := change(bob, ann, api.OpBackup, api.Backup{}).Path
+	close(stop)
+	<-done
+	s.stop()
+	info, err := holder.CheckBackup(filepath.Join(s.options.Dir, "backups", name), s.options.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "standby")
+	restored, err := holder.Restore(t.Context(), info, holder.RestoreOptions{Dir: dir, Anchor: s.options.Anchor, AcceptLoss: info.Behind, Hosts: []string{"127.0.0.1"}, Software: "test", Clock: s.now},
+		func(api.SealStatus) (api.Unseal, error) { return api.Unseal{Identity: string(s.made.Identity)}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if restored.Records != info.Count {
+		t.Errorf("%d records of a backup of %d", restored.Records, info.Count)
+	}
+	s.options.Dir = dir
+	s.start()
+	s.unseal()
+	certificate := ann.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+	must[api.Domain](s.with(&certificate), "GET", "/v1/domains/before", nil)
 }
 
 // TestShares: wrong and foreign shares are refused and counted, too few leave it

@@ -1,0 +1,6 @@
+//go:build !faults
+
+package cmd_test
+
+// full is false where the fault tests run in their short form: make test-heavy.
+const full = false

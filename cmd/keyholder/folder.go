@@ -285,3 +285,43 @@ that is not whole is restored from a backup.`,
 	custody.add(c)
 	return c
 }
+
+func recoverCommand(env *boot.Environment) *cobra.Command {
+	var o holder.Options
+	var custody custodyFlags
+	handout := ""
+	c := &cobra.Command{
+		Use: "recover --dir DIR --anchor FILE --handout DIR2", Short: "Give all operators new codes when their certificates have ended",
+		Long: `Write a new one-time code for every operator that was not revoked, for when no two
+operators have a certificate that is good and so nobody can approve anything. It works
+on the key holder's folder while it is not running, takes what unseals it, and is
+recorded as an event. The codes are good for 24 hours, once the service runs again.`,
+		Example: "  keyholder recover --dir /srv/keyholder --anchor /mnt/other/anchor.json --handout /media/usb/codes",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Dir == "" || o.Anchor == "" || handout == "" {
+				return fault.New(fault.Usage, "recovering the operators", "--dir, --anchor or --handout is missing", "see: keyholder recover --help")
+			}
+			if err := os.Mkdir(handout, 0o700); err != nil {
+				return fault.Wrap(fault.Usage, "making the handout folder", err, "name a folder that does not exist with --handout")
+			}
+			o.Clock, o.Rand, o.Logger, o.Software = env.Wall, env.Rand, env.Logger, boot.Software()
+			codes, err := holder.Recover(c.Context(), o, custody.next(env))
+			if err != nil {
+				return errors.Join(described("recovering the operators", err), os.Remove(handout))
+			}
+			for name, code := range codes {
+				if err := keys.WriteFile(filepath.Join(handout, name+".code"), []byte(code+"\n")); err != nil {
+					return fault.Wrap(fault.Internal, "writing the codes", err, "run it again with another --handout")
+				}
+			}
+			_, err = fmt.Fprintf(env.Stdout, "codes for %d operators in %s, good for 24 hours; start the service, and each enrols: keyholder enrol\n", len(codes), handout)
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", "", "the key holder's folder")
+	c.Flags().StringVar(&o.Anchor, "anchor", "", "the key holder's anchor")
+	c.Flags().StringVar(&handout, "handout", "", "a folder to make, for the codes")
+	custody.add(c)
+	return c
+}

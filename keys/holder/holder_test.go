@@ -630,6 +630,44 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestRecoverGivesOperatorsNewCodes: with every certificate ended nobody can
+// approve anything, and those who hold the custody can change that; a revoked
+// operator gets none.
+func TestRecoverGivesOperatorsNewCodes(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "shares", Threshold: 2, Shares: 2})
+	unseal := func() {
+		for _, share := range s.made.Shares {
+			if _, err := s.holder.Unseal(t.Context(), api.Unseal{Share: share}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	unseal()
+	ann, bob := s.operators()
+	for _, name := range []string{"cat", "dan"} {
+		c := change(ann, bob, api.OpClientAdd, api.ClientAdd{Name: name, Role: api.RoleOperator, Organisation: "X26"})
+		s.enrol(c.Code)
+	}
+	change(ann, bob, api.OpClientRevoke, api.ClientNamed{Name: "dan", Reason: "left"})
+	s.late.Store(int64(100 * 24 * time.Hour))
+	ann.refused(api.CodeExpired, "GET", "/v1/self", nil)
+	s.stop()
+	given := 0
+	collect := func(api.SealStatus) (api.Unseal, error) {
+		given++
+		return api.Unseal{Share: s.made.Shares[given-1]}, nil
+	}
+	codes, err := holder.Recover(t.Context(), s.options, collect)
+	if err != nil || len(codes) != 3 || codes["dan"] != "" {
+		t.Fatalf("codes for %d operators, %v", len(codes), err)
+	}
+	s.start()
+	unseal()
+	again := s.enrol(codes["ann"])
+	must[api.Self](again, "GET", "/v1/self", nil)
+	s.late.Store(0)
+}
+
 // TestInitLeavesOthersAlone: a second key holder with the anchor of a first is
 // refused, the first's anchor stays, and a try that fails leaves nothing.
 func TestInitLeavesOthersAlone(t *testing.T) {

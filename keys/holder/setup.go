@@ -235,9 +235,15 @@ type Checked struct {
 	Kinds      map[string]int
 }
 
-// Check opens a deployment's store as a start would, without serving: every
-// record is read, counted and held to the anchor and to the others.
-func Check(ctx context.Context, o Options, collect Collect) (*Checked, error) {
+// opened is a deployment that is opened without being served.
+type opened struct {
+	vault *vault
+	ring  *keyring.Keyring
+}
+
+// openFolder opens a deployment that no service has open: every record is read,
+// counted and held to the anchor and to the others.
+func openFolder(ctx context.Context, o *Options, collect Collect) (*opened, error) {
 	document, err := custody.Read(o.Dir)
 	if err != nil {
 		return nil, err
@@ -252,15 +258,44 @@ func Check(ctx context.Context, o Options, collect Collect) (*Checked, error) {
 		return nil, err
 	}
 	defer root.Destroy()
-	s, err := store.Open(ctx, storeOptions(&o, document, root))
+	s, err := store.Open(ctx, storeOptions(o, document, root))
 	if err != nil {
 		return nil, err
 	}
-	v := &vault{options: &o, document: document, store: s}
-	checked := &Checked{Records: s.State().Count, Sequence: s.State().Sequence, Generation: document.Generation, Tombstones: s.State().Tombstones, Kinds: map[string]int{}}
-	_, err = keyring.Open(v, keyring.Options{Clock: o.Clock, OperatorsRequired: 2})
-	if err == nil {
-		err = s.Each(func(key store.Key, _ []byte) error { checked.Kinds[key.Kind]++; return nil })
+	v := &vault{options: o, document: document, store: s, failed: func() {}}
+	ca, err := v.loadAuthority()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	return checked, errors.Join(err, s.Close())
+	o.OperatorsRequired = max(o.OperatorsRequired, 2)
+	ring, err := keyring.Open(v, keyringOptions(o, ca))
+	if err != nil {
+		return nil, errors.Join(fault.Wrap(fault.Internal, "reading the store", err, "restore the newest backup: docs/operations.md"), s.Close())
+	}
+	return &opened{v, ring}, nil
+}
+
+// Check opens a deployment's store as a start would, without serving, and says
+// what is in it.
+func Check(ctx context.Context, o Options, collect Collect) (*Checked, error) {
+	d, err := openFolder(ctx, &o, collect)
+	if err != nil {
+		return nil, err
+	}
+	state := d.vault.store.State()
+	checked := &Checked{Records: state.Count, Sequence: state.Sequence, Generation: state.Generation, Tombstones: state.Tombstones, Kinds: map[string]int{}}
+	err = d.vault.Each(func(key store.Key, _ []byte) error { checked.Kinds[key.Kind]++; return nil })
+	return checked, errors.Join(err, d.vault.Close())
+}
+
+// Recover gives every operator of a deployment that is not being served a new
+// enrolment code, by name: for when no two operators have a certificate that is
+// good. It takes what unseals, and is recorded.
+func Recover(ctx context.Context, o Options, collect Collect) (codes map[string]string, err error) {
+	d, err := openFolder(ctx, &o, collect)
+	if err != nil {
+		return nil, err
+	}
+	codes, err = d.ring.Recover(ctx)
+	return codes, errors.Join(err, d.vault.Close())
 }

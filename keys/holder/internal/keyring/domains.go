@@ -80,16 +80,21 @@ func (k *Keyring) Domains() []api.Domain {
 
 // documents returns what is in a map, as callers see it, by name.
 func documents[T, D any](from map[string]T, document func(T) D) []D {
-	names := make([]string, 0, len(from))
-	for name := range from {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, strings.Compare)
+	names := sortedNames(from)
 	all := make([]D, len(names))
 	for i, name := range names {
 		all[i] = document(from[name])
 	}
 	return all
+}
+
+func sortedNames[T any](of map[string]T) []string {
+	names := make([]string, 0, len(of))
+	for name := range of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func noSuch(what, next string) error {

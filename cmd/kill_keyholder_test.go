@@ -3,12 +3,10 @@
 package cmd_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,8 +15,6 @@ import (
 	"time"
 
 	"tarn/keys/api"
-	"tarn/keys/client"
-	"tarn/keys/holder"
 )
 
 // killRounds is how often the key holder is killed: twenty times in full.
@@ -33,7 +29,7 @@ func killRounds() int {
 // tests: the key holder is killed while callers change it, and comes back with
 // every change that was acknowledged, whole, each time.
 func TestKilledKeyholderKeepsWhatItAcknowledged(t *testing.T) {
-	s := newKilled(t)
+	s := newKeyholder(t)
 	ledger := &ledger{path: filepath.Join(t.TempDir(), "acknowledged")}
 	ready := time.Duration(0)
 	for round := range killRounds() {
@@ -66,101 +62,9 @@ func TestKilledKeyholderKeepsWhatItAcknowledged(t *testing.T) {
 	t.Logf("%d changes acknowledged over %d kills, ready after %v at most", len(acknowledged), killRounds(), ready)
 }
 
-// killed is a key holder with one operator, and what it takes to start it again.
-type killed struct {
-	t       *testing.T
-	binary  string
-	folder  string
-	config  string
-	ca      string
-	process *exec.Cmd
-	address string
-}
-
-func newKilled(t *testing.T) *killed {
-	t.Helper()
-	s := &killed{t: t, folder: t.TempDir()}
-	binaries := t.TempDir()
-	build(t, binaries)
-	s.binary = filepath.Join(binaries, "keyholder")
-	dir, anchor, identity := filepath.Join(s.folder, "holder"), filepath.Join(t.TempDir(), "anchor.json"), filepath.Join(s.folder, "identity.txt")
-	made, err := holder.Init(t.Context(), holder.InitOptions{
-		Dir: dir, Anchor: anchor, Custody: holder.Custody{Method: "identity"}, Name: "killed", Organisation: "X26", Operators: []string{"ann"},
-		Hosts: []string{"127.0.0.1"}, Software: "test", Clock: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.config, s.ca = filepath.Join(s.folder, "keyholder.toml"), filepath.Join(dir, holder.AuthorityFile)
-	config := fmt.Sprintf("production = false\n[listen]\naddress = \"127.0.0.1:0\"\n[store]\ndir = %q\nanchor = %q\nfree_floor = \"64MiB\"\n[custody]\nidentity_file = %q\n[operators]\nrequired = 1\n", dir, anchor, identity)
-	for path, content := range map[string]string{identity: string(made.Identity), s.config: config} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.start()
-	if _, err := client.Enrol(t.Context(), "https://"+s.address, made.Codes["ann"], filepath.Join(s.folder, "ann"), time.Now); err != nil {
-		t.Fatal(err)
-	}
-	s.kill()
-	return s
-}
-
-// start starts the program, and returns when it answers.
-func (s *killed) start() {
-	s.t.Helper()
-	s.process = exec.Command(s.binary, "serve", "--config", s.config)
-	said, err := s.process.StderrPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	var lines []string
-	for scanner := bufio.NewScanner(said); scanner.Scan(); {
-		lines = append(lines, scanner.Text())
-		if _, after, ok := strings.Cut(scanner.Text(), "answering on "); ok {
-			s.address, _, _ = strings.Cut(after, ",")
-			return
-		}
-	}
-	s.t.Fatalf("the key holder ended before it answered: %s", strings.Join(lines, "\n"))
-}
-
-func (s *killed) kill() {
-	s.t.Helper()
-	if err := s.process.Process.Kill(); err != nil {
-		s.t.Fatal(err)
-	}
-	_ = s.process.Wait() // it was killed, and says so
-}
-
-// ready returns when the key holder is.
-func (s *killed) ready() {
-	s.t.Helper()
-	anyone, err := client.Anonymous("https://"+s.address, s.ca, time.Now)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer anyone.Close()
-	if err := anyone.Ready(s.t.Context()); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *killed) operator() *client.Client {
-	s.t.Helper()
-	credentials, err := client.Load(client.Files{Folder: filepath.Join(s.folder, "ann"), URL: "https://" + s.address})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return client.New(credentials, time.Now)
-}
-
 // load has callers add domains until the key holder is killed after a while, and
 // writes down each that was acknowledged.
-func (s *killed) load(round int, l *ledger, span time.Duration) {
+func (s *keyholder) load(round int, l *ledger, span time.Duration) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var callers sync.WaitGroup
@@ -184,7 +88,7 @@ func (s *killed) load(round int, l *ledger, span time.Duration) {
 }
 
 // missing returns the names that the key holder has not got.
-func (s *killed) missing(names []string) (missing []string) {
+func (s *keyholder) missing(names []string) (missing []string) {
 	s.t.Helper()
 	operator := s.operator()
 	defer operator.Close()

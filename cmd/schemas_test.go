@@ -19,6 +19,8 @@ import (
 
 	"tarn/bench/measure"
 	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/holder"
 )
 
 // schemaFolder holds a JSON Schema for each document that a command writes.
@@ -128,18 +130,74 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
+	keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
 	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},
 		Subject: func(context.Context) (float64, error) { return 2, nil }, Peer: func(context.Context) (float64, error) { return 1, nil },
 		TargetOf: func(float64) float64 { return 1 }, Check: func(context.Context) (int64, bool, error) { return 1, true, nil }}
 	result, err := figures.Run(t.Context(), 3, "test", time.Now)
 	if err == nil {
+		result.LatencyMS = &measure.Latency{P50: 1, P99: 2, P999: 3, Max: 4}
 		err = result.Write(filepath.Join(j.folder, "bench"))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return j
+}
+
+// keyholderDocuments leaves what a key holder and its operator write: with
+// custody by a passphrase and by shares, whose documents have members of their
+// own, and of a running one.
+func keyholderDocuments(t *testing.T, folder string) {
+	t.Helper()
+	for name, custody := range map[string]holder.Custody{
+		"passphrase": {Method: "passphrase", Passphrase: []byte("a passphrase of nobody's at all")},
+		"shares":     {Method: "shares", Threshold: 2, Shares: 3},
+	} {
+		elsewhere := filepath.Join(folder, name+"-anchor")
+		if err := os.MkdirAll(elsewhere, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		_, err := holder.Init(t.Context(), holder.InitOptions{
+			Dir: filepath.Join(folder, name), Anchor: filepath.Join(elsewhere, "anchor.json"), Custody: custody, Name: "test", Organisation: "X26",
+			Operators: []string{"ann", "bob"}, Hosts: []string{"127.0.0.1"}, Software: "tarn test", Clock: time.Now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newKeyholder(t)
+	s.start()
+	operator := s.operator()
+	defer operator.Close()
+	o, err := operator.Ask(t.Context(), api.OpBackup, api.Backup{})
+	if err == nil {
+		_, err = operator.Collect(t.Context(), o.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	if err := os.CopyFS(filepath.Join(folder, "running"), os.DirFS(s.folder)); err != nil {
+		t.Fatal(err)
+	}
+	// While a key is destroyed the anchor has two marks.
+	var anchor map[string]any
+	b, err := os.ReadFile(s.anchor)
+	if err == nil {
+		err = json.Unmarshal(b, &anchor)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchor["next"] = anchor["current"]
+	if b, err = json.Marshal(anchor); err == nil {
+		err = os.WriteFile(filepath.Join(folder, "destroying.json"), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // documents returns every JSON document of the journey, and those of

@@ -28,7 +28,6 @@ const BackupSchema = "tarn.keyholder-backup/1"
 // manifest describes a backup. It lies beside the sealed records, in clear: it
 // holds numbers and digests, and how custody is kept.
 type manifest struct {
-	Schema     string         `json:"schema"`
 	Software   string         `json:"software"`
 	Created    string         `json:"created"`
 	Deployment string         `json:"deployment"`
@@ -39,8 +38,9 @@ type manifest struct {
 
 // signedManifest is a manifest as it lies on disk.
 type signedManifest struct {
+	Schema    string   `json:"schema"`
 	Manifest  manifest `json:"manifest"`
-	Signature []byte   `json:"signature"` // Ed25519, over the manifest's canonical form
+	Signature []byte   `json:"signature"` // Ed25519, over the schema, a zero byte and the manifest's canonical form
 }
 
 // The two files of a backup, whose names differ in this only.
@@ -54,7 +54,8 @@ func (m manifest) signed() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.Canonical(document)
+	canonical, err := keys.Canonical(document)
+	return append([]byte(BackupSchema+"\x00"), canonical...), err
 }
 
 // Backup writes a sealed backup of everything into the backup folder, and
@@ -94,8 +95,8 @@ func (h *Holder) Backup(ctx context.Context) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	m := signedManifest{Manifest: manifest{
-		Schema: BackupSchema, Software: h.options.Software, Created: now.Format(time.RFC3339), Deployment: v.document.Deployment(),
+	m := signedManifest{Schema: BackupSchema, Manifest: manifest{
+		Software: h.options.Software, Created: now.Format(time.RFC3339), Deployment: v.document.Deployment(),
 		Custody: root, Content: content, Sealed: hex.EncodeToString(sum.Sum(nil)),
 	}}
 	signed, err := m.Manifest.signed()
@@ -159,7 +160,7 @@ func CheckBackup(path, anchorPath string) (*BackupInfo, error) {
 		return nil, fault.Wrap(fault.Usage, doing, err, "give the path of a backup, as NAME of NAME.age and NAME.manifest.json")
 	}
 	var m signedManifest
-	if err := keys.DecodeStrict(document, &m); err != nil || m.Manifest.Schema != BackupSchema {
+	if err := keys.DecodeStrict(document, &m); err != nil || m.Schema != BackupSchema {
 		return nil, damaged("its manifest is none, or is damaged")
 	}
 	anchor, err := store.ReadAnchor(anchorPath)

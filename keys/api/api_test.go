@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +87,31 @@ func TestOperationHashCoversWhatIsApproved(t *testing.T) {
 		if got, err := api.OperationHash(o); err != nil || (got != base) != change.covers {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
+	}
+}
+
+// TestDocumentationListsMethodsAndCodes holds docs/key-holder.md to the code.
+func TestDocumentationListsMethodsAndCodes(t *testing.T) {
+	b, err := os.ReadFile("../../docs/key-holder.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for _, m := range api.Methods() {
+		sealed := ""
+		if m.Sealed {
+			sealed = "yes"
+		}
+		if line := fmt.Sprintf("| `%s %s` | %s | %s | %s |\n", m.Verb, m.Path, m.Who(), sealed, m.Does); !strings.Contains(text, line) {
+			t.Errorf("docs/key-holder.md lacks %s", line)
+		}
+	}
+	for code, status := range api.Codes() {
+		if line := fmt.Sprintf("| `%s` | %d |\n", code, status); !strings.Contains(text, line) {
+			t.Errorf("docs/key-holder.md lacks %s", line)
+		}
+	}
+	if methods := strings.Count(text, "| `GET ") + strings.Count(text, "| `POST ") + strings.Count(text, "| `DELETE "); methods != len(api.Methods()) {
+		t.Errorf("docs/key-holder.md lists %d methods, there are %d", methods, len(api.Methods()))
 	}
 }

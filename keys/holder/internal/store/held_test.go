@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -202,6 +203,9 @@ const (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(child(Options{Dir: dir, Anchor: os.Getenv(childAnchor), Root: rootKey(1), Generation: 1}))
+	}
+	if err := flag.Set("rapid.checks", "40"); err != nil { // each check makes a store
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

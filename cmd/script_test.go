@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "nobody": nobody, "fulldisk": fulldisk, "interrupted": interrupted, "within": within,
 			"write": write, "repeat": repeat, "truncate": truncate, "same": same, "noleak": noleak, "nofile": nofile,
+			"freeport": freeport,
 		},
 	})
 }
@@ -386,5 +388,20 @@ func nofile(ts *testscript.TestScript, _ bool, args []string) {
 		if len(matches) > 0 {
 			ts.Fatalf("%s is there: %q", pattern, matches)
 		}
+	}
+}
+
+// freeport sets a variable to a loopback address that nobody listens on.
+func freeport(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport VARIABLE")
+	}
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	ts.Setenv(args[0], socket.Addr().String())
+	if err := socket.Close(); err != nil {
+		ts.Fatalf("%v", err)
 	}
 }

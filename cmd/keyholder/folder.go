@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -322,6 +323,37 @@ recorded as an event. The codes are good for 24 hours, once the service runs aga
 	c.Flags().StringVar(&o.Dir, "dir", "", "the key holder's folder")
 	c.Flags().StringVar(&o.Anchor, "anchor", "", "the key holder's anchor")
 	c.Flags().StringVar(&handout, "handout", "", "a folder to make, for the codes")
+	custody.add(c)
+	return c
+}
+
+func certificateCommand(env *boot.Environment) *cobra.Command {
+	var o holder.Options
+	var custody custodyFlags
+	var hosts []string
+	c := &cobra.Command{
+		Use: "certificate --dir DIR --anchor FILE --host NAME", Short: "Make a new certificate for the server",
+		Long: `Make a new key and certificate for the server, server.key and server.pem in the key
+holder's folder, for a year. It works while the service is not running, and takes what
+unseals. Clients notice nothing: they trust the authority.`,
+		Example: "  keyholder certificate --dir /srv/keyholder --anchor /mnt/other/anchor.json --host keyholder.example.nhs.uk",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Dir == "" || o.Anchor == "" || len(hosts) == 0 {
+				return fault.New(fault.Usage, "making the server's certificate", "--dir, --anchor or --host is missing", "see: keyholder certificate --help")
+			}
+			o.Clock, o.Rand, o.Logger, o.Software = env.Wall, env.Rand, env.Logger, boot.Software()
+			if err := holder.RenewServer(c.Context(), o, hosts, custody.next(env)); err != nil {
+				return described("making the server's certificate", err)
+			}
+			path := filepath.Join(o.Dir, holder.ServerCertFile)
+			_, err := fmt.Fprintf(env.Stdout, "new certificate %s, until %s\n", path, holder.CertificateEnd(path).Format(time.DateOnly))
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", "", "the key holder's folder")
+	c.Flags().StringVar(&o.Anchor, "anchor", "", "the key holder's anchor")
+	c.Flags().StringArrayVar(&hosts, "host", nil, "a DNS name or address that clients call it by; may be given several times")
 	custody.add(c)
 	return c
 }

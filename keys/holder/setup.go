@@ -299,3 +299,17 @@ func Recover(ctx context.Context, o Options, collect Collect) (codes map[string]
 	codes, err = d.ring.Recover(ctx)
 	return codes, errors.Join(err, d.vault.Close())
 }
+
+// RenewServer makes a new key and certificate for the server of a deployment,
+// for these hosts. No service may have it open.
+func RenewServer(ctx context.Context, o Options, hosts []string, collect Collect) error {
+	d, err := openFolder(ctx, &o, collect)
+	if err != nil {
+		return err
+	}
+	ca, err := d.vault.loadAuthority()
+	if err == nil {
+		err = writeServer(ca, o.Dir, hosts, o.Clock())
+	}
+	return errors.Join(err, d.vault.Close())
+}

@@ -12,7 +12,7 @@ import (
 func TestCandidatesThatDoNotFitAreRefused(t *testing.T) {
 	whole := done(t, options(t, pair(t, 5, true)...)) // with memory enough
 	o := options(t, pair(t, 5, true)...)
-	o.Memory = whole.records()+20*ofCandidate
+	o.Memory = whole.records() + 20*ofCandidate
 	j := newJob(o)
 	t.Cleanup(j.close)
 	_, err := j.do(t.Context())

@@ -1,5 +1,3 @@
-//go:build heavy || faults
-
 package cmd_test
 
 import (

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -124,10 +123,16 @@ func collectCommand(env *boot.Environment) *cobra.Command {
 		Use: "collect ID", Short: "Collect what your approved operation gives: a code, a backup's name, keys; once", Args: oneArgument("operation"),
 		Example: "  keyholder approvals collect 3f0c... --as ann",
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Lstat(o.out); err == nil {
-				return fault.New(fault.Usage, "collecting what the operation gives", "there is something at "+o.out+" already", "name another file with --out: what is collected is given once")
-			}
-			return o.connection.with(env, func(to *client.Client) error { return o.collect(c.Context(), to, args[0]) })
+			return o.connection.with(env, func(to *client.Client) error {
+				operation, err := to.Operation(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if err := o.checkOut(operation.Kind); err != nil {
+					return err
+				}
+				return o.collect(c.Context(), to, args[0])
+			})
 		},
 	}
 	o.connection.add(c)

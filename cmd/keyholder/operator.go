@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,11 @@ const pollEvery = 2 * time.Second
 
 // ask asks for a change, and says what is to be done next.
 func (o *change) ask(ctx context.Context, kind api.OperationKind, body any) error {
+	if o.wait {
+		if err := o.checkOut(kind); err != nil {
+			return err
+		}
+	}
 	return o.connection.with(o.env, func(c *client.Client) error {
 		operation, err := c.Ask(ctx, kind, body)
 		if err != nil {
@@ -111,6 +117,18 @@ another operator reads and approves it by %s:
 	}
 	_, err := fmt.Fprint(o.env.Stdout, text)
 	return err
+}
+
+// checkOut refuses to collect an export for which there is no place: it is given
+// once.
+func (o *change) checkOut(kind api.OperationKind) error {
+	if kind != api.OpKeyExport {
+		return nil
+	}
+	if _, err := os.Lstat(o.out); err == nil {
+		return fault.New(fault.Usage, "collecting what the operation gives", "there is something at "+o.out+" already", "name another file with --out: what is collected is given once")
+	}
+	return nil
 }
 
 // collect collects what an approved operation gives, and prints or writes it.

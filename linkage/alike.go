@@ -1,7 +1,10 @@
 package linkage
 
 import (
+	"cmp"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"tarn/keys"
@@ -22,6 +25,50 @@ func CheckCohorts(cohorts []*cohort.File, now time.Time) ([]result.Warning, erro
 		return nil, err
 	}
 	return warnings, checkExpiry(cohorts, now)
+}
+
+// CheckProject refuses, with kind [fault.Disagreement], cohorts that are not of
+// the project, the encoding epoch and the encoding key of record, the project's
+// record as it is now: agreement with each other says nothing of a key that was
+// replaced since. Every disagreement is listed with both sides named. Kind
+// [fault.Policy] is a record that has expired by now. A nil record refuses
+// nothing. Another digest is a warning, and so is a record that pins no check
+// value, with which only project and epoch are compared.
+func CheckProject(record *keys.Project, cohorts []*cohort.File, now time.Time) ([]result.Warning, error) {
+	if record == nil {
+		return nil, nil
+	}
+	if err := record.CheckCurrent(now); err != nil {
+		return nil, err
+	}
+	pinned := record.Keys.EncodingKCV
+	var disagreements []string
+	var warnings []result.Warning
+	for _, c := range cohorts {
+		m := c.Manifest
+		for _, x := range []struct{ what, cohort, record string }{
+			{"project", m.Project, record.Name},
+			{"encoding epoch", fmt.Sprint(m.EncodingEpoch), fmt.Sprint(record.Keys.EncodingEpoch)},
+			{"encoding key check value", m.EncodingKCV, *cmp.Or(pinned, &m.EncodingKCV)},
+		} {
+			if x.cohort != x.record {
+				disagreements = append(disagreements, fmt.Sprintf("%s is %s in %s and %s in the project's record", x.what, x.cohort, m.SourceDataset, x.record))
+			}
+		}
+		if m.ProjectDigest != record.Digest() {
+			warnings = append(warnings, result.Warning{Code: "record_digest_differs",
+				Text: m.SourceDataset + " was encoded with another version of the project file than the record that was given; project and encoding epoch agree"})
+		}
+	}
+	if len(disagreements) > 0 {
+		return nil, fault.New(fault.Disagreement, "comparing the cohorts with the project's record", strings.Join(disagreements, "; "),
+			"if the record is the project's current one, encode these cohorts again with it, and delete them: their key was replaced")
+	}
+	if pinned == nil {
+		warnings = append(warnings, result.Warning{Code: "record_pins_no_key",
+			Text: "the project's record has no encoding key check value, so that cohorts were held to its name and encoding epoch alone"})
+	}
+	return warnings, nil
 }
 
 // RunID returns the id of a run: what its result depends on, as 16 hex digits of

@@ -14,6 +14,7 @@ import (
 	"io"
 	"time"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/block"
 	"tarn/linkage/cohort"
@@ -48,6 +49,9 @@ type Options struct {
 	// Resume, a job of that id is not done again, and ends with [ErrFinished].
 	Finished string
 	Model    string // a model.json whose probabilities are used; "" fits them
+	// Project is the project's record as it is now, which the cohorts have to be of;
+	// nil holds them to each other alone.
+	Project *keys.Project
 	// Threshold on link_probability; nil chooses it without truth.
 	Threshold *float64
 	// MinPrecision bounds, from below, the estimated precision of a threshold

@@ -48,11 +48,16 @@ func (j *job) read(ctx context.Context) error {
 	// The order in which files are named does not matter to the result.
 	slices.SortFunc(j.cohorts, func(a, b *party) int { return cmp.Compare(a.SourceDataset(), b.SourceDataset()) })
 	files := j.files()
-	warnings, err := CheckCohorts(files, j.Wall())
-	if err != nil {
-		return err
+	for _, check := range []func() ([]result.Warning, error){
+		func() ([]result.Warning, error) { return CheckProject(j.Project, files, j.Wall()) },
+		func() ([]result.Warning, error) { return CheckCohorts(files, j.Wall()) },
+	} {
+		warnings, err := check()
+		if err != nil {
+			return err
+		}
+		j.warnings = append(j.warnings, warnings...)
 	}
-	j.warnings = append(j.warnings, warnings...)
 	comparison := files[0].Manifest.Comparison
 	for _, f := range files {
 		if err := checkColumns(f, comparison); err != nil {
@@ -63,6 +68,7 @@ func (j *job) read(ctx context.Context) error {
 	if err := checkWidths(files, comparison); err != nil {
 		return err
 	}
+	var err error
 	if j.scheme, err = compare.NewScheme(comparison); err != nil {
 		return err
 	}

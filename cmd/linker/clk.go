@@ -31,11 +31,11 @@ const clkLinkExample = `  linker link north.clks.json south.clks.json --method c
 // clkLink is a job of linker link with --method clk: the flags of link that it
 // shares with jobs of the other method, and its own.
 type clkLink struct {
-	out, threshold, oneToOne, state string
-	perRecord                       int
-	memory                          int64 // bytes
-	threads                         int
-	asJSON                          bool
+	out, threshold, oneToOne, state, project string
+	perRecord                                int
+	memory                                   int64 // bytes
+	threads                                  int
+	asJSON                                   bool
 }
 
 // addFlags adds the flags of link that only jobs of method clk have.
@@ -94,7 +94,8 @@ func (l *clkLink) options(flags *pflag.FlagSet) (o similarity.Options, err error
 	if o.Threshold, err = strconv.ParseFloat(l.threshold, 64); err != nil || !(o.Threshold > 0 && o.Threshold <= 1) {
 		return o, wrong("threshold", "is no similarity", "give a number above 0 and up to 1")
 	}
-	return o, nil
+	o.Project, err = readRecord(l.project)
+	return o, err
 }
 
 // run links the inputs into the folder that --out names.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/report"
@@ -23,12 +24,12 @@ import (
 )
 
 type linkFlags struct {
-	checkpointAfter                                                          time.Duration
-	doing                                                                    string // linker link or linker dedupe
-	out, threshold, oneToOne, blocking, state, memory, tmpDir, model, method string
-	minPrecision, keep                                                       float64
-	threads                                                                  int
-	withTokens, rowLevel, asJSON, plan, resume                               bool
+	checkpointAfter                                                                   time.Duration
+	doing                                                                             string // linker link or linker dedupe
+	out, threshold, oneToOne, blocking, state, memory, tmpDir, model, method, project string
+	minPrecision, keep                                                                float64
+	threads                                                                           int
+	withTokens, rowLevel, asJSON, plan, resume                                        bool
 }
 
 const resultHelp = `DIR gets links.parquet, conflicts.parquet (equal tokens, demographics that
@@ -47,12 +48,17 @@ func linkCommand(env *boot.Environment) *cobra.Command {
 encoding epoch and encoding key check value agree. Equal tokens are linked and
 checked against the demographics; the rest is linked by demographics alone.
 
+With --project they are also refused (exit code 6) unless they are of the project,
+encoding epoch and encoding key that this record names. Give the current record: a
+cohort whose key was replaced, perhaps because it leaked, agrees with others as old.
+
 The threshold is chosen without truth, unless --threshold gives one: the one that
 maximises the expected F1 at an estimated precision of at least --min-precision.
 
 ` + resultHelp + "\n\n" + clkLinkHelp,
 		Example: `  linker link north.parquet south.parquet --out run1
   linker link north.parquet south.parquet --plan
+  linker link north.parquet south.parquet --project project.json --out run1
   linker link north.parquet south.parquet east.parquet --out run2 --state state --threshold 0.9
 ` + clkLinkExample,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -74,7 +80,7 @@ maximises the expected F1 at an estimated precision of at least --min-precision.
 					return err
 				}
 				clk.out, clk.threshold, clk.oneToOne, clk.state = f.out, f.threshold, f.oneToOne, f.state
-				clk.threads, clk.asJSON, clk.memory = f.threads, f.asJSON, memory
+				clk.threads, clk.asJSON, clk.memory, clk.project = f.threads, f.asJSON, memory, f.project
 				return clk.run(c, env, args)
 			}
 			return f.wrong("method", "is not known", "give fs or clk")
@@ -132,6 +138,7 @@ func (f *linkFlags) add(c *cobra.Command, oneToOne string) {
 	flags.StringVar(&f.blocking, "blocking", linkage.BlockAuto, "auto (tags where there are any, else all pairs or lsh), tags, all, or lsh (hashes of the filters)")
 	flags.StringVar(&f.state, "state", "", "folder of the linker's state, the key of its cluster ids (DIR/.state)")
 	flags.StringVar(&f.model, "model", "", "the model.json of another result, whose probabilities are used as they are; without it they are fitted")
+	flags.StringVar(&f.project, "project", "", "the project's current project.json, which the cohorts have to be of; without it they are held to each other alone")
 	flags.StringVar(&f.memory, "memory", "4GiB", "memory that the job may take; what does not fit goes to --tmp-dir")
 	flags.StringVar(&f.tmpDir, "tmp-dir", "", "folder for what does not fit into memory (the system's)")
 	flags.IntVar(&f.threads, "threads", runtime.NumCPU(), "cores to use")
@@ -192,8 +199,20 @@ func (f *linkFlags) options() (o linkage.Options, err error) {
 	if info, err := os.Stat(f.tmpDir); f.tmpDir != "" && (err != nil || !info.IsDir()) {
 		return o, f.wrong("tmp-dir", "is no folder", "name one that exists and can be written")
 	}
-	o.Memory, err = f.memoryBytes()
+	if o.Memory, err = f.memoryBytes(); err != nil {
+		return o, err
+	}
+	o.Project, err = readRecord(f.project)
 	return o, err
+}
+
+// readRecord reads the project's record that --project names; nil where it names
+// none.
+func readRecord(path string) (*keys.Project, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return keys.ReadProject(path)
 }
 
 func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []string, dedupe bool) error {

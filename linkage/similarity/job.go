@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage"
 	"tarn/linkage/cohort"
@@ -29,6 +30,10 @@ type Options struct {
 	OneToOne  resolve.Assignment
 	Threads   int
 	Memory    int64 // bytes that filters, candidates and groups may take together
+	// Project is the project's record as it is now, which cohorts have to be of; nil
+	// holds them to each other alone. Files of CLKs do not say what they are of, and
+	// are refused with it.
+	Project *keys.Project
 
 	Software string
 	Clock    func() time.Time                      // the time that documents carry
@@ -113,14 +118,21 @@ func (j *job) read(ctx context.Context) error {
 		return err
 	}
 	project, epoch := noProject, uint32(noEpoch)
-	if j.cohorts == nil {
+	switch {
+	case j.cohorts == nil && j.Project != nil:
+		return fault.New(fault.Usage, "linking", "files of CLKs do not say of which project and key they are", "leave the project's record out, or give cohorts")
+	case j.cohorts == nil:
 		j.warn("clks_unchecked", "files of CLKs do not say how they were made, so it was not checked that schema and secret were the same")
-	} else {
-		warnings, err := linkage.CheckCohorts(j.cohorts, j.Wall())
+	default:
+		ofRecord, err := linkage.CheckProject(j.Project, j.cohorts, j.Wall())
 		if err != nil {
 			return err
 		}
-		j.warnings = append(j.warnings, warnings...)
+		alike, err := linkage.CheckCohorts(j.cohorts, j.Wall())
+		if err != nil {
+			return err
+		}
+		j.warnings = append(append(j.warnings, ofRecord...), alike...)
 		project, epoch = j.cohorts[0].Manifest.Project, j.cohorts[0].Manifest.EncodingEpoch
 	}
 	j.warn("similarity_only", "pairs were judged by the similarity of their filters alone: a similarity is no probability, so how many links are right and how many were missed could not be estimated")

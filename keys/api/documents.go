@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -212,6 +213,11 @@ const (
 	OpRefusedAt OperationState = "refused"  // approved, and no longer possible when it was carried out
 )
 
+// OperationStates returns every state of an operation.
+func OperationStates() []OperationState {
+	return []OperationState{OpPending, OpApproved, OpExecuted, OpRejected, OpExpired, OpVoid, OpRefusedAt}
+}
+
 // Operation is a change that was asked for. Its hash is over what is approved,
 // and over nothing that changes later.
 type Operation struct {
@@ -308,6 +314,22 @@ type Unseal struct {
 	Share      string `json:"share,omitzero"`
 	Passphrase string `json:"passphrase,omitzero"`
 	Identity   string `json:"identity,omitzero"`
+}
+
+// How long what unseals may be, in characters: beyond that it is nothing that
+// custody ever made or takes.
+const (
+	maxShare      = 1000
+	maxPassphrase = 1000
+	maxIdentity   = 10_000
+)
+
+// Check refuses what is too long to unseal anything, before it is looked at.
+func (u *Unseal) Check() error {
+	if utf8.RuneCountInString(u.Share) > maxShare || utf8.RuneCountInString(u.Passphrase) > maxPassphrase || utf8.RuneCountInString(u.Identity) > maxIdentity {
+		return Refuse(CodeMalformed, "what was given to unseal is too long to be a share, a passphrase or an identity", "give what keyholder init made, and nothing else")
+	}
+	return nil
 }
 
 // Event is one thing that was done or refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,6 +68,9 @@ func sealStatus(_ context.Context, c *call) (int, any, error) {
 func unseal(ctx context.Context, c *call) (int, any, error) {
 	given, err := decode[api.Unseal](c)
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := given.Check(); err != nil {
 		return 0, nil, err
 	}
 	status, err := c.holder.Unseal(ctx, *given)
@@ -204,7 +208,14 @@ func createOperation(ctx context.Context, c *call) (int, any, error) {
 }
 
 func listOperations(_ context.Context, c *call) (int, any, error) {
-	return list(c.ring.Operations(api.OperationState(c.request.URL.Query().Get("state"))))
+	state, there, err := c.query("state")
+	if err != nil {
+		return 0, nil, err
+	}
+	if there && !slices.Contains(api.OperationStates(), api.OperationState(state)) {
+		return 0, nil, api.Refuse(api.CodeMalformed, "state is not one that an operation can have", "see /v1/openapi.json, or leave it out for all")
+	}
+	return list(c.ring.Operations(api.OperationState(state)))
 }
 
 func getOperation(_ context.Context, c *call) (int, any, error) {
@@ -237,12 +248,28 @@ func collectOperation(ctx context.Context, c *call) (int, any, error) {
 	return http.StatusOK, collected.Collected, nil
 }
 
+// query returns a parameter of the address, which may be there once.
+func (c *call) query(name string) (value string, there bool, err error) {
+	values, there := c.request.URL.Query()[name]
+	switch {
+	case !there:
+		return "", false, nil
+	case len(values) > 1:
+		return "", false, api.Refuse(api.CodeMalformed, name+" is there twice", "give it once")
+	}
+	return values[0], true, nil
+}
+
 // eventPage is how many events one answer holds.
 const eventPage = 500
 
 func listEvents(ctx context.Context, c *call) (int, any, error) {
 	from := uint64(0)
-	if text := c.request.URL.Query().Get("after"); text != "" {
+	text, there, err := c.query("after")
+	if err != nil {
+		return 0, nil, err
+	}
+	if there {
 		after, err := strconv.ParseUint(text, 10, 62)
 		if err != nil {
 			return 0, nil, api.Refuse(api.CodeMalformed, "after is not the number of an event", "")

@@ -734,3 +734,102 @@ func TestOpenAPIListsTheAllowList(t *testing.T) {
 }
 
 func pemOf(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
+
+// TestWhatTheDescriptionForbidsIsRefused: what the description does not allow
+// and a lenient decoder would take. What is allowed stands beside it.
+func TestWhatTheDescriptionForbidsIsRefused(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	anyone := s.anyone()
+	for _, given := range []api.Unseal{{Share: strings.Repeat("1", 1001)}, {Passphrase: strings.Repeat("1", 1001)}, {Identity: strings.Repeat("1", 10_001)}} {
+		anyone.refused(api.CodeMalformed, "POST", "/v1/unseal", given)
+	}
+	anyone.refused(api.CodeUnsealRefused, "POST", "/v1/unseal", api.Unseal{Identity: strings.Repeat("1", 10_000)})
+	s.unseal()
+	ann, bob := s.operators()
+	north := prepare(ann, bob)
+
+	for _, query := range []string{"?state=planned", "?state=", "?state=pending&state=pending"} {
+		ann.refused(api.CodeMalformed, "GET", "/v1/operations"+query, nil)
+	}
+	for _, state := range api.OperationStates() {
+		must[api.List[api.Operation]](ann, "GET", "/v1/operations?state="+string(state), nil)
+	}
+	for _, query := range []string{"?after=", "?after=-1", "?after=0&after=0"} {
+		ann.refused(api.CodeMalformed, "GET", "/v1/events"+query, nil)
+	}
+	must[api.List[api.Event]](ann, "GET", "/v1/events?after=0", nil)
+
+	ask := func(kind api.OperationKind, body any) map[string]any {
+		return map[string]any{"kind": kind, "body": body}
+	}
+	ann.refused(api.CodeMalformed, "POST", "/v1/operations", ask(api.OpBackup, nil))
+	ann.refused(api.CodeMalformed, "POST", "/v1/operations", ask(api.OpBackup, []any{}))
+	ann.refused(api.CodeMalformed, "POST", "/v1/operations", ask(api.OpClientAdd, map[string]any{"name": "x", "role": "auditor", "organisation": "X26", "projects": nil}))
+	must[api.Operation](ann, "POST", "/v1/operations", ask(api.OpClientAdd, map[string]any{"name": "x", "role": "auditor", "organisation": "X26"}))
+	ann.refused(api.CodeMalformed, "POST", "/v1/operations", ask(api.OpKeyRetire, map[string]any{"domain": "lake", "epoch": 1, "compromised": true, "reason": "lost"}))
+	north.refused(api.CodeMalformed, "POST", "/v1/projects/study/leases", map[string]any{"use": "token", "rows_expected": nil})
+	must[api.Lease](north, "POST", "/v1/projects/study/leases", map[string]any{"use": "token"})
+	// Check values of a project.json may be null, and no others of its members
+	// are kept from it here: the record has its own rules.
+	project := must[api.Project](ann, "GET", "/v1/projects/study", nil)
+	if !strings.Contains(string(project.Record), `"encoding_kcv":null`) {
+		t.Fatalf("the record has no null: nothing is shown: %s", project.Record)
+	}
+	must[api.Operation](ann, "POST", "/v1/operations", ask(api.OpProjectRenew, map[string]any{"record": project.Record}))
+}
+
+// TestOpenAPIDescribesRefusalsAndOperations: every status of a refusal is one
+// that some code has, none is left to "default", and there is a body for each
+// kind of operation.
+func TestOpenAPIDescribesRefusalsAndOperations(t *testing.T) {
+	var document struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]any `json:"responses"`
+		} `json:"paths"`
+		Components struct {
+			Schemas struct {
+				OperationRequest struct {
+					OneOf []struct {
+						Properties struct {
+							Kind struct {
+								Const api.OperationKind `json:"const"`
+							} `json:"kind"`
+						} `json:"properties"`
+					} `json:"oneOf"`
+				}
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(api.OpenAPI(), &document); err != nil {
+		t.Fatal(err)
+	}
+	statuses := map[string]bool{"200": true, "201": true, "204": true}
+	for _, status := range api.Codes() {
+		statuses[fmt.Sprint(status)] = true
+	}
+	for path, verbs := range document.Paths {
+		for verb, operation := range verbs {
+			for status := range operation.Responses {
+				if !statuses[status] {
+					t.Errorf("%s %s answers %s, which no code does", verb, path, status)
+				}
+			}
+		}
+	}
+	kinds := map[api.OperationKind]bool{}
+	for _, one := range document.Components.Schemas.OperationRequest.OneOf {
+		kinds[one.Properties.Kind.Const] = true
+	}
+	for _, kind := range []api.OperationKind{
+		api.OpDomainAdd, api.OpProjectAdd, api.OpProjectRenew, api.OpClientAdd, api.OpClientRenew, api.OpClientRevoke, api.OpGrantAdd, api.OpGrantRevoke,
+		api.OpKeyRotate, api.OpKeyRetire, api.OpKeyDestroy, api.OpKeyExport, api.OpBackup,
+	} {
+		if !kinds[kind] {
+			t.Errorf("the body of %s is not described", kind)
+		}
+		delete(kinds, kind)
+	}
+	if len(kinds) > 0 {
+		t.Errorf("bodies of no operation are described: %v", kinds)
+	}
+}

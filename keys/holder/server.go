@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -186,7 +188,28 @@ func decode[T any](c *call) (*T, error) {
 	if err := keys.DecodeStrict(body, document); err != nil {
 		return nil, api.Refuse(api.CodeMalformed, err.Error(), "see /v1/openapi.json")
 	}
+	if holdsNull(body) {
+		return nil, api.Refuse(api.CodeMalformed, "a member is null", "leave out what there is nothing to say of")
+	}
 	return document, nil
+}
+
+// projectRecord is where a request may hold null: check values of a project.json
+// that are not known yet.
+const projectRecord = "/body/record"
+
+// holdsNull reports whether a well-formed document has null where no request may
+// have it: the decoder takes null for whatever is empty, the description does not.
+func holdsNull(document []byte) bool {
+	for d := jsontext.NewDecoder(bytes.NewReader(document)); ; {
+		token, err := d.ReadToken()
+		if err != nil {
+			return false // the end
+		}
+		if token.Kind() == 'n' && !strings.HasPrefix(string(d.StackPointer()), projectRecord+"/") {
+			return true
+		}
+	}
 }
 
 // refusal turns an error into one that may be told: what is not known to be

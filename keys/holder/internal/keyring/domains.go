@@ -152,6 +152,9 @@ func (k *Keyring) checkKeyChange(kind api.OperationKind, body *api.KeyChange) er
 		}
 		return nil
 	}
+	if body.Compromised {
+		return api.Refuse(api.CodeMalformed, "compromised belongs to rotating a key", "rotate the key with it: its successor is current at once")
+	}
 	e := all.get(body.Epoch)
 	if e == nil {
 		return noSuch(what, "give one that the domain or project has had")

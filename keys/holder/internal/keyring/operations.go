@@ -162,6 +162,9 @@ func (k *Keyring) Ask(ctx context.Context, caller Caller, requestID string, requ
 	if err != nil {
 		return asked, api.Refuse(api.CodeMalformed, "the body of the operation: "+err.Error(), "")
 	}
+	if jsontext.Value(canonical).Kind() != '{' {
+		return asked, api.Refuse(api.CodeMalformed, "the body of the operation is no object", "see docs/key-holder.md for the bodies of operations")
+	}
 	id := idOf("operation", caller, requestID)
 	err = k.change(ctx, func(t *transaction) error {
 		if again := k.operations[id]; again != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
@@ -133,6 +134,22 @@ func readConfig(path string) (*config, error) {
 		return nil, fault.New(fault.Usage, doing, "[operators] required is less than 2 in production", "leave it out; for a trial with one operator set production = false")
 	}
 	return c, nil
+}
+
+// apply sets the log as the configuration says, where the flags did not.
+func (l *logConfig) apply(flags *pflag.FlagSet) error {
+	for _, setting := range []struct{ key, flag, value, next string }{
+		{"format", "log-format", l.Format, "give text or json"},
+		{"level", "log-level", l.Level, "give debug, info, warn or error"},
+	} {
+		if setting.value == "" || flags.Changed(setting.flag) {
+			continue
+		}
+		if err := flags.Set(setting.flag, setting.value); err != nil {
+			return fault.New(fault.Usage, "setting the log", "[log] "+setting.key+" is not known", setting.next)
+		}
+	}
+	return nil
 }
 
 // options makes the service's options of the configuration.

@@ -31,6 +31,9 @@ memory is then not to be believed. SIGTERM ends it after what has begun.`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := readConfig(path)
+			if err == nil {
+				err = config.Log.apply(c.Flags())
+			}
 			if err != nil {
 				return err
 			}

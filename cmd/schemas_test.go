@@ -21,6 +21,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/holder"
+	"tarn/tokenise/rowkey"
 )
 
 // schemaFolder holds a JSON Schema for each document that a command writes.
@@ -131,6 +132,9 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
 	keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
+		t.Fatal(err)
+	}
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
 	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},
 		Subject: func(context.Context) (float64, error) { return 2, nil }, Peer: func(context.Context) (float64, error) { return 1, nil },

@@ -19,6 +19,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// scriptPython makes a command that runs Python's scripts through run.py, which
+// says why.
+func scriptPython(t *testing.T, folder string) string {
+	t.Helper()
+	path := filepath.Join(folder, "python")
+	text := fmt.Sprintf("#!/bin/sh\ncase $1 in -*) exec '%[1]s' \"$@\" ;; esac\nexec '%[1]s' '%[2]s' \"$@\"\n", os.Getenv("TARN_PYTHON"), filepath.Join(repository(t), "testdata", "python", "run.py"))
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestScripts runs the scripts in testdata/script over the real binaries, as
 // they are shipped. Each script has a folder of its own with people/ in it:
 // tables, project.json and keys.json of synthetic people.
@@ -29,13 +41,14 @@ func TestScripts(t *testing.T) {
 	if code, said := output(t, filepath.Join(binaries, "tarn"), "synth", "--people", "400", "--parties", "2", "--seed", "1", "--keys", "--out", people); code != 0 {
 		t.Fatalf("tarn synth: exit %d: %s", code, said)
 	}
+	python := scriptPython(t, binaries)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Setenv("PYTHON", os.Getenv("TARN_PYTHON"))
+			env.Setenv("PYTHON", python)
 			env.Setenv("REPOSITORY", repository(t))
 			env.Setenv("TARN_TESTDATA", os.Getenv("TARN_TESTDATA"))
 			return copyFolder(people, filepath.Join(env.WorkDir, "people"))

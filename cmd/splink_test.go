@@ -29,7 +29,7 @@ func TestSplinkTakesLinks(t *testing.T) {
 	north, south, east := at("people/north.parquet"), at("people/south.parquet"), at("people/east.parquet")
 	run(at("linker"), "link", north, south, east, "--one-to-one", "none", "--out", at("none"))
 	run(at("linker"), "link", north, south, "--out", at("mutual"))
-	said := run(python, "../testdata/python/splink_accepts.py", at("none"), at("mutual"))
+	said := run(python, "../testdata/python/run.py", "../testdata/python/splink_accepts.py", at("none"), at("mutual"))
 	if strings.Contains(said, "nothing is compared") {
 		t.Skip("splink is not installed for TARN_PYTHON, so it is not asked: make venv installs it")
 	}
@@ -42,7 +42,7 @@ func TestSplinkTakesLinks(t *testing.T) {
 	if err := os.Rename(at("mutual/links.parquet"), at("none/links.parquet")); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := output(t, python, "../testdata/python/splink_accepts.py", at("none"), at("mutual")); code == 0 || !strings.Contains(said, "differ") {
+	if code, said := output(t, python, "../testdata/python/run.py", "../testdata/python/splink_accepts.py", at("none"), at("mutual")); code == 0 || !strings.Contains(said, "differ") {
 		t.Errorf("control: exit %d: %s", code, said)
 	}
 }

@@ -204,6 +204,9 @@ func (s *setting) collect(ctx context.Context, order <-chan *job, free chan<- *j
 			return ctx.Err()
 		}
 		p.add(&j.result)
+		if s.Used != nil {
+			s.Used(int64(len(j.batch.Rows)))
+		}
 		if s.Progress != nil {
 			s.Progress(j.position, j.total)
 		}

@@ -67,6 +67,7 @@ type Options struct {
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
 	Stage    func(name string)       // what is being done; may be nil
+	Used     func(rows int64)        // rows that the keys were used for just now; may be nil
 	// KeepOther keeps the checkpoint of a run whose input turns out to be another:
 	// of an input that cannot be read again, the right one may follow.
 	KeepOther bool
@@ -173,9 +174,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	case errors.Is(err, spill.ErrDamaged):
 		return nil, ErrCheckpointDamaged
 	case kept:
-		return result, interrupted{err}
+		return result, interrupted{fault.Ended(ctx, err)}
 	}
-	return result, err
+	return result, fault.Ended(ctx, err)
 }
 
 func (s *setting) run(ctx context.Context, c *checkpoint) (*Result, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/fault"
@@ -33,12 +34,12 @@ func approvalsCommand(env *boot.Environment) *cobra.Command {
 }
 
 func showCommand(env *boot.Environment) *cobra.Command {
-	var connection connectionFlags
+	var as connection.Flags
 	asJSON := false
 	c := &cobra.Command{
 		Use: "show ID", Short: "Print an operation in full, with the hash that is approved", Args: oneArgument("operation"), Example: "  keyholder approvals show 3f0c... --as bob",
 		RunE: func(c *cobra.Command, args []string) error {
-			return connection.with(env, func(to *client.Client) error {
+			return as.With(env, func(to *client.Client) error {
 				o, err := checkedOperation(c.Context(), to, args[0])
 				if err != nil {
 					return err
@@ -56,7 +57,7 @@ func showCommand(env *boot.Environment) *cobra.Command {
 			})
 		},
 	}
-	connection.add(c)
+	as.Add(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
 }
@@ -77,14 +78,14 @@ func checkedOperation(ctx context.Context, c *client.Client, id string) (*api.Op
 }
 
 func decideCommand(env *boot.Environment, name, short, decision string) *cobra.Command {
-	var connection connectionFlags
+	var as connection.Flags
 	hash := ""
 	c := &cobra.Command{
 		Use: name + " ID --hash HASH", Short: short, Args: oneArgument("operation"),
 		Long:    short + ". HASH is what approvals show printed: what is decided on is exactly that.",
 		Example: "  keyholder approvals " + name + " 3f0c... --hash 9a1b... --as bob",
 		RunE: func(c *cobra.Command, args []string) error {
-			return connection.with(env, func(to *client.Client) error {
+			return as.With(env, func(to *client.Client) error {
 				o, err := checkedOperation(c.Context(), to, args[0])
 				if err != nil {
 					return err
@@ -109,7 +110,7 @@ func decideCommand(env *boot.Environment, name, short, decision string) *cobra.C
 			})
 		},
 	}
-	connection.add(c)
+	as.Add(c.Flags())
 	c.Flags().StringVar(&hash, "hash", "", "the hash of what is decided on")
 	return c
 }
@@ -123,7 +124,7 @@ func collectCommand(env *boot.Environment) *cobra.Command {
 		Use: "collect ID", Short: "Collect what your approved operation gives: a code, a backup's name, keys; once", Args: oneArgument("operation"),
 		Example: "  keyholder approvals collect 3f0c... --as ann",
 		RunE: func(c *cobra.Command, args []string) error {
-			return o.connection.with(env, func(to *client.Client) error {
+			return o.connection.With(env, func(to *client.Client) error {
 				operation, err := to.Operation(c.Context(), args[0])
 				if err != nil {
 					return err
@@ -135,18 +136,18 @@ func collectCommand(env *boot.Environment) *cobra.Command {
 			})
 		},
 	}
-	o.connection.add(c)
+	o.connection.Add(c.Flags())
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print as JSON")
 	c.Flags().StringVar(&o.out, "out", "keys.json", "the key file to write, of an export")
 	return c
 }
 
 func eventsCommand(env *boot.Environment) *cobra.Command {
-	var connection connectionFlags
+	var as connection.Flags
 	c := &cobra.Command{
 		Use: "events", Short: "Print what was done and refused, a line of JSON each, oldest first", Args: cobra.NoArgs, Example: "  keyholder events --as eve",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return connection.with(env, func(to *client.Client) error {
+			return as.With(env, func(to *client.Client) error {
 				for after := ""; ; {
 					events, next, err := to.Events(c.Context(), after)
 					if err != nil {
@@ -164,36 +165,6 @@ func eventsCommand(env *boot.Environment) *cobra.Command {
 			})
 		},
 	}
-	connection.add(c)
-	return c
-}
-
-func enrolCommand(env *boot.Environment) *cobra.Command {
-	var address, codeFile, out string
-	c := &cobra.Command{
-		Use: "enrol --keyholder URL --out DIR", Short: "Get a certificate for a one-time code",
-		Long: `Enrol with a one-time code, which is read from --code-file, from standard input, or
-asked for. Keys are made here and stay here; the code also proves that it is the right
-key holder that answers. The folder that is written is what --as names.`,
-		Example: "  keyholder enrol --keyholder https://keyholder.example.nhs.uk:8443 --code-file ann.code --out ann", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if address == "" || out == "" {
-				return fault.New(fault.Usage, "enrolling with the key holder", "--keyholder or --out is missing", "see: keyholder enrol --help")
-			}
-			code, err := secretText(env, codeFile, "one-time code: ")
-			if err != nil {
-				return err
-			}
-			enrolled, err := client.Enrol(c.Context(), address, code, out, env.Wall)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(env.Stdout, "enrolled as %s, %s; credentials in %s\n", enrolled.Name, enrolled.Role, out)
-			return err
-		},
-	}
-	c.Flags().StringVar(&address, "keyholder", "", "the key holder's address, https://host:port")
-	c.Flags().StringVar(&codeFile, "code-file", "", "a file that holds the code; - for standard input (asked for if not given)")
-	c.Flags().StringVar(&out, "out", "", "the folder of credentials to make")
+	as.Add(c.Flags())
 	return c
 }

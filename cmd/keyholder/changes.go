@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/client"
@@ -65,11 +66,11 @@ in the record: "keyed_hash": {"accepted_by": [...], "date": "2026-11-26"}.`,
 	list := listing(env, "list", "List projects and the states of their encoding keys",
 		func(ctx context.Context, c *client.Client) ([]api.Project, error) { return c.Projects(ctx) },
 		func(p api.Project) string { return fmt.Sprintf("%-32s encoding epochs %s", p.Name, states(p.Encoding)) })
-	var connection connectionFlags
+	var as connection.Flags
 	show := &cobra.Command{
 		Use: "show NAME", Short: "Print a project's record as it is now: project.json for its parties", Example: "  keyholder project show study --as ann > project.json", Args: oneArgument("project"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return connection.with(env, func(to *client.Client) error {
+			return as.With(env, func(to *client.Client) error {
 				p, err := to.Project(c.Context(), args[0])
 				if err != nil {
 					return err
@@ -78,7 +79,7 @@ in the record: "keyed_hash": {"accepted_by": [...], "date": "2026-11-26"}.`,
 			})
 		},
 	}
-	connection.add(show)
+	as.Add(show.Flags())
 	return group("project", "Projects, and the records that their parties use", add, renew, list, show)
 }
 

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys"
@@ -48,7 +44,7 @@ older copy of the store from the newest.`,
 				}
 			}
 			if o.Custody.Method == "passphrase" {
-				text, err := secretText(env, passphraseFile, "passphrase for the new key holder: ")
+				text, err := env.SecretText(passphraseFile, "passphrase for the new key holder: ")
 				if err != nil {
 					return err
 				}
@@ -142,62 +138,26 @@ func (f *custodyFlags) next(env *boot.Environment) holder.Collect {
 		switch status.Method {
 		case "shares":
 			if f.given < len(f.shares) {
-				given.Share, err = secretText(env, f.shares[f.given], "")
+				given.Share, err = env.SecretText(f.shares[f.given], "")
 			} else if len(f.shares) > 0 {
 				return given, fault.New(fault.Usage, "unsealing", fmt.Sprintf("%d shares are needed, and %d were given", status.Threshold, status.Given), "give the others, too: --share-file")
 			} else {
-				given.Share, err = secretText(env, "", fmt.Sprintf("share %d of the %d needed: ", status.Given+1, status.Threshold))
+				given.Share, err = env.SecretText("", fmt.Sprintf("share %d of the %d needed: ", status.Given+1, status.Threshold))
 			}
 			f.given++
 		case "passphrase":
-			given.Passphrase, err = secretText(env, f.passphraseFile, "passphrase: ")
+			given.Passphrase, err = env.SecretText(f.passphraseFile, "passphrase: ")
 		default:
 			var content []byte
 			if f.idFile == "" {
 				return given, fault.New(fault.Usage, "unsealing", "--identity-file is missing", "give the identity file that keyholder init wrote")
 			}
-			content, err = holder.ReadSecret(f.idFile)
+			content, err = keys.ReadSecret(f.idFile)
 			given.Identity = string(content)
 			clear(content)
 		}
 		return given, err
 	}
-}
-
-// maxSecretLine is the length of a line that is typed or read, in bytes.
-const maxSecretLine = 1000
-
-// secretText returns the first line of a file (- is standard input), or what is
-// typed on the terminal where no file is named. A terminal does not show it.
-func secretText(env *boot.Environment, path, prompt string) (string, error) {
-	const doing = "reading a secret"
-	if path != "" && path != "-" {
-		content, err := holder.ReadSecret(path)
-		if err != nil {
-			return "", err
-		}
-		defer clear(content)
-		line, _, _ := strings.Cut(string(content), "\n")
-		return strings.TrimRight(line, "\r"), nil
-	}
-	if file, ok := env.Stdin.(*os.File); ok && path == "" && term.IsTerminal(int(file.Fd())) {
-		fmt.Fprint(env.Stderr, prompt)
-		line, err := term.ReadPassword(int(file.Fd()))
-		fmt.Fprintln(env.Stderr)
-		if err != nil {
-			return "", fault.Wrap(fault.Usage, doing, err, "give it in a file")
-		}
-		defer clear(line)
-		return string(line), nil
-	}
-	line, err := bufio.NewReader(io.LimitReader(env.Stdin, maxSecretLine)).ReadString('\n')
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		if err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		return "", fault.Wrap(fault.Usage, doing, err, "give it in a file, on standard input, or on a terminal")
-	}
-	return line, nil
 }
 
 func restoreCommand(env *boot.Environment) *cobra.Command {

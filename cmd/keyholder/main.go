@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 )
 
 func main() { os.Exit(boot.Main(command)) }
@@ -33,7 +34,7 @@ which enrol gets for a one-time code: name its folder with --as.`,
   keyholder approvals list --as bob`,
 	}
 	root.AddCommand(
-		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), certificateCommand(env), enrolCommand(env),
+		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
 		domainCommand(env), projectCommand(env), clientCommand(env), grantCommand(env), keyCommand(env), backupCommand(env),
 		approvalsCommand(env), eventsCommand(env), methodsCommand(env),
 	)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/client"
@@ -16,38 +17,9 @@ import (
 	"tarn/keys/secret"
 )
 
-// connectionFlags say who calls which key holder.
-type connectionFlags struct{ files client.Files }
-
-func (f *connectionFlags) add(c *cobra.Command) {
-	flags := c.Flags()
-	flags.StringVar(&f.files.Folder, "as", "", "the folder of credentials that enrol wrote")
-	flags.StringVar(&f.files.URL, "keyholder", "", "the key holder's address, https://host:port (else the folder's)")
-	flags.StringVar(&f.files.CA, "ca", "", "the key holder's authority, PEM (else the folder's)")
-	flags.StringVar(&f.files.Cert, "cert", "", "the certificate, PEM (else the folder's)")
-	flags.StringVar(&f.files.Key, "key", "", "its key, PEM (else the folder's)")
-}
-
-// with calls f with a client of the flags' credentials.
-func (f *connectionFlags) with(env *boot.Environment, call func(*client.Client) error) error {
-	if f.files.Folder == "" && (f.files.URL == "" || f.files.CA == "" || f.files.Cert == "" || f.files.Key == "") {
-		return fault.New(fault.Usage, "calling the key holder", "it is not said as whom", "give --as with the folder that keyholder enrol wrote, or all of --keyholder, --ca, --cert and --key")
-	}
-	credentials, err := client.Load(f.files)
-	if err != nil {
-		return err
-	}
-	if credentials.EndsSoon(env.Wall()) {
-		fmt.Fprintf(env.Stderr, "the certificate ends on %s: ask for a new code (keyholder client renew) and enrol again\n", credentials.End().Format(time.DateOnly))
-	}
-	c := client.New(credentials, env.Wall)
-	defer c.Close()
-	return call(c)
-}
-
 // change is a command that asks for a change.
 type change struct {
-	connection connectionFlags
+	connection connection.Flags
 	env        *boot.Environment
 	asJSON     bool
 	wait       bool
@@ -55,7 +27,7 @@ type change struct {
 }
 
 func (o *change) add(c *cobra.Command) {
-	o.connection.add(c)
+	o.connection.Add(c.Flags())
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print as JSON")
 	c.Flags().BoolVar(&o.wait, "wait", false, "wait until another operator has decided, and collect what it gives")
 }
@@ -70,7 +42,7 @@ func (o *change) ask(ctx context.Context, kind api.OperationKind, body any) erro
 			return err
 		}
 	}
-	return o.connection.with(o.env, func(c *client.Client) error {
+	return o.connection.With(o.env, func(c *client.Client) error {
 		operation, err := c.Ask(ctx, kind, body)
 		if err != nil {
 			return err
@@ -208,12 +180,12 @@ func asking(env *boot.Environment, use, short, long, example string, flags func(
 
 // listing makes a command that lists things.
 func listing[T any](env *boot.Environment, use, short string, get func(context.Context, *client.Client) ([]T, error), line func(T) string) *cobra.Command {
-	var connection connectionFlags
+	var as connection.Flags
 	asJSON := false
 	c := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return connection.with(env, func(to *client.Client) error {
+			return as.With(env, func(to *client.Client) error {
 				items, err := get(c.Context(), to)
 				if err != nil {
 					return err
@@ -233,7 +205,7 @@ func listing[T any](env *boot.Environment, use, short string, get func(context.C
 			})
 		},
 	}
-	connection.add(c)
+	as.Add(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
 }

@@ -12,6 +12,7 @@ import (
 
 	"tarn/cmd/internal/boot"
 	"tarn/cmd/internal/boot/metrics"
+	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
@@ -68,7 +69,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		return err
 	}
 	if config.Custody.IdentityFile != "" {
-		identity, err := holder.ReadSecret(config.Custody.IdentityFile)
+		identity, err := keys.ReadSecret(config.Custody.IdentityFile)
 		if err != nil {
 			return err
 		}

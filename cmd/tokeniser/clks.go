@@ -66,6 +66,12 @@ func (f *clkFlags) given(flags *pflag.FlagSet) bool {
 var clkRefusals = []struct{ name, why string }{
 	{"project", "a linkage schema belongs to no project"},
 	{"key-file", "the secret is in --secret-file"},
+	{"as", "the secret is in --secret-file"},
+	{"keyholder", "the secret is in --secret-file"},
+	{"ca", "the secret is in --secret-file"},
+	{"cert", "the secret is in --secret-file"},
+	{"key", "the secret is in --secret-file"},
+	{"state", "the file of CLKs has no ids"},
 	{"map", "the header must be that of the schema"},
 	{"confirm-map", "the header must be that of the schema"},
 	{"unique-id", "the file of CLKs has no ids"},

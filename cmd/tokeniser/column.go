@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,11 @@ import (
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys"
+	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/outfile"
 	"tarn/tokenise/column"
+	"tarn/tokenise/lease"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 )
@@ -40,7 +43,8 @@ type columnSummary struct {
 func columnCommand(env *boot.Environment) *cobra.Command {
 	var o column.Options
 	var table tableFlags
-	var project, keyFile string
+	var keyed keyFlags
+	project := ""
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "column",
@@ -59,7 +63,9 @@ and listed there by its number. Other columns are not looked at: numbers that st
 them, or in free text, still stand there afterwards.
 
 With --out - the table goes to standard output as it is read, and the summary to
-standard error; use it only if the exit code is 0.`,
+standard error; use it only if the exit code is 0.
+
+` + keysHelp,
 		Example: `  tokeniser column --project project.json --key-file keys.json --in visits.csv.gz --column nhs_number \
     --out visits.tokens.csv.gz --quarantine visits.refused.csv`,
 		Args: cobra.NoArgs,
@@ -67,42 +73,36 @@ standard error; use it only if the exit code is 0.`,
 			if o.Source, err = table.options(env.Stdin); err != nil {
 				return err
 			}
-			for _, flag := range []struct{ name, value string }{{"--project", project}, {"--key-file", keyFile}, {"--column", o.Column}, {"--out", o.Out}} {
+			for _, flag := range []struct{ name, value string }{{"--project", project}, {"--column", o.Column}, {"--out", o.Out}} {
 				if flag.value == "" {
 					return fault.New(fault.Usage, "replacing a column by tokens", flag.name+" is missing", "see: tokeniser column --help")
 				}
 			}
-			if err := outfile.Check("replacing a column by tokens", []outfile.Input{{Flag: "--in", Path: table.in}, {Flag: "--project", Path: project}, {Flag: "--key-file", Path: keyFile}},
+			if err := keyed.check("replacing a column by tokens", "column"); err != nil {
+				return err
+			}
+			if err := outfile.Check("replacing a column by tokens", []outfile.Input{{Flag: "--in", Path: table.in}, {Flag: "--project", Path: project}, {Flag: "--key-file", Path: keyed.file}},
 				[]outfile.Output{{Flag: "--out", Path: o.Out}, {Flag: "--quarantine", Path: o.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}}); err != nil {
 				return err
 			}
 			if o.Project, err = keys.ReadProject(project); err != nil {
 				return err
 			}
-			if o.Keys, err = keys.ReadKeyFile(keyFile); err != nil {
-				return err
-			}
 			o.In, o.Stdout, o.Wall = table.in, env.Stdout, env.Wall
-			progress := env.Progress("replacing", "B")
-			o.Progress = progress.Set
-			result, err := column.Run(c.Context(), o)
-			progress.Done()
-			to := env.Stdout
-			if o.Out == "-" {
-				to = env.Stderr
-			}
-			if asJSON && result != nil {
-				return errors.Join(err, writeColumnJSON(to, env.Clock(), &o, result, err == nil))
-			}
-			if err != nil {
-				return err
-			}
-			return writeColumnText(to, &o, result)
+			return keyed.with(env, func(open lease.Open) error {
+				if open == nil {
+					if o.Keys, err = keys.ReadKeyFile(keyed.file); err != nil {
+						return err
+					}
+					return replaceColumn(c.Context(), env, &o, asJSON)
+				}
+				return leasedColumn(c.Context(), env, open, &o, asJSON)
+			})
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&project, "project", "", "project.json")
-	flags.StringVar(&keyFile, "key-file", "", "keys.json, readable by its owner only")
+	keyed.add(flags)
 	flags.StringVar(&o.Domain, "domain", "", "the domain of the tokens; it must be the project's")
 	flags.StringVar(&table.in, "in", "", "the table: CSV, NDJSON or Parquet, plain or compressed with gzip or zstd; - for standard input")
 	flags.StringVar(&table.delimiter, "delimiter", "", `what divides CSV fields; "tab" for a tab (found if not given)`)
@@ -115,6 +115,42 @@ standard error; use it only if the exit code is 0.`,
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	return c
+}
+
+// leasedColumn runs with a key that a key holder leases.
+func leasedColumn(ctx context.Context, env *boot.Environment, open lease.Open, o *column.Options, asJSON bool) error {
+	running, session, err := open(ctx, o.Project.Name, 0, api.UseToken)
+	if err != nil {
+		return err
+	}
+	record, material := session.Keys()
+	if err = lease.Agree(o.Project, record, env.Stderr); err == nil {
+		o.Project, o.Keys, o.Used = record, material, session.Count
+		err = replaceColumn(running, env, o, asJSON)
+	}
+	if e := session.Close(ctx); e != nil {
+		fmt.Fprintf(env.Stderr, "the key holder was not told of all rows that its key was used for: %v\n", e)
+	}
+	return err
+}
+
+// replaceColumn runs, and prints what came of it.
+func replaceColumn(ctx context.Context, env *boot.Environment, o *column.Options, asJSON bool) error {
+	progress := env.Progress("replacing", "B")
+	o.Progress = progress.Set
+	result, err := column.Run(ctx, *o)
+	progress.Done()
+	to := env.Stdout
+	if o.Out == "-" {
+		to = env.Stderr
+	}
+	if asJSON && result != nil {
+		return errors.Join(err, writeColumnJSON(to, env.Clock(), o, result, err == nil))
+	}
+	if err != nil {
+		return err
+	}
+	return writeColumnText(to, o, result)
 }
 
 func writeColumnJSON(w io.Writer, created time.Time, o *column.Options, r *column.Result, whole bool) error {

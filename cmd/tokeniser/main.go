@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 )
 
 func main() { os.Exit(boot.Main(command)) }
@@ -23,10 +24,12 @@ encodings of the demographics, and writes an encoded cohort that a linker can
 link. Identifiers never reach a cohort, a log or an error message. For other tables,
 column replaces the NHS numbers in one column by tokens and leaves all else.`,
 		Example: `  tokeniser keys new --project project.json
+  tokeniser enrol --keyholder https://keyholder.example.nhs.uk:8443 --code-file north.code --out credentials
   tokeniser profile --in people.csv --write-map people.map.toml
   tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map
   tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv`,
 	}
-	root.AddCommand(runCommand(env), columnCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env))
+	root.AddCommand(runCommand(env), columnCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
+		connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
 	return root
 }

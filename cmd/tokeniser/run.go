@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"tarn/keys/fault"
 	"tarn/tokenise"
 	"tarn/tokenise/batch"
+	"tarn/tokenise/lease"
 	"tarn/tokenise/source"
 )
 
@@ -70,6 +72,7 @@ func runCommand(env *boot.Environment) *cobra.Command {
 	var o batch.Options
 	var table tableFlags
 	var clk clkFlags
+	var keyed keyFlags
 	maxRefused := share(.01)
 	asJSON := false
 	c := &cobra.Command{
@@ -91,9 +94,12 @@ will hold. A run that was interrupted, or killed, goes on with --resume and the 
 flags, and writes the same bytes. No output is written over an input, another output,
 or a file that no earlier run has written. The output is the same whatever --threads says.
 
+` + keysHelp + `
+
 ` + clkHelp,
 		Example: `  tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet \
     --quarantine north.refused.csv --confirm-map
+  tokeniser run --project project.json --as credentials --in north.csv --out north.parquet --confirm-map
 ` + clkExample,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
@@ -103,39 +109,34 @@ or a file that no earlier run has written. The output is the same whatever --thr
 			if clk.given(c.Flags()) {
 				return clk.run(c, env, &table, &o, asJSON)
 			}
-			for _, flag := range []struct{ name, value string }{{"--project", o.Project}, {"--key-file", o.KeyFile}, {"--out", o.Out}} {
+			for _, flag := range []struct{ name, value string }{{"--project", o.Project}, {"--out", o.Out}} {
 				if flag.value == "" {
 					return fault.New(fault.Usage, "encoding a table", flag.name+" is missing", "see: tokeniser run --help")
 				}
 			}
+			if err := keyed.check("encoding a table", "run"); err != nil {
+				return err
+			}
 			if err := checkOut(&o); err != nil {
 				return err
 			}
-			o.In, o.Map, o.MaxRefused = table.in, table.mapPath, float64(maxRefused)
-			o.Software, o.Clock, o.Wall, o.Messages = boot.Software(), env.Clock, env.Wall, env.Stderr
-			progress := env.Progress("encoding", "B")
-			o.Progress = progress.Set
-			boundMemory()
-			result, err := batch.Run(c.Context(), o)
-			progress.Done()
-			if errors.Is(err, tokenise.ErrInterrupted) {
-				fmt.Fprintln(env.Stderr, "what was encoded so far is kept; run again with --resume to go on from there")
+			if o.State == "" {
+				o.State = stateFolder(o.Project)
+			} else if !keyed.as.Given() {
+				return fault.New(fault.Usage, "encoding a table", "--state is given with --key-file, which holds the keys of minted ids", "leave --state out")
 			}
-			if asJSON && result != nil {
-				return errors.Join(err, writeRunJSON(env, &o, result))
-			}
-			if err != nil {
-				if f := fixFirst(result); f != nil {
-					fmt.Fprintf(env.Stderr, "to fix first: %s\n", f)
-				}
-				return err
-			}
-			return writeRunText(env.Stdout, &o, result)
+			o.In, o.Map, o.MaxRefused, o.KeyFile = table.in, table.mapPath, float64(maxRefused), keyed.file
+			o.Software, o.Clock, o.Wall, o.Rand, o.Messages = boot.Software(), env.Clock, env.Wall, env.Rand, env.Stderr
+			return keyed.with(env, func(open lease.Open) error {
+				o.Lease = open
+				return encodeTable(c.Context(), env, &o, asJSON)
+			})
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.Project, "project", "", "project.json")
-	flags.StringVar(&o.KeyFile, "key-file", "", "keys.json, readable by its owner only")
+	keyed.add(flags)
+	flags.StringVar(&o.State, "state", "", "with a key holder: the folder that keeps the keys of minted ids (tokeniser-state beside project.json if not given)")
 	table.add(flags)
 	flags.BoolVar(&o.ConfirmMap, "confirm-map", false, "accept the column map that is found")
 	flags.StringVar(&o.UniqueID, "unique-id", "", `the column that identifies rows, or "row" for the row's number`)
@@ -152,6 +153,28 @@ or a file that no earlier run has written. The output is the same whatever --thr
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	clk.add(flags)
 	return c
+}
+
+// encodeTable runs, and prints what came of it.
+func encodeTable(ctx context.Context, env *boot.Environment, o *batch.Options, asJSON bool) error {
+	progress := env.Progress("encoding", "B")
+	o.Progress = progress.Set
+	boundMemory()
+	result, err := batch.Run(ctx, *o)
+	progress.Done()
+	if errors.Is(err, tokenise.ErrInterrupted) {
+		fmt.Fprintln(env.Stderr, "what was encoded so far is kept; run again with --resume to go on from there")
+	}
+	if asJSON && result != nil {
+		return errors.Join(err, writeRunJSON(env, o, result))
+	}
+	if err != nil {
+		if f := fixFirst(result); f != nil {
+			fmt.Fprintf(env.Stderr, "to fix first: %s\n", f)
+		}
+		return err
+	}
+	return writeRunText(env.Stdout, o, result)
 }
 
 // checkOut refuses a name that does not say what is written.

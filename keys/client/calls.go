@@ -121,8 +121,10 @@ func (c *Client) renew(ctx context.Context, project, lease string) (*api.LeaseRe
 	return call[api.LeaseRenewal](ctx, c, "renewing a lease of project "+project, http.MethodPost, leasePath(project, lease, "/renewals"), struct{}{})
 }
 
-func (c *Client) use(ctx context.Context, project, lease string, usage api.Usage) error {
-	_, err := call[struct{}](ctx, c, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
+// use reports under an id of the caller's: a report that is sent again with it
+// counts once.
+func (c *Client) use(ctx context.Context, requestID, project, lease string, usage api.Usage) error {
+	_, err := callAs[struct{}](ctx, c, requestID, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
 	return err
 }
 

@@ -132,6 +132,10 @@ func Code(err error) api.Code {
 
 // call sends a request, and again where that may help, and decodes the answer.
 func call[T any](ctx context.Context, c *Client, doing, verb, path string, body any) (*T, error) {
+	return callAs[T](ctx, c, uuid.NewString(), doing, verb, path, body)
+}
+
+func callAs[T any](ctx context.Context, c *Client, id, doing, verb, path string, body any) (*T, error) {
 	var content []byte
 	if body != nil {
 		var err error
@@ -142,7 +146,6 @@ func call[T any](ctx context.Context, c *Client, doing, verb, path string, body 
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	id := uuid.NewString()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier, wait.RandomizationFactor = firstWait, longestWait, 2, .8
 	first := true

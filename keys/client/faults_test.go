@@ -237,17 +237,15 @@ func newLeasing(t *testing.T) (*leasing, *Client) {
 // raw, opened and held to their check values; all end when it closes.
 func TestSessionHoldsWhatARunNeeds(t *testing.T) {
 	l, c := newLeasing(t)
-	ctx, s, err := Open(t.Context(), c, l.clock, "study", 10)
+	ctx, s, err := Open(t.Context(), c, l.clock, "study", 10, api.UseToken, api.UseEncoding)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := s.Keys()
-	if file.TokenKey.Equal(file.EncodingKey) || file.EncodingKey.Equal(file.ReleaseKey) || file.Project != "study" || s.Project().Domain != "lake" {
+	project, file := s.Keys()
+	if file.TokenKey.Equal(file.EncodingKey) || file.EncodingKey.Equal(file.ReleaseKey) || file.Project != "study" || project.Domain != "lake" {
 		t.Error("the keys are not three of this project")
 	}
-	if err := s.Used(t.Context(), 5, nil); err != nil {
-		t.Error(err)
-	}
+	s.Count(5)
 	if ctx.Err() != nil {
 		t.Error("the run has ended before it began")
 	}
@@ -280,7 +278,7 @@ func TestSessionRenewsAndEndsRuns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, c := newLeasing(t)
-			ctx, s, err := Open(t.Context(), c, l.clock, "study", 10)
+			ctx, s, err := Open(t.Context(), c, l.clock, "study", 10, api.UseToken, api.UseEncoding)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,8 +3,12 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -19,9 +23,11 @@ type Session struct {
 	client  *Client
 	clock   func() time.Time
 	project *keys.Project
+	uses    []api.Use
 
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
+	rows   atomic.Int64 // that the keys were used for so far
 
 	mu     sync.Mutex
 	leases map[api.Use]*held
@@ -31,6 +37,12 @@ type Session struct {
 type held struct {
 	lease api.Lease
 	key   secret.Key
+
+	reported int64 // rows, that the key holder has confirmed
+	// pending is a report that may or may not have arrived: it is sent again under
+	// its id, so that it counts once.
+	pending   int64
+	pendingID string
 }
 
 // margin is how long before its end a lease counts as over: clocks differ.
@@ -39,24 +51,24 @@ const margin = 5 * time.Second
 // retryRenewal is how long a failed renewal waits.
 const retryRenewal = 10 * time.Second
 
-// Open leases the keys of a project for about so many rows. The context that it
-// returns ends when a lease is lost, with a cause of kind [fault.Unavailable] or,
-// where the key holder refuses, [fault.Policy].
-func Open(ctx context.Context, c *Client, clock func() time.Time, name string, rows int64) (context.Context, *Session, error) {
-	answer, err := c.Project(ctx, name)
-	if err != nil {
+// reportEvery is how often a run that goes on reports its rows.
+const reportEvery = time.Minute
+
+// Open leases the keys of a project that a run over about so many rows (0: not
+// known) uses, and with the token key the release key where the project releases
+// no raw token. The context that it returns ends when a lease is lost, with a
+// cause of kind [fault.Unavailable] or, where the key holder refuses,
+// [fault.Policy].
+func Open(ctx context.Context, c *Client, clock func() time.Time, name string, rows int64, uses ...api.Use) (context.Context, *Session, error) {
+	s := &Session{client: c, clock: clock, leases: map[api.Use]*held{}, uses: slices.Clone(uses)}
+	var err error
+	if s.project, err = s.record(ctx, name); err != nil {
 		return nil, nil, err
 	}
-	project, err := keys.ParseProject(answer.Record)
-	if err != nil {
-		return nil, nil, fault.Wrap(fault.Disagreement, "reading the project's record from the key holder", err, "see that both are of versions that fit")
+	if s.project.Reidentify.Mode == "none" && slices.Contains(uses, api.UseToken) {
+		s.uses = append(s.uses, api.UseRelease)
 	}
-	s := &Session{client: c, clock: clock, project: project, leases: map[api.Use]*held{}}
-	uses := []api.Use{api.UseToken, api.UseEncoding}
-	if project.Reidentify.Mode == "none" {
-		uses = append(uses, api.UseRelease)
-	}
-	for _, use := range uses {
+	for _, use := range s.uses {
 		if err := s.take(ctx, use, rows); err != nil {
 			return nil, nil, errors.Join(err, s.Close(ctx))
 		}
@@ -65,6 +77,19 @@ func Open(ctx context.Context, c *Client, clock func() time.Time, name string, r
 	s.cancel = cancel
 	s.work.Go(func() { s.keep(running) })
 	return running, s, nil
+}
+
+// record returns the project's record as it is now.
+func (s *Session) record(ctx context.Context, name string) (*keys.Project, error) {
+	answer, err := s.client.Project(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	project, err := keys.ParseProject(answer.Record)
+	if err != nil {
+		return nil, fault.Wrap(fault.Disagreement, "reading the project's record from the key holder", err, "see that both are of versions that fit")
+	}
+	return project, nil
 }
 
 // take leases one key and holds it to what the project's record says of it.
@@ -90,41 +115,82 @@ func (s *Session) take(ctx context.Context, use api.Use, rows int64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leases[use] = &held{*lease, key}
+	s.leases[use] = &held{lease: *lease, key: key}
 	return nil
 }
 
-// Project is the project's record as the key holder has it.
-func (s *Session) Project() *keys.Project { return s.project }
-
-// Keys returns the leased keys as a key file, without row keys. They are zeros
-// once the session is closed.
-func (s *Session) Keys() *keys.KeyFile {
+// Keys returns the project's record as the key holder has it, and the leased keys
+// as a key file without row keys. The keys are zeros once the session is closed,
+// and those that were not leased are not valid.
+func (s *Session) Keys() (*keys.Project, *keys.KeyFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	file := &keys.KeyFile{Project: s.project.Name, Domain: s.project.Domain, Scheme: s.project.Scheme, RowKeys: map[string]secret.Key{}}
-	file.TokenKey, file.EncodingKey = s.leases[api.UseToken].key, s.leases[api.UseEncoding].key
-	if release := s.leases[api.UseRelease]; release != nil {
-		file.ReleaseKey = release.key
-	} else {
-		file.ReleaseKey = file.EncodingKey // there is none; nothing of such a project is released
+	for use, to := range map[api.Use]*secret.Key{api.UseToken: &file.TokenKey, api.UseEncoding: &file.EncodingKey, api.UseRelease: &file.ReleaseKey} {
+		if h := s.leases[use]; h != nil {
+			*to = h.key
+		}
 	}
-	return file
+	return s.project, file
 }
 
-// Used reports rows that the keys were used for, and, once, the encoding check
-// value that was computed with them.
-func (s *Session) Used(ctx context.Context, rows int64, encodingKCV *string) error {
+// Pin reports the check value that the encoding key has with the project's
+// profile, and returns the project's record with it: the first to encode a
+// project's rows pins it for all others.
+func (s *Session) Pin(ctx context.Context, encodingKCV string) (*keys.Project, error) {
 	s.mu.Lock()
 	id := s.leases[api.UseEncoding].lease.ID
 	s.mu.Unlock()
-	return s.client.use(ctx, s.project.Name, id, api.Usage{Rows: rows, EncodingKCV: encodingKCV})
+	if err := s.client.use(ctx, uuid.NewString(), s.project.Name, id, api.Usage{EncodingKCV: &encodingKCV}); err != nil {
+		return nil, err
+	}
+	pinned, err := s.record(ctx, s.project.Name)
+	if err != nil {
+		return nil, err
+	}
+	if pinned.Keys.TokenEpoch != s.project.Keys.TokenEpoch || pinned.Keys.EncodingEpoch != s.project.Keys.EncodingEpoch {
+		return nil, fault.New(fault.Disagreement, "pinning the encoding key of project "+s.project.Name, "its keys were changed just now", "run it again")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.project = pinned
+	return pinned, nil
 }
 
-// keep renews leases until the context ends.
+// Count counts rows that the keys were used for. They are reported from time to
+// time, and when the session closes.
+func (s *Session) Count(rows int64) { s.rows.Add(rows) }
+
+// report reports rows that were not yet, for every key.
+func (s *Session) report(ctx context.Context) error {
+	total := s.rows.Load()
+	for _, use := range s.uses {
+		h := s.leases[use]
+		if h == nil {
+			continue
+		}
+		for h.reported < total {
+			if h.pendingID == "" {
+				h.pending, h.pendingID = total-h.reported, uuid.NewString()
+			}
+			if err := s.client.use(ctx, h.pendingID, s.project.Name, h.lease.ID, api.Usage{Rows: h.pending}); err != nil {
+				return err
+			}
+			h.reported, h.pending, h.pendingID = h.reported+h.pending, 0, ""
+		}
+	}
+	return nil
+}
+
+// keep renews leases, and reports, until the context ends.
 func (s *Session) keep(ctx context.Context) {
+	report := s.clock().Add(reportEvery)
 	for {
 		next, use := s.due()
+		reporting := report.Before(next)
+		if reporting {
+			next = report
+		}
 		timer := time.NewTimer(max(0, next.Sub(s.clock())))
 		select {
 		case <-ctx.Done():
@@ -132,7 +198,16 @@ func (s *Session) keep(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if err := s.renew(ctx, use); err != nil {
+		var err error
+		if reporting {
+			report = s.clock().Add(reportEvery)
+			if err = s.report(ctx); fault.KindOf(err) == fault.Unavailable {
+				err = nil // it is reported later
+			}
+		} else {
+			err = s.renew(ctx, use)
+		}
+		if err != nil {
 			s.lose(err)
 			return
 		}
@@ -182,7 +257,6 @@ func (s *Session) lose(err error) {
 	if errors.As(err, &known) {
 		lost := *known
 		lost.Doing = "keeping the leases of project " + s.project.Name
-		lost.Next = "what was done so far is kept; when the key holder answers again, run it with --resume"
 		err = &lost
 	}
 	s.cancel(err)
@@ -199,32 +273,25 @@ func (s *Session) destroy() {
 // endTimeout bounds the ending of leases: they end by themselves, too.
 const endTimeout = 3 * time.Second
 
-// Close ends the leases and destroys the keys.
+// Close destroys the keys, reports the rows that were not yet, and ends the
+// leases. Its error says that rows could not be reported.
 func (s *Session) Close(ctx context.Context) error {
 	if s.cancel != nil {
 		s.cancel(context.Canceled)
 	}
 	s.work.Wait()
 	s.destroy()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	s.mu.Lock()
-	ids := make([]string, 0, len(s.leases))
-	for _, use := range api.Uses() {
-		if h := s.leases[use]; h != nil {
-			ids = append(ids, h.lease.ID)
-		}
-	}
-	done := s.ended
-	s.ended = true
-	s.mu.Unlock()
-	if done {
+	if s.ended {
 		return nil
 	}
-	for _, id := range ids {
-		if s.client.end(ctx, s.project.Name, id) != nil {
-			break // it ends by itself
+	s.ended = true
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	err := s.report(ctx)
+	for _, use := range s.uses {
+		if h := s.leases[use]; h != nil && s.client.end(ctx, s.project.Name, h.lease.ID) != nil {
+			break // they end by themselves
 		}
 	}
-	return nil
+	return err
 }

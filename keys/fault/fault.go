@@ -8,6 +8,7 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"strings"
 )
@@ -76,4 +77,14 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// Ended returns err, or, if err says no more than that ctx was cancelled, the
+// Error that it was cancelled for.
+func Ended(ctx context.Context, err error) error {
+	var cause *Error
+	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &cause) {
+		return cause
+	}
+	return err
 }

@@ -328,6 +328,3 @@ func (h *Holder) Records() uint64 {
 	}
 	return h.vault.records()
 }
-
-// ReadSecret reads a file that only its owner may read.
-func ReadSecret(path string) ([]byte, error) { return custody.ReadSecret(path) }

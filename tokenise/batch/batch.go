@@ -13,18 +13,26 @@ import (
 	"time"
 
 	"tarn/keys"
+	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/tokenise"
 	"tarn/tokenise/encode"
+	"tarn/tokenise/lease"
 	"tarn/tokenise/source"
 )
 
 // Options are the settings of a batch run.
 type Options struct {
 	Project string // path of project.json
-	KeyFile string // path of keys.json
-	In      string // CSV or Parquet, "-" for CSV on Stdin
-	Source  source.Options
+	KeyFile string // path of keys.json; empty with Lease
+	// Lease leases the keys from a key holder, whose record of the project then
+	// goes before Project. The key of minted ids is kept in the folder State, and
+	// made there on first use from Rand.
+	Lease  lease.Open
+	State  string
+	Rand   io.Reader
+	In     string // CSV or Parquet, "-" for CSV on Stdin
+	Source source.Options
 	// Map is the path of a column map; empty finds the columns by name, which
 	// ConfirmMap must accept.
 	Map        string
@@ -99,9 +107,11 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err := project.CheckCurrent(o.Wall()); err != nil {
 		return nil, err
 	}
-	keyFile, err := keys.ReadKeyFile(o.KeyFile)
-	if err != nil {
-		return nil, err
+	var keyFile *keys.KeyFile
+	if o.Lease == nil {
+		if keyFile, err = keys.ReadKeyFile(o.KeyFile); err != nil {
+			return nil, err
+		}
 	}
 	profile, err := encode.LoadProfile(project.Profile, filepath.Dir(o.Project))
 	if err != nil {
@@ -114,8 +124,8 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	rows, err := source.OpenContext(ctx, o.In, o.Source)
 	if err != nil {
 		return nil, err
@@ -138,6 +148,20 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	if err := checkInputs(positions, mapping.Absent, profile); err != nil {
 		return nil, err
 	}
+	var used func(int64)
+	if o.Lease != nil {
+		running, session, err := o.Lease(ctx, project.Name, rows.Input().Rows, api.UseToken, api.UseEncoding)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { o.close(ctx, session) }()
+		if project, keyFile, err = o.leased(running, session, project, profile, dataset); err != nil {
+			return nil, fault.Ended(running, err)
+		}
+		// A reader that waits for its writer ends with the leases, too.
+		defer context.AfterFunc(running, func() { cancel(context.Cause(running)) })()
+		ctx, used = running, session.Count
+	}
 	guarded := &guard{Reader: rows}
 	if at, ok := positions[source.UniqueIDField]; ok {
 		guarded.watch(at, "it identifies rows but looks like NHS numbers (unique_id_looks_like_nhs_number)",
@@ -151,7 +175,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
 		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
 		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume, ChunkRows: o.ChunkRows,
-		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage,
+		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage, Used: used,
 		KeepOther: o.In == "-",
 	})
 	if result != nil && result.Restarted {

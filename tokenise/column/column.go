@@ -57,6 +57,7 @@ type Options struct {
 	Threads    int
 	Wall       func() time.Time               // the real time, for expiry
 	Progress   func(done, total int64)        // bytes of the input; may be nil
+	Used       func(rows int64)               // rows that the keys were used for just now; may be nil
 	Opened     func(input source.Input) error // how the input is read; may be nil
 }
 
@@ -107,10 +108,22 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err == nil {
 		err = s.refusal()
 	}
-	if err = out.end(err); err != nil && fault.KindOf(err) != fault.RowsRefused {
+	if err = fault.Ended(ctx, out.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
 		return nil, err
 	}
 	return s.result, err
+}
+
+// proceeded reports how far the run is: bytes of the input, and rows since the
+// last call.
+func (s *setting) proceeded(done, total int64) {
+	if s.Progress != nil {
+		s.Progress(done, total)
+	}
+	if s.Used != nil {
+		s.Used(s.result.Rows - s.used)
+		s.used = s.result.Rows
+	}
 }
 
 // setting is what a run works with.
@@ -120,6 +133,7 @@ type setting struct {
 	result *Result
 	out    *output
 	first  []event // the first rows that end the run
+	used   int64   // rows that were reported
 }
 
 func newSetting(o *Options) (*setting, error) {

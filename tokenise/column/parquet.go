@@ -70,8 +70,8 @@ func (s *setting) parquet(ctx context.Context) (err error) {
 		if err := c.group(ctx, g); err != nil {
 			return err
 		}
-		if s.Progress != nil && total > 0 {
-			s.Progress(int64(float64(info.Size())*float64(s.result.Rows)/float64(total)), info.Size())
+		if total > 0 {
+			s.proceeded(int64(float64(info.Size())*float64(s.result.Rows)/float64(total)), info.Size())
 		}
 	}
 	return c.failed(c.out.Close())

@@ -218,9 +218,7 @@ func (s *setting) writeBlocks(ctx context.Context, records *source.Records, orde
 				return err
 			}
 		}
-		if s.Progress != nil {
-			s.Progress(b.position, b.total)
-		}
+		s.proceeded(b.position, b.total)
 		select {
 		case free <- b:
 		default:

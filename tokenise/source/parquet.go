@@ -95,7 +95,7 @@ func (r *parquetReader) choose(fields []pqarrow.SchemaField) (leaves []int, err 
 
 func (r *parquetReader) Header() []string { return r.header }
 func (r *parquetReader) Input() Input {
-	return Input{Format: FormatParquet, Bytes: r.size, HasHeader: true, LeftOut: slices.Clone(r.leftOut)}
+	return Input{Format: FormatParquet, Bytes: r.size, Rows: r.rows, HasHeader: true, LeftOut: slices.Clone(r.leftOut)}
 }
 
 // Position gives rows as a share of the file's bytes, so that progress means

@@ -42,6 +42,7 @@ type Input struct {
 	// it is known for certain only when all was read.
 	Encoding  string
 	Bytes     int64 // as they lie on the disk; 0 where it is not known
+	Rows      int64 // as a Parquet file states them; 0 where it is not known
 	HasHeader bool
 	// LeftOut is the columns that are not in the header because their values are
 	// no text, number or date: objects, lists, fixed binary.

@@ -171,7 +171,7 @@ func (d *Document) Encode() ([]byte, error) { return keys.Encode(d) }
 // Read reads root.json of a key holder's folder. A file that others than its
 // owner may use is refused: who can replace it can replace the deployment.
 func Read(dir string) (Document, error) {
-	b, err := ReadSecret(filepath.Join(dir, FileName))
+	b, err := keys.ReadSecret(filepath.Join(dir, FileName))
 	if err != nil {
 		return Document{}, err
 	}
@@ -202,36 +202,6 @@ func Write(dir string, d Document) error {
 		return fault.Wrap(fault.Internal, doing, err, "see that the disk is well: the file may not outlast a power cut")
 	}
 	return nil
-}
-
-// ReadSecret reads a file that only its owner may use (mode 0600 or less): an
-// identity, a share, a passphrase. The caller clears what it gets.
-func ReadSecret(path string) ([]byte, error) {
-	doing := "reading " + path
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a file that this user can read")
-	}
-	defer func() { _ = f.Close() }() // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fault.Wrap(fault.Internal, doing, err, "")
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Usage, doing, "it is not a regular file", "give the path of a file")
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fault.New(fault.Usage, doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode),
-			"if nobody else can have used it, run: chmod 600 "+path)
-	}
-	if info.Size() > maxDocument {
-		return nil, fault.New(fault.Usage, doing, "it is longer than 64 KiB", "give another file")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxDocument))
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a file that this user can read")
-	}
-	return b, nil
 }
 
 // WriteSecret writes a new file for its owner only, complete or not at all. One

@@ -82,12 +82,12 @@ exhaustive: ## tests that try everything: every character, every date, every pos
 	$(GO) test -timeout $(TEST_TIMEOUT) -run '^TestEvery' ./tokenise/demographics
 
 .PHONY: test-heavy
-test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows
-	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded' -v ./cmd/
+test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, a key holder that stalls
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestRunOutlivesNoLease' -v ./cmd/
 
 .PHONY: test-faults
 test-faults: ## fault tests in full: kill -9, power cuts, failing system calls, full disks, damaged files (as root; says what it leaves out)
-	$(GO) test -tags faults -timeout 40m -count=1 -run 'TestKilledKeyholder' -v ./cmd/
+	$(GO) test -tags faults -timeout 40m -count=1 -run 'TestKilledKeyholder|TestRunOutlivesNoLease' -v ./cmd/
 	$(GO) test -tags faults -timeout 40m -count=1 -v ./keys/holder/internal/store
 
 .PHONY: fuzz

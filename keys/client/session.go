@@ -201,7 +201,10 @@ func (s *Session) keep(ctx context.Context) {
 		var err error
 		if reporting {
 			report = s.clock().Add(reportEvery)
-			if err = s.report(ctx); fault.KindOf(err) == fault.Unavailable {
+			waiting, cancel := context.WithTimeout(ctx, margin)
+			err = s.report(waiting)
+			cancel()
+			if fault.KindOf(err) == fault.Unavailable {
 				err = nil // it is reported later
 			}
 		} else {
@@ -233,7 +236,10 @@ func (s *Session) renew(ctx context.Context, use api.Use) error {
 	h := s.leases[use]
 	id, end := h.lease.ID, h.lease.Expires.Add(-margin)
 	s.mu.Unlock()
-	renewed, err := s.client.renew(ctx, s.project.Name, id)
+	// A key holder that stalls must not keep the run beyond the lease.
+	waiting, cancel := context.WithTimeout(ctx, end.Sub(s.clock()))
+	defer cancel()
+	renewed, err := s.client.renew(waiting, s.project.Name, id)
 	if err == nil {
 		s.mu.Lock()
 		h.lease.Expires, h.lease.Renew = renewed.Expires, renewed.Renew

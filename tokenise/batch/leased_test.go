@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -133,15 +135,26 @@ func values(rows map[string]string) string {
 // TestLostLeaseEndsARun: the run ends with the fault that the lease was lost for,
 // and goes on with --resume; a record that disagrees ends it before a row is read.
 func TestLostLeaseEndsARun(t *testing.T) {
-	table, _, _ := people()
+	var long strings.Builder // half of it is more than is read before the keys are leased
+	long.WriteString(header)
+	for i := range 6000 {
+		fmt.Fprintf(&long, "id-%d,9434765919,Ann,Smith,19%02d-02-03,F,LS%d 4AP\n", i, 10+i%80, 1+i%9)
+	}
+	table := long.String()
 	for _, kind := range []fault.Kind{fault.Unavailable, fault.Policy} {
 		o, h := leased(t, t.TempDir(), table)
-		o.ChunkRows = 4
+		o.ChunkRows = 500
 		read, write := io.Pipe()
 		o.In, o.Source.Stdin, o.SourceDataset = "-", read, "north"
 		half := strings.LastIndexByte(table[:len(table)/2], '\n') + 1
 		go func() {
 			_, _ = io.WriteString(write, table[:half]) // the reader may be gone
+			for {                                      // until what is kept is something to go on with
+				if _, err := os.Stat(filepath.Join(filepath.Dir(o.Out), ".north.parquet.checkpoint", "chunk-000001")); err == nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
 			h.lose <- fault.New(kind, "keeping the leases", "it does not answer", "")
 		}()
 		_, err := batch.Run(t.Context(), o)

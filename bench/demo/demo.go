@@ -33,6 +33,9 @@ type Options struct {
 	Shown string
 	// Command runs a command in the folder and returns its standard output.
 	Command func(ctx context.Context, folder, binary string, args ...string) ([]byte, error)
+	// Start starts a service in the folder, and returns the line in which it says
+	// until, and what stops it.
+	Start func(ctx context.Context, folder, until, binary string, args ...string) (said string, stop func() error, err error)
 	// Step, if not nil, is told of each command before it runs.
 	Step func(binary string, args []string)
 
@@ -56,6 +59,9 @@ type demo struct {
 	parties  []string
 	linked   *result.Summary
 	judged   *evaluate.Evaluation
+
+	url  string       // the key holder's
+	stop func() error // ends the key holder while it runs
 }
 
 // Run makes the people, runs the parties' commands one after another and
@@ -69,12 +75,18 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 	for i := range o.Parties {
 		d.parties = append(d.parties, synth.PartyName(i))
 	}
+	defer func() {
+		if d.stop != nil {
+			_ = d.stop() // the step that failed is what is said
+		}
+	}()
 	var failed error
 	for _, step := range []struct {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"run", d.tokenise}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
+		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise},
+		{"close", d.close}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
 	} {
 		from := o.Wall()
 		detail, err := step.run()
@@ -118,7 +130,7 @@ func (d *demo) runInto(document any, binary string, args ...string) error {
 
 func (d *demo) synth() (string, error) {
 	_, err := d.run("tarn", "synth", "--people", strconv.Itoa(d.People), "--parties", strconv.Itoa(d.Options.Parties),
-		"--seed", strconv.FormatUint(d.Seed, 10), "--errors", synth.ErrorsNHS, "--keys", "--out", peopleFolder)
+		"--seed", strconv.FormatUint(d.Seed, 10), "--errors", synth.ErrorsNHS, "--project", "--out", peopleFolder)
 	return fmt.Sprintf("%d records of each party, half of them of people whom all have", d.People), err
 }
 
@@ -157,7 +169,7 @@ func (d *demo) tokenise() (string, error) {
 			Refused int64 `json:"refused"`
 		}
 		from := d.Wall()
-		err := d.runInto(&s, "tokeniser", "run", "--project", filepath.Join(peopleFolder, synth.ProjectFile), "--key-file", filepath.Join(peopleFolder, synth.KeyFileName),
+		err := d.runInto(&s, "tokeniser", "run", "--project", projectFile, "--as", d.credentials(party),
 			"--in", input(party), "--out", party+".parquet", "--quarantine", party+".refused.csv", "--groups", party+".groups.parquet", "--confirm-map")
 		if err != nil {
 			return "", err
@@ -169,7 +181,7 @@ func (d *demo) tokenise() (string, error) {
 		}
 		d.document.Tokenise = append(d.document.Tokenise, t)
 	}
-	return "every party encoded", nil
+	return "every party encoded, with keys leased from the key holder", d.fetch() // the first run pinned the encoding key
 }
 
 func (d *demo) truth() (string, error) {
@@ -191,7 +203,7 @@ func (d *demo) each(suffix string) (files []string) {
 
 func (d *demo) link() (string, error) {
 	d.linked = new(result.Summary)
-	args := append(append([]string{"link"}, d.each(".parquet")...), "--out", linkFolder)
+	args := append(append([]string{"link"}, d.each(".parquet")...), "--project", projectFile, "--out", linkFolder)
 	if err := d.runInto(d.linked, "linker", args...); err != nil {
 		return "", err
 	}
@@ -241,7 +253,7 @@ func (d *demo) collect() (string, error) {
 			return "", err
 		}
 	}
-	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth}
+	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, holderConfig, holderFolder, anchorFolder, handoutFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
 	}

@@ -95,6 +95,7 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 			fmt.Fprintf(&b, "  %-24s %.1f points of recall, by %s\n", "widest gap", 100**gap, strings.ReplaceAll(d.Evaluate.widest, "_", " "))
 		}
 	}
+	fmt.Fprintf(&b, "  %-24s %s\n", "keys", "leased from a key holder over mutual TLS; what it recorded is in "+filepath.Join(folder, eventsFile))
 	fmt.Fprintf(&b, "  %-24s %s\n  %-24s %s\n", "read", filepath.Join(folder, result.ReportFile), "figures", filepath.Join(folder, SummaryFile))
 	fmt.Fprintf(&b, "  %-24s %.1f s\n", "took", d.WallS)
 	_, err := io.WriteString(w, b.String())

@@ -34,8 +34,9 @@ type Project struct {
 	keys     *keys.KeyFile
 }
 
-// NewProject makes the project of the parties of c, encoded with a preset.
-func NewProject(c *Config, preset string) (*Project, error) {
+// NewRecord makes the record of a project of the parties of c, encoded with a
+// preset, for a key holder to give keys to.
+func NewRecord(c *Config, preset string) *keys.Project {
 	name := "synth-" + strconv.FormatUint(c.Seed, 10)
 	p := &keys.Project{
 		Schema: keys.ProjectSchema, Software: Software, Created: Created(), Name: name, Domain: "synthetic", Scheme: keys.SchemeKeyedHash, Profile: preset,
@@ -44,11 +45,18 @@ func NewProject(c *Config, preset string) (*Project, error) {
 		OptOuts: keys.OptOuts{Reason: "synthetic people have none"}, Groups: GroupColumns,
 		Keys: keys.KeySet{DomainNo: 1, TokenEpoch: 1, EncodingEpoch: 1}, Reidentify: keys.Reidentify{Mode: "direct", Purposes: []string{"test"}}, Expires: expires,
 	}
-	k := &keys.KeyFile{Test: true, Project: name, Domain: p.Domain, Scheme: p.Scheme, RowKeys: map[string]secret.Key{},
-		TokenKey: testKey(c.Seed, "token"), EncodingKey: testKey(c.Seed, "encoding"), ReleaseKey: testKey(c.Seed, "release")}
 	for i := range c.Parties {
-		party := PartyName(i)
-		p.Parties = append(p.Parties, keys.Party{SourceDataset: party, ODS: fmt.Sprintf("ZZ%03d", i+1)})
+		p.Parties = append(p.Parties, keys.Party{SourceDataset: PartyName(i), ODS: fmt.Sprintf("ZZ%03d", i+1)})
+	}
+	return p
+}
+
+// NewProject makes the same project with its keys.
+func NewProject(c *Config, preset string) (*Project, error) {
+	p := NewRecord(c, preset)
+	k := &keys.KeyFile{Test: true, Project: p.Name, Domain: p.Domain, Scheme: p.Scheme, RowKeys: map[string]secret.Key{},
+		TokenKey: testKey(c.Seed, "token"), EncodingKey: testKey(c.Seed, "encoding"), ReleaseKey: testKey(c.Seed, "release")}
+	for _, party := range p.SourceDatasets() {
 		k.RowKeys[party] = testKey(c.Seed, "row/"+party)
 	}
 	profile, err := encode.LoadProfile(preset, ".")
@@ -73,15 +81,23 @@ func testKey(seed uint64, use string) secret.Key {
 	return secret.New(sha256.Sum256(keys.LP(keys.Text("tarn/synthetic-key/v1"), keys.Text(strconv.FormatUint(seed, 10)), keys.Text(use))))
 }
 
-// Write writes project.json and keys.json into an existing folder.
-func (p *Project) Write(folder string) error {
+// WriteRecord writes project.json into an existing folder.
+func WriteRecord(p *keys.Project, folder string) error {
 	path := filepath.Join(folder, ProjectFile)
-	b, err := keys.Encode(p.document)
+	b, err := keys.Encode(p)
 	if err == nil {
 		err = keys.WriteFile(path, b)
 	}
 	if err != nil {
 		return fault.Wrap(fault.Internal, "writing "+path, err, "choose a folder that can be written")
+	}
+	return nil
+}
+
+// Write writes project.json and keys.json into an existing folder.
+func (p *Project) Write(folder string) error {
+	if err := WriteRecord(p.document, folder); err != nil {
+		return err
 	}
 	return p.keys.Write(filepath.Join(folder, KeyFileName), Software, Created(), false)
 }

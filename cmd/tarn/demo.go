@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -27,12 +28,14 @@ func demoCommand(env *boot.Environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run everything from end to end on synthetic people",
-		Long: `Make synthetic people in several regions, encode each region with its tokeniser, link
-the cohorts, compare the links with the truth, and add link rates by group: each step is
-the command that a party would run, shown as it runs. DIR gets report.html, summary.json,
-links.parquet and everything in between.
+		Long: `Make synthetic people in several regions; start a key holder, and enrol each region's
+tokeniser with it over mutual TLS; encode each region with keys that are leased; link the
+cohorts, compare the links with the truth, and add link rates by group: each step is the
+command that a party would run, shown as it runs. DIR gets report.html, summary.json,
+links.parquet, the key holder's events and everything in between.
 
-It starts tokeniser and linker, which lie beside tarn or on the PATH.`,
+It starts tokeniser, keyholder and linker, which lie beside tarn or on the PATH. The key
+holder answers on loopback, while the demonstration runs.`,
 		Example: "  tarn demo --out demo",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -44,7 +47,7 @@ It starts tokeniser and linker, which lie beside tarn or on the PATH.`,
 				return err
 			}
 			defer folder.Abort()
-			o.Folder, o.Shown, o.Command = folder.Path(), out, runBinary
+			o.Folder, o.Shown, o.Command, o.Start = folder.Path(), out, runBinary, startBinary
 			o.Software, o.Clock, o.Wall = boot.Software(), env.Clock, env.Wall
 			if !quiet {
 				o.Step = func(binary string, args []string) {
@@ -83,9 +86,7 @@ func runBinary(ctx context.Context, folder, name string, args ...string) ([]byte
 		return nil, err
 	}
 	command := exec.CommandContext(ctx, path, args...)
-	command.Dir = folder
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = stopGrace
+	prepare(command, folder)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err = command.Run()
@@ -101,6 +102,66 @@ func runBinary(ctx context.Context, folder, name string, args ...string) ([]byte
 		return nil, fault.Wrap(fault.Internal, "running "+path, err, "")
 	}
 	return stdout.Bytes(), nil
+}
+
+func prepare(command *exec.Cmd, folder string) {
+	command.Dir = folder
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = stopGrace
+}
+
+// startTime is how long a service may take until it answers.
+const startTime = 30 * time.Second
+
+// startBinary starts a binary as a service, and returns the line in which it says
+// until, on standard error, and what stops it.
+func startBinary(ctx context.Context, folder, until, name string, args ...string) (said string, stop func() error, err error) {
+	path, err := find(name)
+	if err != nil {
+		return "", nil, err
+	}
+	doing := fmt.Sprintf("running %s %s", name, args[0])
+	command := exec.CommandContext(ctx, path, args...)
+	prepare(command, folder)
+	stderr, err := command.StderrPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		return "", nil, fault.Wrap(fault.Internal, "running "+path, err, "")
+	}
+	found := make(chan string, 1)
+	drained := make(chan struct{})
+	var lines strings.Builder
+	go func() { // to its end, so that the service never waits for a reader
+		defer close(drained)
+		for scanner := bufio.NewScanner(stderr); scanner.Scan(); {
+			fmt.Fprintln(&lines, scanner.Text())
+			if strings.Contains(scanner.Text(), until) {
+				select {
+				case found <- scanner.Text():
+				default:
+				}
+			}
+		}
+	}()
+	stop = func() error {
+		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended
+		<-drained
+		var exit *exec.ExitError
+		if err := command.Wait(); errors.As(err, &exit) && exit.ExitCode() != 128+int(syscall.SIGTERM) {
+			return fault.New(fault.Internal, doing, fmt.Sprintf("it ended with exit code %d: %s", exit.ExitCode(), strings.TrimSpace(lines.String())), "")
+		}
+		return nil
+	}
+	select {
+	case said = <-found:
+		return said, stop, nil
+	case <-drained:
+		return "", nil, errors.Join(fault.New(fault.Internal, doing, "it ended before it answered: "+strings.TrimSpace(lines.String()), ""), stop())
+	case <-time.After(startTime):
+		return "", nil, errors.Join(fault.New(fault.Internal, doing, fmt.Sprintf("it did not answer within %v", startTime), ""), stop())
+	}
 }
 
 func find(name string) (string, error) {

@@ -19,7 +19,7 @@ import (
 func synthCommand(env *boot.Environment) *cobra.Command {
 	config := synth.Config{Threads: runtime.NumCPU()}
 	var out, preset string
-	var makeKeys, encoded bool
+	var record, makeKeys, encoded bool
 	c := &cobra.Command{
 		Use:   "synth",
 		Short: "Make synthetic people as several regions' tables, with the truth",
@@ -28,9 +28,10 @@ of birth, in households, with twins, and their records in several regions, with 
 errors that real ones have: more for some groups of people than for others.
 
 DIR gets NAME.csv for each party (north, south, east, west, party5, ..), groups.csv,
-truth.csv and synth.json. --keys adds project.json and keys.json; --encode also encodes
-every party, and truth.csv and groups.csv then speak of the minted ids. The keys follow
-from the seed and are marked as keys for tests. The same seed gives the same bytes.
+truth.csv and synth.json. --project adds project.json, for a key holder; --keys adds
+project.json and keys.json; --encode also encodes every party, and truth.csv and
+groups.csv then speak of the minted ids. The keys follow from the seed and are marked as
+keys for tests. The same seed gives the same bytes.
 
 Error models, on each side: nhs has the NHS number missing in 10% of records and wrong
 in .1%, and the error rates of an NHS trust (CRATE) elsewhere; hard has 30%, 1%, wrong
@@ -53,7 +54,7 @@ missing and wrong numbers, and the same for all groups.`,
 				return err
 			}
 			defer folder.Abort()
-			summary, err := makePeople(c, env, config, folder.Path(), preset, makeKeys, encoded)
+			summary, err := makePeople(c, env, config, folder.Path(), preset, record, makeKeys, encoded)
 			if err != nil {
 				return err
 			}
@@ -72,6 +73,7 @@ missing and wrong numbers, and the same for all groups.`,
 	flags.BoolVar(&config.NoNumbers, "no-numbers", false, "leave NHS numbers out, of the same people")
 	flags.StringVar(&config.NamesDir, "tables", "", "folder with larger frequency tables: firstname_uk.csv, lastname_uk.csv, address_uk.csv")
 	flags.StringVar(&out, "out", "", "the folder to write")
+	flags.BoolVar(&record, "project", false, "also write project.json without keys, for a key holder")
 	flags.BoolVar(&makeKeys, "keys", false, "also write project.json and keys.json")
 	flags.BoolVar(&encoded, "encode", false, "also encode every party (implies --keys)")
 	flags.StringVar(&preset, "profile", encode.DefaultPreset, "preset of the project: "+strings.Join(encode.PresetNames(), " or "))
@@ -79,11 +81,12 @@ missing and wrong numbers, and the same for all groups.`,
 	return c
 }
 
-func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, folder, preset string, makeKeys, encoded bool) (*synth.Summary, error) {
+func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, folder, preset string, record, makeKeys, encoded bool) (*synth.Summary, error) {
 	if err := config.Check(); err != nil {
 		return nil, err
 	}
-	if makeKeys || encoded {
+	switch {
+	case makeKeys || encoded:
 		project, err := synth.NewProject(&config, preset)
 		if err != nil {
 			return nil, err
@@ -93,6 +96,10 @@ func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, fo
 		}
 		if encoded {
 			config.Mint = project.Mint
+		}
+	case record:
+		if err := synth.WriteRecord(synth.NewRecord(&config, preset), folder); err != nil {
+			return nil, err
 		}
 	}
 	progress := env.Progress("making people", "rows")

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"tarn/keys"
 )
 
@@ -146,4 +148,20 @@ func (l Leaf) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("audit: the entry is longer than %d bytes", MaxLeaf)
 	}
 	return canonical, nil
+}
+
+// Decode reads an entry. Members and kinds that it does not know are accepted: a
+// log outlives the programs that read it.
+func Decode(entry []byte) (Leaf, error) {
+	var l Leaf
+	if len(entry) > MaxLeaf {
+		return l, errors.New("audit: the entry is longer than any")
+	}
+	if err := json.Unmarshal(entry, &l); err != nil {
+		return l, errors.New("audit: the entry is not a leaf") // the cause might repeat it
+	}
+	if _, err := time.Parse(TimeLayout, l.Time); err != nil || l.Kind == "" {
+		return l, errors.New("audit: the entry has no time or no kind")
+	}
+	return l, nil
 }

@@ -183,6 +183,10 @@ func (c *caller) call(verb, path string, body any) (int, []byte) {
 	return answer.StatusCode, b
 }
 
+func (c *caller) certificate() tls.Certificate {
+	return c.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
+}
+
 // must is call for what is expected to succeed.
 func must[T any](c *caller, verb, path string, body any) (document T) {
 	c.site.t.Helper()

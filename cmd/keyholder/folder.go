@@ -79,24 +79,12 @@ older copy of the store from the newest.`,
 }
 
 func writeHandout(env *boot.Environment, o *holder.InitOptions, handout string, made *holder.Initialised) error {
-	write := func(name, content string) error {
-		if err := keys.WriteFile(filepath.Join(handout, name), []byte(content)); err != nil {
-			return fault.Wrap(fault.Internal, "writing what must be handed out", err, "remove "+o.Dir+" and the anchor, and begin again: what unseals this key holder is lost")
-		}
-		return nil
-	}
-	if len(made.Identity) > 0 {
-		if err := write("identity.txt", string(made.Identity)); err != nil {
-			return err
-		}
-	}
-	for i, share := range made.Shares {
-		if err := write(fmt.Sprintf("share-%d.txt", i+1), share+"\n"); err != nil {
-			return err
-		}
+	const next = "remove the key holder's folder and the anchor, and begin again: what unseals this key holder is lost"
+	if err := writeCustody(handout, made.Handout, next); err != nil {
+		return err
 	}
 	for name, code := range made.Codes {
-		if err := write(name+".code", code+"\n"); err != nil {
+		if err := handedOutFile(handout, name+".code", code+"\n", next); err != nil {
 			return err
 		}
 	}
@@ -105,6 +93,29 @@ func writeHandout(env *boot.Environment, o *holder.InitOptions, handout string, 
 next: keyholder serve, keyholder unseal, and each operator: keyholder enrol
 `, made.Deployment, o.Dir, o.Anchor, handedOut(made), handout)
 	return err
+}
+
+func handedOutFile(folder, name, content, next string) error {
+	if err := keys.WriteFile(filepath.Join(folder, name), []byte(content)); err != nil {
+		return fault.Wrap(fault.Internal, "writing what must be handed out", err, next)
+	}
+	return nil
+}
+
+// writeCustody writes what unseals into the handout folder; next is what to do
+// where that fails.
+func writeCustody(folder string, made holder.Handout, next string) error {
+	if len(made.Identity) > 0 {
+		if err := handedOutFile(folder, "identity.txt", string(made.Identity), next); err != nil {
+			return err
+		}
+	}
+	for i, share := range made.Shares {
+		if err := handedOutFile(folder, fmt.Sprintf("share-%d.txt", i+1), share+"\n", next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func handedOut(made *holder.Initialised) string {

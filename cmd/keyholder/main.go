@@ -22,7 +22,7 @@ func command(env *boot.Environment) *cobra.Command {
 them and apart from all of them. It starts sealed: nothing is answered until its
 operators have unsealed it. Every change needs two operators.
 
-init, restore, fsck, recover and certificate work on the key holder's folder; serve is the
+init, restore, fsck, recover, custody and certificate work on the key holder's folder; serve is the
 service. All other commands call the running service with an operator's certificate,
 which enrol gets for a one-time code: name its folder with --as.`,
 		Example: `  keyholder init --dir /srv/keyholder --anchor /mnt/other/anchor.json --custody shares --shares 5 --threshold 3 \
@@ -34,7 +34,7 @@ which enrol gets for a one-time code: name its folder with --as.`,
   keyholder approvals list --as bob`,
 	}
 	root.AddCommand(
-		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
+		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), custodyCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
 		domainCommand(env), projectCommand(env), clientCommand(env), grantCommand(env), keyCommand(env), backupCommand(env),
 		approvalsCommand(env), eventsCommand(env), methodsCommand(env),
 	)

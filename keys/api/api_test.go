@@ -39,7 +39,7 @@ func TestMethodsAreAnAllowList(t *testing.T) {
 // command's user can do.
 func TestProblemsBecomeFaults(t *testing.T) {
 	kinds := map[int]fault.Kind{400: fault.Usage, 401: fault.Policy, 403: fault.Policy, 404: fault.Usage, 405: fault.Usage, 409: fault.Policy, 413: fault.Usage,
-		415: fault.Usage, 500: fault.Internal, 503: fault.Unavailable, 507: fault.Unavailable}
+		415: fault.Usage, 429: fault.Unavailable, 500: fault.Internal, 503: fault.Unavailable, 507: fault.Unavailable}
 	for code, status := range api.Codes() {
 		e := api.Refuse(code, "a detail", "what to do")
 		p := e.Problem("6b0e5b52-0000-4000-8000-000000000000")

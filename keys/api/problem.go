@@ -49,6 +49,7 @@ const (
 	CodeSealed           Code = "sealed"
 	CodeUnsealRefused    Code = "unseal_refused"
 	CodeEnrolCode        Code = "enrol_code_refused"
+	CodeTooManyTries     Code = "too_many_tries"
 	CodeConflict         Code = "conflict"
 	CodeApprovalRequired Code = "approval_required"
 	CodeApproverIsAsker  Code = "approver_is_requester"
@@ -83,6 +84,7 @@ var status = map[Code]struct {
 	CodeSealed:           {503, "The key holder is sealed"},
 	CodeUnsealRefused:    {403, "That does not unseal"},
 	CodeEnrolCode:        {403, "The enrolment code is not valid"},
+	CodeTooManyTries:     {429, "Too many wrong tries"},
 	CodeConflict:         {409, "That is not possible as things are"},
 	CodeApprovalRequired: {409, "Another operator has to approve"},
 	CodeApproverIsAsker:  {403, "Who asks may not approve"},

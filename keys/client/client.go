@@ -240,7 +240,10 @@ func refusal(doing string, answer *http.Response, b []byte) error {
 	if p.Code == api.CodeSealed {
 		return backoff.Permanent(err) // people unseal: that takes longer than any call
 	}
-	if seconds, parse := strconv.Atoi(answer.Header.Get("Retry-After")); parse == nil && seconds > 0 && time.Duration(seconds)*time.Second <= longestWait {
+	if seconds, parse := strconv.Atoi(answer.Header.Get("Retry-After")); parse == nil && seconds > 0 {
+		if time.Duration(seconds)*time.Second > longestWait {
+			return backoff.Permanent(err) // it says itself that asking again at once is in vain
+		}
 		return errors.Join(backoff.RetryAfter(seconds), err)
 	}
 	return err

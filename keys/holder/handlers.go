@@ -73,7 +73,7 @@ func unseal(ctx context.Context, c *call) (int, any, error) {
 	if err := given.Check(); err != nil {
 		return 0, nil, err
 	}
-	status, err := c.holder.Unseal(ctx, *given)
+	status, err := c.counted(&c.holder.unsealTries, api.CodeUnsealRefused, func() (any, error) { return c.holder.Unseal(ctx, *given) })
 	if err != nil {
 		return 0, nil, err
 	}
@@ -85,15 +85,18 @@ func enrolClient(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	code, err := enrol.ParseCode(request.Code)
-	if err != nil {
-		return 0, nil, api.Refuse(api.CodeEnrolCode, "it is not well formed", "copy the whole of it again")
-	}
-	enrolled, err := c.ring.Enrol(ctx, code.Digest(), request.SealingKey, c.signer(request))
+	enrolled, err := c.counted(&c.holder.enrolTries, api.CodeEnrolCode, func() (any, error) {
+		code, err := enrol.ParseCode(request.Code)
+		if err != nil {
+			return nil, api.Refuse(api.CodeEnrolCode, "it is not well formed", "copy the whole of it again")
+		}
+		enrolled, err := c.ring.Enrol(ctx, code.Digest(), request.SealingKey, c.signer(request))
+		enrolled.Authority = c.holder.authorityCertificate()
+		return enrolled, err
+	})
 	if err != nil {
 		return 0, nil, err
 	}
-	enrolled.Authority = c.holder.authorityCertificate()
 	return http.StatusCreated, enrolled, nil
 }
 

@@ -65,6 +65,8 @@ type Holder struct {
 	refusals refusals
 	failed   chan struct{}
 
+	unsealTries, enrolTries tries
+
 	unsealing sync.Mutex // one at a time
 	unsealer  *custody.Unsealer
 	tries     int64 // refused since the start

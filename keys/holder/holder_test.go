@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,10 +178,17 @@ func (c *caller) call(verb, path string, body any) (int, []byte) {
 	if err != nil {
 		c.site.t.Fatal(err)
 	}
+	if early := answer.StatusCode == http.StatusTooManyRequests; early && !regexp.MustCompile(`^[1-9][0-9]*$`).MatchString(answer.Header.Get("Retry-After")) {
+		c.site.t.Errorf("%s %s: 429 without Retry-After", verb, path)
+	}
 	if answer.Header.Get("Cache-Control") != "no-store" || answer.Header.Get("X-Request-ID") != request.Header.Get("X-Request-ID") {
 		c.site.t.Errorf("%s %s: headers %v", verb, path, answer.Header)
 	}
 	return answer.StatusCode, b
+}
+
+func (c *caller) certificate() tls.Certificate {
+	return c.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
 }
 
 // must is call for what is expected to succeed.

@@ -130,9 +130,7 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 	if err != nil {
 		refused := h.refusal(err)
 		h.noteRefusal(c, refused)
-		if refused.Status() == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		}
+		setRetryAfter(w, err, refused)
 		status = h.problem(w, c.id, refused)
 		return
 	}

@@ -33,7 +33,7 @@ const (
 // serverLifetime is how long a server's certificate lasts.
 const serverLifetime = 365 * 24 * time.Hour
 
-// Custody says how a new deployment's root key is kept.
+// Custody says how a root key is kept.
 type Custody struct {
 	Method     string // identity, passphrase or shares
 	Passphrase []byte
@@ -55,12 +55,17 @@ type InitOptions struct {
 	Rand         io.Reader
 }
 
+// Handout is what must be handed out of new custody, and exists nowhere else.
+type Handout struct {
+	Identity   []byte   // the identity file's content; empty where custody is another
+	Shares     []string // one for each keeper
+	Deployment string   // what shares carry
+}
+
 // Initialised is what must be handed out after Init, and exists nowhere else.
 type Initialised struct {
-	Identity   []byte            // the identity file's content; nil where custody is another
-	Shares     []string          // one for each operator that keeps one
-	Codes      map[string]string // enrolment codes of the operators
-	Deployment string
+	Handout
+	Codes map[string]string // enrolment codes of the operators
 }
 
 // Init makes a deployment: custody, store, anchor, authority, the server's
@@ -78,7 +83,7 @@ func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
 		return nil, fault.New(fault.Usage, doing, "there is something at "+o.Anchor+" already, another key holder's anchor, perhaps",
 			"choose another path for the anchor; to bring a key holder back: keyholder restore")
 	}
-	deployment, err := o.custody()
+	deployment, err := o.Custody.make(custody.Origin{Now: o.Clock(), Software: o.Software, Rand: o.Rand})
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +126,7 @@ func Init(ctx context.Context, o InitOptions) (made *Initialised, err error) {
 	if err := custody.Write(o.Dir, deployment.Document); err != nil {
 		return nil, err
 	}
-	return &Initialised{
-		Identity: deployment.Handout.Identity(), Shares: deployment.Handout.Shares(), Codes: codes, Deployment: deployment.Document.Deployment(),
-	}, nil
+	return &Initialised{Handout: handoutOf(deployment), Codes: codes}, nil
 }
 
 // removeContents removes what lies in a folder.
@@ -142,17 +145,20 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-func (o *InitOptions) custody() (custody.Deployment, error) {
-	origin := custody.Origin{Now: o.Clock(), Software: o.Software, Rand: o.Rand}
-	switch custody.Method(o.Custody.Method) {
+func handoutOf(d custody.Deployment) Handout {
+	return Handout{Identity: d.Handout.Identity(), Shares: d.Handout.Shares(), Deployment: d.Document.Deployment()}
+}
+
+func (c *Custody) make(origin custody.Origin) (custody.Deployment, error) {
+	switch custody.Method(c.Method) {
 	case custody.MethodIdentity:
 		return custody.NewWithIdentity(origin)
 	case custody.MethodPassphrase:
-		return custody.NewWithPassphrase(origin, o.Custody.Passphrase, custody.DefaultArgon2())
+		return custody.NewWithPassphrase(origin, c.Passphrase, custody.DefaultArgon2())
 	case custody.MethodShares:
-		return custody.NewWithShares(origin, o.Custody.Threshold, o.Custody.Shares)
+		return custody.NewWithShares(origin, c.Threshold, c.Shares)
 	}
-	return custody.Deployment{}, fault.New(fault.Usage, "making a key holder", "there is no such method of custody", "give identity, passphrase or shares")
+	return custody.Deployment{}, fault.New(fault.Usage, "making new custody", "there is no such method of custody", "give identity, passphrase or shares")
 }
 
 // keepAuthority puts the authority into the sealed store.
@@ -312,4 +318,48 @@ func RenewServer(ctx context.Context, o Options, hosts []string, collect Collect
 		err = writeServer(ca, o.Dir, hosts, o.Clock())
 	}
 	return errors.Join(err, d.vault.Close())
+}
+
+// ReplaceCustody gives a deployment that is not being served new custody, by any
+// method: for a share that was lost, or a keeper who left. It takes what
+// unseals. Every record goes into a new store under a new root key, which is
+// sealed to a new identity, and root.json is replaced in one step, after handOut
+// has kept what must be handed out: whatever ends it, either what unsealed
+// before or what was handed out opens the deployment. What unsealed before opens
+// copies and backups from before, and nothing that is written from now on.
+//
+// Nothing was changed if the error says so. The keys of domains and projects stay.
+func ReplaceCustody(ctx context.Context, o Options, to Custody, collect Collect, handOut func(Handout) error) (deployment string, err error) {
+	const doing = "replacing the custody"
+	d, err := openFolder(ctx, &o, collect)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, d.vault.Close()) }()
+	made, err := to.make(custody.Origin{Now: o.Clock(), Software: o.Software, Rand: o.Rand, Replaces: &d.vault.document})
+	if err != nil {
+		return "", err
+	}
+	defer made.Root.Destroy()
+	defer made.Handout.Destroy()
+	d.vault.succeed = func() (successor, error) {
+		return successor{root: made.Root, document: made.Document, handOut: func() error {
+			out := handoutOf(made)
+			defer clear(out.Identity)
+			return handOut(out)
+		}}, nil
+	}
+	err = d.ring.CustodyReplaced(ctx, to.Method)
+	if err == nil {
+		return made.Document.Deployment(), nil
+	}
+	kind := fault.Internal
+	var known *fault.Error
+	if errors.As(err, &known) {
+		kind = known.Kind
+	}
+	if now, failed := custody.Read(o.Dir); failed == nil && now.Recipient == made.Document.Recipient {
+		return "", fault.Wrap(kind, doing, err, "the new custody counts already: keep what was handed out, and run keyholder fsck with it")
+	}
+	return "", fault.Wrap(kind, doing, err, "nothing was changed: what unsealed before unseals; what was handed out is of no use")
 }

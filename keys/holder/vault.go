@@ -34,10 +34,20 @@ const (
 type vault struct {
 	options *Options
 	failed  func()
+	// succeed makes the root key and root.json of the next generation; nil draws a
+	// key and leaves custody as it is.
+	succeed func() (successor, error)
 
 	mu       sync.RWMutex // held alone while the store is replaced
 	document custody.Document
 	store    *store.Store
+}
+
+// successor is what the next generation begins with.
+type successor struct {
+	root     secret.Key
+	document custody.Document
+	handOut  func() error // called when all but root.json is written; may be nil
 }
 
 // options of the store of a generation.
@@ -168,22 +178,28 @@ func (v *vault) Close() error {
 func (v *vault) Destroy(ctx context.Context, changes []store.Change, erase []store.Key, tombstones []string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	root, err := secret.Generate(v.options.Rand)
+	succeed := v.succeed
+	if succeed == nil {
+		succeed = v.rotate
+	}
+	to, err := succeed()
 	if err != nil {
 		return v.fail(err)
 	}
-	defer root.Destroy()
-	next, err := v.document.Rotate(root)
-	if err != nil {
-		return v.fail(err)
-	}
+	defer to.root.Destroy()
+	next := to.document
 	if err := removeOtherStores(v.options.Dir, v.document.Store); err != nil {
 		return v.fail(err)
 	}
 	dropped := func(key store.Key) bool { return slices.Contains(erase, key) }
-	replaced, err := v.store.Rewrite(ctx, storeOptions(v.options, next, root), changes, dropped, tombstones)
+	replaced, err := v.store.Rewrite(ctx, storeOptions(v.options, next, to.root), changes, dropped, tombstones)
 	if err != nil {
 		return v.fail(err)
+	}
+	if to.handOut != nil {
+		if err := to.handOut(); err != nil {
+			return v.fail(errors.Join(err, replaced.Close()))
+		}
 	}
 	if err := custody.Write(v.options.Dir, next); err != nil {
 		return v.fail(errors.Join(err, replaced.Close()))
@@ -194,6 +210,20 @@ func (v *vault) Destroy(ctx context.Context, changes []store.Change, erase []sto
 	before := v.store
 	v.store, v.document = replaced, next
 	return errors.Join(before.Close(), removeOtherStores(v.options.Dir, next.Store))
+}
+
+// rotate draws the next root key, and seals it to the same custody.
+func (v *vault) rotate() (successor, error) {
+	root, err := secret.Generate(v.options.Rand)
+	if err != nil {
+		return successor{}, err
+	}
+	next, err := v.document.Rotate(root)
+	if err != nil {
+		root.Destroy()
+		return successor{}, err
+	}
+	return successor{root: root, document: next}, nil
 }
 
 // fail ends the process by way of Failed: the keyring's memory has the change

@@ -29,9 +29,9 @@ func (env *Environment) SecretText(path, prompt string) (string, error) {
 		line, _, _ := strings.Cut(string(content), "\n")
 		return strings.TrimRight(line, "\r"), nil
 	}
-	if file, ok := env.Stdin.(*os.File); ok && path == "" && term.IsTerminal(int(file.Fd())) {
+	if env.AsksForSecret(path) {
 		fmt.Fprint(env.Stderr, prompt)
-		line, err := term.ReadPassword(int(file.Fd()))
+		line, err := term.ReadPassword(int(env.Stdin.(*os.File).Fd())) // AsksForSecret has seen that it is one
 		fmt.Fprintln(env.Stderr)
 		if err != nil {
 			return "", fault.Wrap(fault.Usage, doing, err, "give it in a file")
@@ -47,4 +47,10 @@ func (env *Environment) SecretText(path, prompt string) (string, error) {
 		return "", fault.Wrap(fault.Usage, doing, err, "give it in a file, on standard input, or on a terminal")
 	}
 	return line, nil
+}
+
+// AsksForSecret reports whether SecretText of the path asks on a terminal.
+func (env *Environment) AsksForSecret(path string) bool {
+	file, ok := env.Stdin.(*os.File)
+	return ok && path == "" && term.IsTerminal(int(file.Fd()))
 }

@@ -16,14 +16,21 @@ import (
 	"tarn/keys/secret"
 )
 
-// Origin is what a new deployment is given.
+// Origin is what new custody is given.
 type Origin struct {
 	Now      time.Time
 	Software string    // at most 200 bytes
 	Rand     io.Reader // for the root key and the salt; nil is the operating system's generator
+	// Replaces is the document of a deployment whose custody is replaced; nil for a
+	// new deployment. It must have been opened. Nothing of its custody stays: the
+	// identity, and so the recipient, what is handed out and the root key are new,
+	// and the generation is the following one, so that what opened it opens nothing
+	// that is sealed from now on.
+	Replaces *Document
 }
 
-// Deployment is a new deployment's custody: what lies in its folder, the root
+// Deployment is a new deployment's custody, or the new custody of one that there
+// is: what lies in its folder, the root
 // key, and what must be handed out.
 type Deployment struct {
 	Document Document
@@ -31,8 +38,8 @@ type Deployment struct {
 	Handout  Handout
 }
 
-// Handout is what must be handed out when a deployment begins, and exists
-// nowhere else. Only its named methods give it away.
+// Handout is what must be handed out when custody begins, and exists nowhere
+// else. Only its named methods give it away.
 type Handout struct {
 	_   [0]func()
 	get func() *handout
@@ -76,9 +83,9 @@ func (h Handout) MarshalText() ([]byte, error) {
 	return nil, errors.New("custody: refusing to marshal")
 }
 
-const creating = "making the custody of a new deployment"
+const creating = "making new custody"
 
-// NewWithIdentity makes a deployment whose identity is a file.
+// NewWithIdentity makes custody whose identity is a file.
 func NewWithIdentity(o Origin) (Deployment, error) {
 	identity, d, err := begin(o, MethodIdentity)
 	if err != nil {
@@ -89,7 +96,7 @@ func NewWithIdentity(o Origin) (Deployment, error) {
 	return finish(o, d, handout{identity: file}, Given{Identity: string(file)})
 }
 
-// NewWithPassphrase makes a deployment whose identity is sealed under a
+// NewWithPassphrase makes custody whose identity is sealed under a
 // passphrase of at least 16 characters. The salt of cost is drawn. The caller
 // clears the passphrase.
 func NewWithPassphrase(o Origin, passphrase []byte, cost Argon2) (Deployment, error) {
@@ -121,7 +128,7 @@ func NewWithPassphrase(o Origin, passphrase []byte, cost Argon2) (Deployment, er
 	return finish(o, d, handout{}, Given{Passphrase: string(chosen)})
 }
 
-// NewWithShares makes a deployment whose identity is sealed under a key in
+// NewWithShares makes custody whose identity is sealed under a key in
 // shares, of which threshold open it: 2 <= threshold <= shares <= 32.
 func NewWithShares(o Origin, threshold, shares int) (Deployment, error) {
 	if err := checkThreshold(threshold, shares); err != nil {
@@ -179,10 +186,17 @@ func begin(o Origin, method Method) (*age.HybridIdentity, Document, error) {
 	if err != nil {
 		return nil, Document{}, fault.New(fault.Internal, creating, "no identity could be made", "")
 	}
-	return identity, Document{
-		Schema: Schema, Generation: 1, Store: storeName(1), Method: method, Recipient: identity.Recipient().String(),
-		Created: o.Now.UTC().Truncate(time.Second), Software: o.Software,
-	}, nil
+	d := Document{
+		Schema: Schema, Generation: 1, Method: method, Recipient: identity.Recipient().String(), Created: o.Now.UTC().Truncate(time.Second), Software: o.Software,
+	}
+	if before := o.Replaces; before != nil {
+		if before.Generation >= maxGeneration {
+			return nil, Document{}, fault.New(fault.Internal, creating, "there are no more generations", "")
+		}
+		d.Generation, d.Created, d.Software = before.Generation+1, before.Created, before.Software
+	}
+	d.Store = storeName(d.Generation)
+	return identity, d, nil
 }
 
 func (d *Document) wrapText(key secret.Key, identity *age.HybridIdentity) error {

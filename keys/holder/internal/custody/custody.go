@@ -233,8 +233,9 @@ func (d *Document) deployment() (id [deploymentSize]byte) {
 	return id
 }
 
-// Deployment returns what tells deployments apart, as shares carry it: the
-// first 8 bytes of the SHA-256 of the recipient's text, in hex.
+// Deployment returns what tells deployments apart, and the custody of one from
+// that which replaced it, as shares carry it: the first 8 bytes of the SHA-256
+// of the recipient's text, in hex.
 func (d *Document) Deployment() string {
 	id := d.deployment()
 	return hex.EncodeToString(id[:])

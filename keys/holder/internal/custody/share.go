@@ -175,7 +175,7 @@ func wipe(scalars ...group.Scalar) {
 // with its commitments.
 func (d *Document) checkShare(s *share) error {
 	if s.deployment != d.deployment() {
-		return shareFault(fault.Disagreement, "it is a share of another deployment", "give a share of this one: "+d.Deployment(), ErrShareForeign)
+		return shareFault(fault.Disagreement, "it is a share of another deployment, or one that was replaced", "give a share of "+d.Deployment()+", which was handed out last", ErrShareForeign)
 	}
 	wrong := shareFault(fault.Disagreement, "it is no share of this deployment's key: it was made up, or is of a sharing that was replaced", "give the share that was handed out last", ErrShareWrong)
 	if int(s.threshold) != d.Threshold || int(s.number) > d.Shares {

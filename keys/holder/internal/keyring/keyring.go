@@ -35,8 +35,9 @@ type Store interface {
 	Enqueue([]store.Change) (wait func(context.Context) error)
 	// Room refuses while there is too little space to take changes.
 	Room() error
-	// Destroy writes changes and erases records such that no copy of the store
-	// from now on holds them. Tombstones name them for restores.
+	// Destroy writes the store anew, with changes and without the records to erase,
+	// such that no copy of it from now on holds them. Tombstones name them for
+	// restores.
 	Destroy(ctx context.Context, changes []store.Change, erase []store.Key, tombstones []string) error
 }
 
@@ -209,6 +210,7 @@ type transaction struct {
 	changes    []store.Change
 	erase      []store.Key
 	tombstones []string
+	anew       bool  // the store is written anew though nothing is erased
 	err        error // a record that cannot be encoded: an error in the program
 }
 
@@ -277,7 +279,7 @@ func (k *Keyring) change(ctx context.Context, f func(*transaction) error) error 
 		k.mu.Unlock()
 		return t.err
 	}
-	if len(t.erase) > 0 {
+	if len(t.erase) > 0 || t.anew {
 		defer k.mu.Unlock() // nothing is decided while the store is written anew
 		return k.store.Destroy(ctx, t.changes, t.erase, t.tombstones)
 	}
@@ -329,6 +331,16 @@ func (k *Keyring) Refused(ctx context.Context, caller Caller, method string, cod
 func (k *Keyring) Unsealed(ctx context.Context, method string, failed int64) error {
 	return k.change(ctx, func(t *transaction) error {
 		t.event(audit.Leaf{Kind: audit.KindUnseal, Rule: method, Outcome: "released", Count: failed})
+		return nil
+	})
+}
+
+// CustodyReplaced writes the store anew, under what custody by this method
+// keeps, and records it.
+func (k *Keyring) CustodyReplaced(ctx context.Context, method string) error {
+	return k.change(ctx, func(t *transaction) error {
+		t.anew = true
+		t.event(audit.Leaf{Kind: audit.KindRotate, Rule: method, Outcome: "custody-replaced"})
 		return nil
 	})
 }

@@ -38,7 +38,10 @@ func TestKilledKeyholderKeepsWhatItAcknowledged(t *testing.T) {
 		if missing := s.missing(ledger.read(t)); len(missing) > 0 {
 			t.Fatalf("round %d: %d of what was acknowledged is not there: %v", round, len(missing), missing)
 		}
-		s.load(round, ledger, 300*time.Millisecond+rand.N(1500*time.Millisecond))
+		s.load(round, ledger, func() {
+			time.Sleep(300*time.Millisecond + rand.N(1500*time.Millisecond))
+			s.kill()
+		})
 	}
 	s.start()
 	s.ready()
@@ -60,9 +63,9 @@ func TestKilledKeyholderKeepsWhatItAcknowledged(t *testing.T) {
 	t.Logf("%d changes acknowledged over %d kills, ready after %v at most", len(acknowledged), killRounds(), ready)
 }
 
-// load has callers add domains until the key holder is killed after a while, and
-// writes down each that was acknowledged.
-func (s *keyholder) load(round int, l *ledger, span time.Duration) {
+// load has callers add domains until something has happened, or until they are
+// refused, and writes down each that was acknowledged.
+func (s *keyholder) load(round int, l *ledger, happens func()) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var callers sync.WaitGroup
@@ -79,8 +82,7 @@ func (s *keyholder) load(round int, l *ledger, span time.Duration) {
 			}
 		})
 	}
-	time.Sleep(span)
-	s.kill()
+	happens()
 	cancel()
 	callers.Wait()
 }

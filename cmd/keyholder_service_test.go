@@ -59,7 +59,7 @@ func newKeyholderIn(t *testing.T, stores, anchors string) *keyholder {
 	}
 	s.use(dir)
 	s.start()
-	if _, err := client.Enrol(t.Context(), "https://"+s.address, made.Codes["ann"], filepath.Join(s.folder, "ann"), time.Now); err != nil {
+	if _, err := client.Enrol(t.Context(), client.Enrolment{URL: "https://" + s.address, Code: made.Codes["ann"], Folder: filepath.Join(s.folder, "ann")}, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	s.kill()

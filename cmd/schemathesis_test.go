@@ -157,7 +157,7 @@ func (s *keyholder) addTokeniser(name string) {
 	}
 	collected, err := operator.Collect(s.t.Context(), last.ID)
 	if err == nil {
-		_, err = client.Enrol(s.t.Context(), "https://"+s.address, collected.Code, filepath.Join(s.folder, name), time.Now)
+		_, err = client.Enrol(s.t.Context(), client.Enrolment{URL: "https://" + s.address, Code: collected.Code, Folder: filepath.Join(s.folder, name)}, time.Now)
 	}
 	if err != nil {
 		s.t.Fatal(err)

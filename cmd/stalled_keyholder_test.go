@@ -65,7 +65,7 @@ func newRegion(t *testing.T) *region {
 	o := ask(api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"synth-9"}})
 	given, err := operator.Collect(t.Context(), o.ID)
 	if err == nil {
-		_, err = client.Enrol(t.Context(), "https://"+r.address, given.Code, r.credentials, time.Now)
+		_, err = client.Enrol(t.Context(), client.Enrolment{URL: "https://" + r.address, Code: given.Code, Folder: r.credentials}, time.Now)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ func (s *suite) stop() error {
 
 func (s *suite) enrol(name, code string) (*client.Client, error) {
 	folder := filepath.Join(s.Folder, name)
-	if _, err := client.Enrol(s.ctx, "https://"+s.address, code, folder, s.Clock); err != nil {
+	if _, err := client.Enrol(s.ctx, client.Enrolment{URL: "https://" + s.address, Code: code, Folder: folder}, s.Clock); err != nil {
 		return nil, err
 	}
 	return s.as(name)

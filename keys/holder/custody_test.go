@@ -289,7 +289,7 @@ func TestCustodyIsReplacedInOneStep(t *testing.T) {
 }
 
 // TestCustodyThatCannotBeReplaced: what fails before the step changes nothing,
-// and says so; what fails after it says that, too.
+// and says so.
 func TestCustodyThatCannotBeReplaced(t *testing.T) {
 	s := newSite(t, holder.Custody{Method: "identity"})
 	s.stop()

@@ -49,31 +49,37 @@ func (f *Flags) With(env *boot.Environment, call func(*client.Client) error) err
 
 // EnrolCommand makes the command with which a program's user enrols.
 func EnrolCommand(env *boot.Environment, program string) *cobra.Command {
-	var address, codeFile, out string
+	var e client.Enrolment
+	codeFile := ""
 	c := &cobra.Command{
 		Use: "enrol --keyholder URL --out DIR", Short: "Get a certificate for a one-time code of the key holder",
 		Long: `Enrol with a one-time code, which is read from --code-file, from standard input, or
 asked for. Keys are made here and stay here; the code also proves that it is the right
-key holder that answers. The folder that is written is what --as names.`,
+key holder that answers. The folder that is written is what --as names.
+
+Where the key holder takes certificates of an authority of your own ([listen] client_ca),
+--cert and --key name one and its key: no other is made, and the folder gets copies.`,
 		Example: "  " + program + " enrol --keyholder https://keyholder.example.nhs.uk:8443 --code-file my.code --out credentials", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if address == "" || out == "" {
+			if e.URL == "" || e.Folder == "" {
 				return fault.New(fault.Usage, "enrolling with the key holder", "--keyholder or --out is missing", "see: "+program+" enrol --help")
 			}
-			code, err := env.SecretText(codeFile, "one-time code: ")
+			var err error
+			if e.Code, err = env.SecretText(codeFile, "one-time code: "); err != nil {
+				return err
+			}
+			enrolled, err := client.Enrol(c.Context(), e, env.Wall)
 			if err != nil {
 				return err
 			}
-			enrolled, err := client.Enrol(c.Context(), address, code, out, env.Wall)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(env.Stdout, "enrolled as %s, %s; credentials in %s\n", enrolled.Name, enrolled.Role, out)
+			_, err = fmt.Fprintf(env.Stdout, "enrolled as %s, %s; credentials in %s\n", enrolled.Name, enrolled.Role, e.Folder)
 			return err
 		},
 	}
-	c.Flags().StringVar(&address, "keyholder", "", "the key holder's address, https://host:port")
+	c.Flags().StringVar(&e.URL, "keyholder", "", "the key holder's address, https://host:port")
 	c.Flags().StringVar(&codeFile, "code-file", "", "a file that holds the code; - for standard input (asked for if not given)")
-	c.Flags().StringVar(&out, "out", "", "the folder of credentials to make")
+	c.Flags().StringVar(&e.Cert, "cert", "", "a certificate of an authority that the key holder was given, PEM, with what is between them")
+	c.Flags().StringVar(&e.Key, "key", "", "its key, PEM, readable by its owner only")
+	c.Flags().StringVar(&e.Folder, "out", "", "the folder of credentials to make")
 	return c
 }

@@ -4,7 +4,9 @@
 package checkpoint
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,6 +26,28 @@ type Checkpoint struct {
 	Root   tiles.Hash
 	// Cosigned are the witnesses that have signed, too, and when.
 	Cosigned map[string]time.Time
+}
+
+// NewSigner returns the signer of a log, and its verifier key, from the seed of an
+// Ed25519 key. The origin is the name of both.
+func NewSigner(origin string, seed *[ed25519.SeedSize]byte) (note.Signer, string, error) {
+	private := ed25519.NewKeyFromSeed(seed[:])
+	defer clear(private)
+	public, err := note.NewEd25519VerifierKey(origin, private.Public().(ed25519.PublicKey))
+	if err != nil {
+		return nil, "", errors.New("a log's origin holds a space or a plus sign, or is empty")
+	}
+	verifier, err := note.NewVerifier(public)
+	if err != nil {
+		return nil, "", errors.New("a log's origin holds a space or a plus sign, or is empty")
+	}
+	const ed25519Key = 1 // the algorithm, as signed-note numbers it
+	text := fmt.Sprintf("PRIVATE+KEY+%s+%08x+%s", origin, verifier.KeyHash(), base64.StdEncoding.EncodeToString(append([]byte{ed25519Key}, seed[:]...)))
+	signer, err := note.NewSigner(text)
+	if err != nil {
+		return nil, "", errors.New("the log's key could not be read") // the cause might repeat it
+	}
+	return signer, public, nil
 }
 
 // Verifier reads a log's verifier key, NAME+HASH+KEY.

@@ -132,6 +132,14 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
 	keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
+	j.run(t, 0, "auditor", "verify", log, "--json")
+	j.run(t, 0, "auditor", "report", log, "--month", time.Now().UTC().Format("2006-01"), "--json")
+	tampered := filepath.Join(log, "tile", "entries")
+	if err := os.RemoveAll(tampered); err != nil {
+		t.Fatal(err)
+	}
+	j.run(t, 6, "auditor", "verify", log, "--json")
 	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -183,8 +191,10 @@ func keyholderDocuments(t *testing.T, folder string) {
 		t.Fatal(err)
 	}
 	s.kill()
-	if err := os.CopyFS(filepath.Join(folder, "running"), os.DirFS(s.folder)); err != nil {
-		t.Fatal(err)
+	for to, from := range map[string]string{"running": s.folder, "holder": s.dir} {
+		if err := os.CopyFS(filepath.Join(folder, to), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// While a key is destroyed the anchor has two marks.
 	var anchor map[string]any

@@ -31,7 +31,8 @@ type Options struct {
 	Folder  string // an existing folder to write into
 	// Shown is what the folder will be called, for people to read.
 	Shown string
-	// Command runs a command in the folder and returns its standard output.
+	// Command runs a command in the folder and returns its standard output, with an
+	// error, too.
 	Command func(ctx context.Context, folder, binary string, args ...string) ([]byte, error)
 	// Start starts a service in the folder, and returns the line in which it says
 	// until, and what stops it.
@@ -86,7 +87,7 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 		run  func() (detail string, err error)
 	}{
 		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise},
-		{"close", d.close}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
+		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
 	} {
 		from := o.Wall()
 		detail, err := step.run()
@@ -253,7 +254,7 @@ func (d *demo) collect() (string, error) {
 			return "", err
 		}
 	}
-	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, holderConfig, holderFolder, anchorFolder, handoutFolder}
+	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
 	}

@@ -33,7 +33,7 @@ type Document struct {
 	Link       *Link      `json:"link"`
 	Evaluate   *Evaluate  `json:"evaluate"`
 	Reidentify *struct{}  `json:"reidentify"`
-	Audit      *struct{}  `json:"audit"`
+	Audit      *Audit     `json:"audit"`
 	LeakScan   *struct{}  `json:"leak_scan"`
 	Artefacts  []string   `json:"artefacts"` // relative to the folder
 }
@@ -60,6 +60,14 @@ type Link struct {
 	Links        int64    `json:"links"`
 	PrecisionEst *float64 `json:"precision_est"`
 	RecallEst    *float64 `json:"recall_est"`
+}
+
+// Audit is what an auditor found of the key holder's log, and of a copy in which
+// one entry was changed.
+type Audit struct {
+	Entries          int64  `json:"entries"`
+	Verified         bool   `json:"verified"`
+	TamperDetectedAt *int64 `json:"tamper_detected_at"` // the entry that was named
 }
 
 // Evaluate is the links compared with the truth.
@@ -94,6 +102,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 		if gap := d.Evaluate.MaxRecallGap; gap != nil {
 			fmt.Fprintf(&b, "  %-24s %.1f points of recall, by %s\n", "widest gap", 100**gap, strings.ReplaceAll(d.Evaluate.widest, "_", " "))
 		}
+	}
+	if a := d.Audit; a != nil && a.TamperDetectedAt != nil {
+		fmt.Fprintf(&b, "  %-24s %d entries, all as recorded; in a copy one was changed, and entry %d was named\n", "log", a.Entries, *a.TamperDetectedAt)
 	}
 	fmt.Fprintf(&b, "  %-24s %s\n", "keys", "leased from a key holder over mutual TLS; what it recorded is in "+filepath.Join(folder, eventsFile))
 	fmt.Fprintf(&b, "  %-24s %s\n  %-24s %s\n", "read", filepath.Join(folder, result.ReportFile), "figures", filepath.Join(folder, SummaryFile))

@@ -5,7 +5,6 @@ package keys
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -222,19 +221,19 @@ func (s *suite) leases() ([]*measure.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	floor, err := syncTimes(s.Folder)
+	floor, err := measure.SyncTimes(s.Folder)
 	if err != nil {
 		return nil, err
 	}
 	asked := leaseRate * s.seconds
 	c := measure.Case{
 		Suite: Suite, Name: "lease-p99", SubjectVersion: s.Software, Unit: "ms", Dataset: measure.Dataset{Name: "leases of one project, each answered when it is durable", Rows: int64(asked)},
-		Subject:   func(context.Context) (float64, error) { return ms(latencies, 99), nil },
-		Peer:      func(context.Context) (float64, error) { return ms(floor, 99), nil },
+		Subject:   func(context.Context) (float64, error) { return measure.MS(latencies, 99), nil },
+		Peer:      func(context.Context) (float64, error) { return measure.MS(floor, 99), nil },
 		PeerParty: measure.Party{Name: "fsync of 4 KiB on the same disk, one after another", Version: "p99"},
 		Parameters: map[string]any{
 			"rate": leaseRate, "seconds": s.seconds, "failed": failed, "server_cpu_s_per_lease": (after - before) / float64(asked),
-			"fsync_ms": measure.Latency{P50: ms(floor, 50), P99: ms(floor, 99), P999: ms(floor, 99.9), Max: ms(floor, 100)},
+			"fsync_ms": measure.LatencyOf(floor),
 		},
 		Check: func(context.Context) (int64, bool, error) { return int64(asked), failed == 0, nil },
 		Notes: "open loop: from the moment a request was due to its answer, generator and server on the same machine; an answer waits for the store's sync and then the anchor's, which many requests share",
@@ -244,21 +243,14 @@ func (s *suite) leases() ([]*measure.Result, error) {
 		return nil, err
 	}
 	r.Load = "open-loop"
-	r.LatencyMS = &measure.Latency{P50: ms(latencies, 50), P99: ms(latencies, 99), P999: ms(latencies, 99.9), Max: ms(latencies, 100)}
+	r.LatencyMS = measure.LatencyOf(latencies)
 	return []*measure.Result{r}, nil
 }
-
-func ms(h *hdrhistogram.Histogram, percentile float64) float64 {
-	return float64(h.ValueAtPercentile(percentile)) / 1000
-}
-
-// newHistogram counts microseconds up to a minute, to three digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 60_000_000, 3) }
 
 // openLoop calls at a rate, each call when it is due and not when the one before
 // has ended.
 func openLoop(ctx context.Context, rate int, span time.Duration, call func() error) (latencies *hdrhistogram.Histogram, failed int64) {
-	latencies = newHistogram()
+	latencies = measure.NewHistogram()
 	var mu sync.Mutex
 	var wrong atomic.Int64
 	var calls sync.WaitGroup
@@ -281,34 +273,6 @@ func openLoop(ctx context.Context, rate int, span time.Duration, call func() err
 	}
 	calls.Wait()
 	return latencies, wrong.Load()
-}
-
-// syncTimes measures the floor: small writes to the same disk, each synced.
-func syncTimes(folder string) (*hdrhistogram.Histogram, error) {
-	const writes = 500
-	f, err := os.Create(filepath.Join(folder, "synced"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // nothing of it is read
-	block := make([]byte, 4096)
-	if _, err := rand.Read(block); err != nil {
-		return nil, err
-	}
-	times := newHistogram()
-	for range writes {
-		begun := time.Now()
-		if _, err := f.Write(block); err != nil {
-			return nil, err
-		}
-		if err := f.Sync(); err != nil {
-			return nil, err
-		}
-		if err := times.RecordValue(max(1, time.Since(begun).Microseconds())); err != nil {
-			return nil, err
-		}
-	}
-	return times, nil
 }
 
 // clockTicks is how many ticks of /proc/PID/stat make a second on Linux.

@@ -176,5 +176,5 @@ func serveWitness(ctx context.Context, env *boot.Environment, config *witnessCon
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fault.Wrap(fault.Internal, doing, err, "")
 	}
-	return ctx.Err()
+	return nil
 }

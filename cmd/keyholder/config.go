@@ -29,6 +29,7 @@ type config struct {
 	Custody   custodyConfig   `toml:"custody"`
 	Operators operatorsConfig `toml:"operators"`
 	Leases    leasesConfig    `toml:"leases"`
+	Audit     auditConfig     `toml:"audit"`
 	Log       logConfig       `toml:"log"`
 }
 
@@ -77,6 +78,17 @@ type leasesConfig struct {
 	TTL duration `toml:"ttl"`
 	// CertificateTTL is how long a client's certificate lasts (default 2160h).
 	CertificateTTL duration `toml:"certificate_ttl"`
+}
+
+type auditConfig struct {
+	// Dir is the folder of the log, better on another disk than the store (default
+	// log in the store's folder). In it is a folder for each log: 1, 2, ..
+	Dir string `toml:"dir"`
+	// WitnessURL is the address of the log's witness. Without one the key holder could
+	// make its log anew, and nobody would notice.
+	WitnessURL string `toml:"witness_url"`
+	// WitnessKey is a file with the witness's verifier key, witness.vkey.
+	WitnessKey string `toml:"witness_key"`
 }
 
 type logConfig struct {
@@ -152,12 +164,32 @@ func (l *logConfig) apply(flags *pflag.FlagSet) error {
 	return nil
 }
 
+func (c *auditConfig) apply(o *holder.Options) error {
+	const doing = "reading [audit]"
+	o.Logs, o.WitnessURL = c.Dir, c.WitnessURL
+	if (c.WitnessURL == "") != (c.WitnessKey == "") {
+		return fault.New(fault.Usage, doing, "of witness_url and witness_key one is missing", "give both: the address of the witness, and its witness.vkey")
+	}
+	if c.WitnessKey == "" {
+		return nil
+	}
+	key, err := os.ReadFile(c.WitnessKey)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, "give the file witness.vkey that auditor witness new wrote")
+	}
+	o.WitnessKey = string(key)
+	return nil
+}
+
 // options makes the service's options of the configuration.
 func (c *config) options(env *boot.Environment) (holder.Options, error) {
 	o := holder.Options{
 		Dir: c.Store.Dir, Anchor: c.Store.Anchor, Backups: c.Store.Backups, Name: c.Name, Software: boot.Software(), Production: c.Production,
 		OperatorsRequired: c.Operators.Required, LeaseTTL: time.Duration(c.Leases.TTL), CertificateTTL: time.Duration(c.Leases.CertificateTTL),
 		FreeFloor: uint64(c.Store.FreeFloor), Clock: env.Wall, Rand: env.Rand, Logger: env.Logger,
+	}
+	if err := c.Audit.apply(&o); err != nil {
+		return o, err
 	}
 	if c.Listen.ClientCA == "" {
 		return o, nil

@@ -200,8 +200,8 @@ revoked. Leases and grants come back as used up, operations that waited as void.
 			if err != nil {
 				return described("restoring", err)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "restored %d records into %s as generation %d; %d changes lost\nnext: keyholder serve, keyholder unseal\n",
-				restored.Records, o.Dir, restored.Generation, restored.Lost)
+			_, err = fmt.Fprintf(env.Stdout, "restored %d records into %s as generation %d; %d changes lost; %d left out (destroyed keys, and events, which the log of before has)\nnext: keyholder serve, keyholder unseal; it begins a new log, which its witness and auditors must be told: docs/operations.md\n",
+				restored.Records, o.Dir, restored.Generation, restored.Lost, restored.LeftOut)
 			return err
 		},
 	}

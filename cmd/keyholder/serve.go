@@ -63,6 +63,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		Sealed:            func() bool { return h == nil || h.Sealed() },
 		FreeBytes:         func() float64 { return float64(h.FreeBytes()) },
 		Records:           func() float64 { return float64(h.Records()) },
+		TreeSize:          func() float64 { return float64(h.TreeSize()) },
 		CertificateExpiry: func() time.Time { return holder.CertificateEnd(listen.Cert) },
 	})
 	if h, err = holder.New(options); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tarn/bench/audit"
 	"tarn/bench/encoding"
 	"tarn/bench/kernel"
 	"tarn/bench/keys"
@@ -37,6 +38,9 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 		},
 		kernel.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return kernel.Run(ctx, kernel.Options{Folder: o.folder, Full: o.full, Python: o.python, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+		},
+		audit.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
+			return audit.Run(ctx, audit.Options{Folder: o.folder, Full: o.full, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		keys.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: beside("keyholder"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})

@@ -29,13 +29,14 @@ func demoCommand(env *boot.Environment) *cobra.Command {
 		Use:   "demo",
 		Short: "Run everything from end to end on synthetic people",
 		Long: `Make synthetic people in several regions; start a key holder, and enrol each region's
-tokeniser with it over mutual TLS; encode each region with keys that are leased; link the
-cohorts, compare the links with the truth, and add link rates by group: each step is the
-command that a party would run, shown as it runs. DIR gets report.html, summary.json,
+tokeniser with it over mutual TLS; encode each region with keys that are leased; verify
+the key holder's log, and a copy in which one entry was changed; link the cohorts,
+compare the links with the truth, and add link rates by group: each step is the command
+that a party would run, shown as it runs. DIR gets report.html, summary.json,
 links.parquet, the key holder's events and everything in between.
 
-It starts tokeniser, keyholder and linker, which lie beside tarn or on the PATH. The key
-holder answers on loopback, while the demonstration runs.`,
+It starts tokeniser, keyholder, auditor and linker, which lie beside tarn or on the PATH.
+The key holder answers on loopback, while the demonstration runs.`,
 		Example: "  tarn demo --out demo",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -96,7 +97,7 @@ func runBinary(ctx context.Context, folder, name string, args ...string) ([]byte
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		said := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(stderr.String()), "error: "))
-		return nil, fault.New(fault.Internal, fmt.Sprintf("running %s %s", name, args[0]), fmt.Sprintf("it ended with exit code %d: %s", exit.ExitCode(), said), "")
+		return stdout.Bytes(), fault.New(fault.Internal, fmt.Sprintf("running %s %s", name, args[0]), fmt.Sprintf("it ended with exit code %d: %s", exit.ExitCode(), said), "")
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "running "+path, err, "")

@@ -58,6 +58,7 @@ const (
 	CodeKeyCheckDiffers  Code = "key_check_differs"
 	CodeLeaseEnded       Code = "lease_ended"
 	CodeNoSpace          Code = "no_space"
+	CodeLogUnavailable   Code = "log_unavailable"
 	CodeBusy             Code = "busy"
 	CodeStopping         Code = "stopping"
 	CodeInternal         Code = "internal"
@@ -93,6 +94,7 @@ var status = map[Code]struct {
 	CodeKeyCheckDiffers:  {409, "The key check value differs"},
 	CodeLeaseEnded:       {403, "The lease has ended"},
 	CodeNoSpace:          {507, "There is too little disk space"},
+	CodeLogUnavailable:   {503, "The log cannot be written"},
 	CodeBusy:             {503, "There is too much to do"},
 	CodeStopping:         {503, "The key holder is stopping"},
 	CodeInternal:         {500, "Internal failure"},

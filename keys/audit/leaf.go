@@ -57,6 +57,10 @@ const (
 	KindStart            Kind = "start"
 )
 
+// RuleLogBegun is the rule of a log's first entry, of kind start, where the log goes
+// on from another: ref is the size of that one, request its root.
+const RuleLogBegun = "log-begun"
+
 // Decision is what was decided.
 type Decision string
 

@@ -63,8 +63,11 @@ func (m manifest) signed() ([]byte, error) {
 func (h *Holder) Backup(ctx context.Context) (name string, err error) {
 	const doing = "making a backup"
 	h.mu.RLock()
-	v := h.vault
+	v, l := h.vault, h.log
 	h.mu.RUnlock()
+	if err := l.remember(ctx); err != nil {
+		return "", err
+	}
 	folder := h.backups()
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", fault.Wrap(fault.Internal, doing, err, "give a folder that can be written: [store] backups")
@@ -210,6 +213,7 @@ func indented(document jsontext.Value) []byte {
 type Restored struct {
 	Generation uint64
 	Records    uint64
+	LeftOut    uint64 // records: destroyed keys, and events, which the log of before has
 	Lost       uint64 // transactions after the backup
 	Destroyed  []string
 }
@@ -297,8 +301,21 @@ func (b *BackupInfo) write(ctx context.Context, o RestoreOptions, stream *store.
 	for _, name := range b.anchor.Current.Tombstones {
 		destroyed[name] = true
 	}
+	leftOut := uint64(0)
+	logged := stream.Get(store.Key{Kind: kindLog, Name: logRecord}) != nil // a version before the log kept all events in the store
 	change := func(key store.Key, value []byte) (bool, []byte, error) {
-		return keyring.Restored(key, value, func(name string) bool { return destroyed[name] })
+		if key.Kind == kindLog && key.Name == logRecord {
+			next, err := restoredLog(value)
+			return err == nil, next, err
+		}
+		if key.Kind == keyring.EventKey(0).Kind && !logged {
+			return true, value, nil
+		}
+		keep, changed, err := keyring.Restored(key, value, func(name string) bool { return destroyed[name] })
+		if !keep {
+			leftOut++
+		}
+		return keep, changed, err
 	}
 	options := storeOptions(&Options{Dir: o.Dir, Anchor: o.Anchor, Rand: o.Rand}, next, root)
 	s, err := stream.Restore(ctx, options, b.anchor.Current.Tombstones, change)
@@ -318,5 +335,5 @@ func (b *BackupInfo) write(ctx context.Context, o RestoreOptions, stream *store.
 	if err := custody.Write(o.Dir, next); err != nil {
 		return nil, err
 	}
-	return &Restored{Generation: next.Generation, Records: state.Count, Lost: b.Behind, Destroyed: b.anchor.Current.Tombstones}, nil
+	return &Restored{Generation: next.Generation, Records: state.Count, LeftOut: leftOut, Lost: b.Behind, Destroyed: b.anchor.Current.Tombstones}, nil
 }

@@ -279,7 +279,7 @@ func listEvents(ctx context.Context, c *call) (int, any, error) {
 		}
 		from = after + 1
 	}
-	events, err := c.holder.events(ctx, c.ring, from, eventPage)
+	events, err := c.holder.events(from, eventPage)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -34,6 +35,10 @@ type Meter interface {
 	Leased(use string)
 	// Refused counts a refusal by its code.
 	Refused(method, code string)
+	// Appended measures how long entries took to be in the log.
+	Appended(entries int, took time.Duration)
+	// LogFailing says whether the log cannot be written.
+	LogFailing(failing bool)
 }
 
 // Options are what the service is given.
@@ -41,6 +46,12 @@ type Options struct {
 	Dir     string // the deployment's folder: root.json, the store, backups
 	Anchor  string // the anchor file's path, on another filesystem
 	Backups string // where backups are written; empty is Dir/backups
+	Logs    string // the folder of the logs, in folders of their numbers; empty is Dir/log
+
+	// WitnessURL and WitnessKey are the address and the verifier key of the log's
+	// witness; empty is none.
+	WitnessURL, WitnessKey string
+	WitnessHTTP            *http.Client // nil is the standard library's
 
 	Name              string // the key holder's name, for events
 	Software          string
@@ -76,12 +87,16 @@ type Holder struct {
 	vault     *vault
 	ring      *keyring.Keyring
 	authority *authority.Authority
+	log       *transparency
 	stopping  bool
 }
 
 // New reads what lies open of a deployment. Everything else stays sealed until
 // Unseal.
 func New(o Options) (*Holder, error) {
+	if o.WitnessHTTP == nil {
+		o.WitnessHTTP = http.DefaultClient
+	}
 	document, err := custody.Read(o.Dir)
 	if err != nil {
 		return nil, err
@@ -107,6 +122,16 @@ func (h *Holder) keyring() (*keyring.Keyring, error) {
 		return nil, api.Refuse(api.CodeSealed, "", "its operators unseal it: keyholder unseal")
 	}
 	return h.ring, nil
+}
+
+// TreeSize is the number of entries of the log; 0 while sealed.
+func (h *Holder) TreeSize() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.log == nil {
+		return 0
+	}
+	return h.log.journal.Size()
 }
 
 func (h *Holder) room() error {
@@ -165,12 +190,13 @@ func (h *Holder) Unseal(ctx context.Context, given api.Unseal) (api.SealStatus, 
 func (h *Holder) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.stopping = true
-	ring, v := h.ring, h.vault
+	ring, v, l := h.ring, h.vault, h.log
 	h.mu.Unlock()
 	if ring == nil {
 		return nil
 	}
 	flushing := h.flushRefusals(ctx)
+	l.close(ctx)
 	return errors.Join(flushing, v.Close())
 }
 
@@ -206,23 +232,16 @@ func newCode(a *authority.Authority, r io.Reader) func() (string, [sha256.Size]b
 	}
 }
 
-// events returns a page of events.
-func (h *Holder) events(_ context.Context, ring *keyring.Keyring, from uint64, most int) ([]api.Event, error) {
+// events returns a page of events, as the log has them.
+func (h *Holder) events(from uint64, most int) ([]api.Event, error) {
 	h.mu.RLock()
-	v := h.vault
+	l := h.log
 	h.mu.RUnlock()
-	page := []api.Event{}
-	for index := from; index < ring.Events() && len(page) < most; index++ {
-		leaf, err := v.get(keyring.EventKey(index))
-		if err != nil {
-			return nil, err
-		}
-		if leaf == nil {
-			break // queued, and not written yet
-		}
-		page = append(page, api.Event{Index: index, Leaf: leaf})
+	page, err := l.leaves(from, most)
+	if page == nil {
+		page = []api.Event{}
 	}
-	return page, nil
+	return page, err
 }
 
 // refusals gathers refusals until they are recorded: one entry for many alike,
@@ -245,7 +264,7 @@ const maxRefusalKinds = 1000
 func recorded(code api.Code) bool {
 	switch code {
 	case api.CodeMalformed, api.CodeTooLarge, api.CodeMediaType, api.CodeRequestID, api.CodeNotFound, api.CodeVerb, api.CodeSealed, api.CodeNoSpace,
-		api.CodeBusy, api.CodeStopping, api.CodeInternal, api.CodeApprovalRequired:
+		api.CodeLogUnavailable, api.CodeBusy, api.CodeStopping, api.CodeInternal, api.CodeApprovalRequired:
 		return false
 	}
 	return true

@@ -21,6 +21,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/fault"
+	"tarn/keys/holder/internal/journal"
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/holder/internal/store"
 )
@@ -219,6 +220,8 @@ func (h *Holder) refusal(err error) *api.Error {
 		return refused
 	case errors.Is(err, store.ErrNoSpace):
 		return api.Refuse(api.CodeNoSpace, "nothing can be written until there is more", "make space where the store lies; reading goes on meanwhile")
+	case errors.Is(err, journal.ErrUnavailable):
+		return api.Refuse(api.CodeLogUnavailable, "no key is used and nothing is changed until it can be written", "look at its disk; send the request again, with the same X-Request-ID, when the log can be written")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return api.Refuse(api.CodeBusy, "it took too long", "send it again with the same X-Request-ID")
 	}

@@ -78,13 +78,18 @@ func (h *Holder) open(ctx context.Context, root secret.Key) error {
 	if err != nil {
 		return fail(fault.Wrap(fault.Internal, "reading the store", err, "restore the newest backup: docs/operations.md"))
 	}
+	l, err := h.openLog(ctx, v, ring)
+	if err != nil {
+		return fail(err)
+	}
 	if err := errors.Join(ring.Unsealed(ctx, string(h.document.Method), h.tries), ring.Started(ctx)); err != nil {
+		l.close(ctx)
 		return fail(err)
 	}
 	go v.watch()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.vault, h.ring, h.authority = v, ring, ca
+	h.vault, h.ring, h.authority, h.log = v, ring, ca, l
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/transparency-dev/tessera"
@@ -66,12 +67,14 @@ type Appender struct {
 	cancel   context.CancelFunc
 }
 
+// silence ends the library's own log, of which a process has one: it holds paths
+// and errors of its own, and what matters is returned to callers.
+var silence = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) })
+
 // Open opens the log in a folder, and makes it where there is none.
 func Open(ctx context.Context, o Options) (*Appender, error) {
 	doing := "opening the log " + o.Folder
-	// The library's own log holds paths and errors of its own: what matters is
-	// returned to callers.
-	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+	silence()
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "")
 	}
@@ -202,6 +205,18 @@ func (a *Appender) Covering(ctx context.Context, size uint64) ([]byte, error) {
 	return a.await(ctx, func(signed []byte) bool {
 		c, err := checkpoint.Open(signed, key, witnesses...)
 		return err == nil && c.Size >= size && len(c.Cosigned) == len(witnesses)
+	})
+}
+
+// Signed is Covering without regard to witnesses.
+func (a *Appender) Signed(ctx context.Context, size uint64) ([]byte, error) {
+	key, err := checkpoint.Verifier(a.options.Verifier)
+	if err != nil {
+		return nil, err
+	}
+	return a.await(ctx, func(signed []byte) bool {
+		c, err := checkpoint.Open(signed, key)
+		return err == nil && c.Size >= size
 	})
 }
 

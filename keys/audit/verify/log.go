@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -167,16 +166,12 @@ func rootAt(log *tiles.Log, size uint64) (tiles.Hash, error) {
 	return v.root()
 }
 
-// RuleLogBegun is the rule of a log's first entry, of kind start, where it goes on
-// from another log: ref is the size of that one, request its root.
-const RuleLogBegun = "log-begun"
-
 // previous holds the first entry of a log to the checkpoint that the log goes on
 // from. That checkpoint's signature is for the verification of the log before.
 func previous(log *tiles.Log, r *Result, leaves *reading) error {
 	signed, err := log.File(tiles.PreviousFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		if leaves.first.Rule == RuleLogBegun {
+		if leaves.first.Rule == audit.RuleLogBegun {
 			r.RolledBack = "it goes on from another log, and " + tiles.PreviousFile + ", that log's last checkpoint, is gone"
 		}
 		return nil
@@ -184,14 +179,12 @@ func previous(log *tiles.Log, r *Result, leaves *reading) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.SplitN(string(signed), "\n", 4)
-	c := &checkpoint.Checkpoint{Origin: lines[0]}
+	c, err := checkpoint.Unverified(signed)
 	begun := leaves.first
-	if len(lines) < 4 || begun.Rule != RuleLogBegun || begun.Ref == nil || lines[1] != fmt.Sprint(*begun.Ref) || begun.Request != rootText(lines[2]) {
+	if err != nil || begun.Rule != audit.RuleLogBegun || begun.Ref == nil || c.Size != *begun.Ref || begun.Request != hex.EncodeToString(c.Root[:]) {
 		r.RolledBack = "its first entry does not name the checkpoint in " + tiles.PreviousFile
 		return nil
 	}
-	c.Size = *begun.Ref
 	r.Previous = c
 	return nil
 }
@@ -246,13 +239,4 @@ func (l *reading) finish(r *Result) {
 	}
 	r.From, _ = time.Parse(audit.TimeLayout, from) // Decode has parsed it
 	r.To, _ = time.Parse(audit.TimeLayout, to)
-}
-
-// rootText is a root as a checkpoint writes it, in base64, as entries write it.
-func rootText(text string) string {
-	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return ""
-	}
-	return hex.EncodeToString(b)
 }

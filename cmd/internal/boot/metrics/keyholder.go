@@ -13,6 +13,8 @@ type Keyholder struct {
 	duration *prometheus.HistogramVec
 	leases   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+	appended prometheus.Histogram
+	failing  prometheus.Gauge
 }
 
 // KeyholderState is what is looked up when metrics are read.
@@ -21,6 +23,7 @@ type KeyholderState struct {
 	FreeBytes         func() float64
 	CertificateExpiry func() time.Time // of the server's own certificate
 	Records           func() float64
+	TreeSize          func() float64 // entries of the log
 }
 
 // NewKeyholder registers a key holder's metrics.
@@ -30,7 +33,11 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 			Name: "tarn_request_duration_seconds", Help: "How long requests took, by method of the allow-list and HTTP status.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "status"}),
-		leases:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_keyholder_leases_total", Help: "Keys leased, by use."}, []string{"use"}),
+		leases: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_keyholder_leases_total", Help: "Keys leased, by use."}, []string{"use"}),
+		appended: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tarn_audit_append_duration_seconds", Help: "How long entries took until they were in the log.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		failing:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "tarn_audit_unavailable", Help: "1 while the log cannot be written and no key is used."}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_keyholder_refusals_total", Help: "Requests refused, by method and code."}, []string{"route", "code"}),
 	}
 	gauge := func(name, help string, value func() float64) {
@@ -45,7 +52,8 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	gauge("tarn_store_free_bytes", "Free bytes on the filesystem of the store.", state.FreeBytes)
 	gauge("tarn_keyholder_records", "Records in the store.", state.Records)
 	gauge("tarn_certificate_expiry_timestamp_seconds", "When the server's certificate ends.", func() float64 { return float64(state.CertificateExpiry().Unix()) })
-	registry.MustRegister(k.duration, k.leases, k.refusals)
+	gauge("tarn_audit_tree_size", "Entries of the log.", state.TreeSize)
+	registry.MustRegister(k.duration, k.leases, k.refusals, k.appended, k.failing)
 	return k
 }
 
@@ -59,3 +67,14 @@ func (k *Keyholder) Leased(use string) { k.leases.WithLabelValues(use).Inc() }
 
 // Refused counts a refusal.
 func (k *Keyholder) Refused(method, code string) { k.refusals.WithLabelValues(method, code).Inc() }
+
+// Appended measures how long entries took until they were in the log.
+func (k *Keyholder) Appended(_ int, took time.Duration) { k.appended.Observe(took.Seconds()) }
+
+// LogFailing says whether the log cannot be written.
+func (k *Keyholder) LogFailing(failing bool) {
+	k.failing.Set(0)
+	if failing {
+		k.failing.Set(1)
+	}
+}

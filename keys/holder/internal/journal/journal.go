@@ -140,16 +140,14 @@ func (j *Journal) append(batch []*offer) bool {
 			}
 		}
 	}
-	// The store keeps the order of transactions: it has the last one last.
-	for i := len(batch) - 1; i >= 0; i-- {
-		if batch[i].durable == nil {
+	for _, o := range batch {
+		if o.durable == nil {
 			continue
 		}
-		if err := batch[i].durable(context.Background()); err != nil {
+		if err := o.durable(context.Background()); err != nil {
 			reply(err) // the process ends for it
 			return true
 		}
-		break
 	}
 	first := batch[0].first
 	var entries [][]byte

@@ -10,11 +10,13 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,6 +41,18 @@ type Store interface {
 	// such that no copy of it from now on holds them. Tombstones name them for
 	// restores.
 	Destroy(ctx context.Context, changes []store.Change, erase []store.Key, tombstones []string) error
+}
+
+// Journal brings events into the log.
+type Journal interface {
+	// Ready refuses while the log cannot be written.
+	Ready() error
+	// Offer takes the events of a transaction, of which the first has the index first.
+	// durable returns when the store has the transaction; of nil it has it. wait returns
+	// when the log has the events, too.
+	Offer(first uint64, leaves [][]byte, durable func(context.Context) error) (wait func(context.Context) error)
+	// Size is how many events the log has.
+	Size() uint64
 }
 
 // Options are what a keyring is given.
@@ -94,6 +108,8 @@ type Keyring struct {
 	operations    map[string]*api.Operation
 	keys          map[string]secret.Key // by the name of the key's record
 	events        uint64                // how many there are
+	journal       Journal               // nil where there is no log: events wait in the store
+	kept          uint64                // the first event that the store still has
 	sinceTidy     int                   // leases made since old ones were forgotten
 }
 
@@ -155,7 +171,14 @@ func (k *Keyring) load(key store.Key, value []byte) (err error) {
 		}
 		k.keys[key.Name] = secret.New([secret.Size]byte(value))
 	case kindEvent:
-		k.events++
+		index, failed := strconv.ParseUint(key.Name, 10, 64)
+		if failed != nil {
+			return fmt.Errorf("an event in the store has no index")
+		}
+		if k.events == 0 || index < k.kept {
+			k.kept = index
+		}
+		k.events = max(k.events, index+1)
 	}
 	if err != nil {
 		return fmt.Errorf("a record of kind %s in the store cannot be read by this version", key.Kind)
@@ -210,8 +233,10 @@ type transaction struct {
 	changes    []store.Change
 	erase      []store.Key
 	tombstones []string
-	anew       bool  // the store is written anew though nothing is erased
-	err        error // a record that cannot be encoded: an error in the program
+	first      uint64   // the index of the first event
+	leaves     [][]byte // the events
+	anew       bool     // the store is written anew though nothing is erased
+	err        error    // a record that cannot be encoded: an error in the program
 }
 
 // put writes a record.
@@ -256,7 +281,27 @@ func (t *transaction) event(leaf audit.Leaf) {
 		return
 	}
 	t.changes = append(t.changes, store.Change{Key: eventKey(t.keyring.events), Value: encoded})
+	if len(t.leaves) == 0 {
+		t.first = t.keyring.events
+	}
+	// The store clears what it is given.
+	t.leaves = append(t.leaves, bytes.Clone(encoded))
 	t.keyring.events++
+}
+
+// forget removes events that the log has from the store, a few for each that comes,
+// but for the last: it says how many there are.
+func (t *transaction) forget() {
+	k := t.keyring
+	if k.journal == nil || len(t.leaves) == 0 {
+		return
+	}
+	durable := min(k.journal.Size(), t.first)
+	for n := 0; n < len(t.leaves)+1 && k.kept < durable; n++ {
+		key := eventKey(k.kept)
+		t.remove(key.Kind, key.Name)
+		k.kept++
+	}
 }
 
 func eventKey(index uint64) store.Key {
@@ -269,6 +314,11 @@ func (k *Keyring) change(ctx context.Context, f func(*transaction) error) error 
 	if err := k.store.Room(); err != nil {
 		return err
 	}
+	if k.journal != nil {
+		if err := k.journal.Ready(); err != nil {
+			return err
+		}
+	}
 	k.mu.Lock()
 	t := &transaction{keyring: k, now: k.now()}
 	if err := f(t); err != nil {
@@ -279,17 +329,58 @@ func (k *Keyring) change(ctx context.Context, f func(*transaction) error) error 
 		k.mu.Unlock()
 		return t.err
 	}
-	if len(t.erase) > 0 || t.anew {
-		defer k.mu.Unlock() // nothing is decided while the store is written anew
-		return k.store.Destroy(ctx, t.changes, t.erase, t.tombstones)
-	}
-	if len(t.changes) == 0 {
-		k.mu.Unlock()
-		return nil
-	}
-	wait := k.store.Enqueue(t.changes)
+	wait, err := k.write(ctx, t)
 	k.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return wait(ctx)
+}
+
+// write hands a transaction to the store, and its events to the journal. wait
+// returns when both have them. Nothing is decided while it holds the lock: the
+// store may be written anew.
+func (k *Keyring) write(ctx context.Context, t *transaction) (wait func(context.Context) error, err error) {
+	switch {
+	case len(t.erase) > 0 || t.anew:
+		if err := k.store.Destroy(ctx, t.changes, t.erase, t.tombstones); err != nil {
+			return nil, err
+		}
+	case len(t.changes) > 0:
+		t.forget()
+		wait = k.store.Enqueue(t.changes)
+	}
+	if k.journal != nil && len(t.leaves) > 0 {
+		return k.journal.Offer(t.first, t.leaves, wait), nil
+	}
+	if wait == nil {
+		wait = func(context.Context) error { return nil }
+	}
+	return wait, nil
+}
+
+// Record brings every event from now on into a log. It is called once, before the
+// first change; the log has every event that there is.
+func (k *Keyring) Record(j Journal) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.journal = j
+}
+
+// LogBegun records, as the first event of a log, from which checkpoint it goes on.
+func (k *Keyring) LogBegun(ctx context.Context, size uint64, root string) error {
+	return k.change(ctx, func(t *transaction) error {
+		t.event(audit.Leaf{Kind: audit.KindStart, Rule: audit.RuleLogBegun, Ref: &size, Request: root})
+		return nil
+	})
+}
+
+// Alarm records that something is not as it should be, by the name of a rule.
+func (k *Keyring) Alarm(ctx context.Context, rule, outcome string) error {
+	return k.change(ctx, func(t *transaction) error {
+		t.event(audit.Leaf{Kind: audit.KindAlarm, Rule: rule, Outcome: outcome})
+		return nil
+	})
 }
 
 // now is the time, to the millisecond that documents carry.

@@ -20,8 +20,8 @@ func command(env *boot.Environment) *cobra.Command {
 the organisation that runs a witness. The key holder's log is a Merkle tree, signed:
 nothing in it can be changed, removed, put in or moved without that showing. auditor
 needs no connection to the key holder: a copy of the log's folder is enough.`,
-		Example: `  auditor verify /srv/keyholder/log
-  auditor report /srv/keyholder/log --month 2026-11
+		Example: `  auditor verify /srv/keyholder/log/1
+  auditor report /srv/keyholder/log/1 --month 2026-11
   auditor witness --config witness.toml`,
 	}
 	root.AddCommand(verifyCommand(env), reportCommand(env), witnessCommand(env))

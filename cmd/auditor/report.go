@@ -35,7 +35,7 @@ type monthly struct {
 // itself.
 type organisation struct {
 	Organisation string `json:"organisation"`
-	Rows         int64  `json:"rows"` // that its tokenisers say they used keys for, counted once a key
+	Rows         int64  `json:"rows"` // that its tokenisers say they made tokens of
 	Refused      int64  `json:"refused"`
 	Did          []did  `json:"did"`
 }
@@ -71,7 +71,7 @@ func (c *counter) visit(_ uint64, leaf audit.Leaf) {
 		c.times[who] = map[did]int64{}
 	}
 	c.times[who][what]++
-	if leaf.Kind == audit.KindLease && leaf.Outcome == "used" {
+	if leaf.Kind == audit.KindLease && leaf.Outcome == "used" && leaf.Purpose == "token" { // of each key there is a report
 		c.rows[who] += leaf.Count
 	}
 	if leaf.Kind == audit.KindRefuse || leaf.Decision == audit.Deny {
@@ -104,10 +104,10 @@ func reportCommand(env *boot.Environment) *cobra.Command {
 		Use:   "report LOG --month YYYY-MM",
 		Short: "What each organisation did in a month",
 		Long: `Count what is in a log for a month, organisation by organisation: keys leased, rows that
-they were used for (as the tokenisers say), changes asked for and approved, refusals,
+tokens were made of (as the tokenisers say), changes asked for and approved, refusals,
 and re-identifications. The log is verified first: a report on one that is not whole
 says so, and the exit code is 6.`,
-		Example: "  auditor report /srv/keyholder/log --month 2026-11",
+		Example: "  auditor report /srv/keyholder/log/1 --month 2026-11",
 		Args:    oneLog,
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := time.Parse("2006-01", month); err != nil {

@@ -105,7 +105,7 @@ without --log-key those in the log's folder are used, and that is said. With --s
 FILE the log is also held to what it was when it was last verified, and the file is
 written anew when all is well: a log that was rolled back to an older state, however
 consistently, is found out.`,
-		Example: "  auditor verify /srv/keyholder/log --log-key keyholder.vkey --witness-key witness.vkey --seen seen.checkpoint",
+		Example: "  auditor verify /srv/keyholder/log/1 --log-key keyholder.vkey --witness-key witness.vkey --seen seen.checkpoint",
 		Args:    oneLog,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options()

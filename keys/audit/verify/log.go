@@ -71,7 +71,7 @@ func Log(ctx context.Context, folder string, o Options) (*Result, error) {
 	log := tiles.Open(folder)
 	signed, err := log.Checkpoint()
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give the folder of a log: it holds a file named "+tiles.CheckpointFile)
+		return nil, fault.Wrap(fault.Usage, doing, err, "give the folder of a log, which holds a file named "+tiles.CheckpointFile+": those of a key holder are 1, 2, .. in its folder log")
 	}
 	r := &Result{}
 	key, witnesses, err := o.keys(log, r)

@@ -198,11 +198,16 @@ func copyFile(t testing.TB, from, to string) {
 const (
 	childDir    = "TARN_TEST_STORE"
 	childAnchor = "TARN_TEST_ANCHOR"
+	childDoes   = "TARN_TEST_DOES" // something else than opening it
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		os.Exit(child(Options{Dir: dir, Anchor: os.Getenv(childAnchor), Root: rootKey(1), Generation: 1}))
+		o := Options{Dir: dir, Anchor: os.Getenv(childAnchor), Root: rootKey(1), Generation: 1}
+		if does := os.Getenv(childDoes); does != "" {
+			os.Exit(disturbedChild(o, does))
+		}
+		os.Exit(child(o))
 	}
 	if err := flag.Set("rapid.checks", "40"); err != nil { // each check makes a store
 		panic(err)

@@ -190,6 +190,13 @@ func keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	receipt, err := operator.Receipt(t.Context(), "0")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "receipt.json"), receipt, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.kill()
 	for to, from := range map[string]string{"running": s.folder, "holder": s.dir} {
 		if err := os.CopyFS(filepath.Join(folder, to), os.DirFS(from)); err != nil {

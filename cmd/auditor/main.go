@@ -24,6 +24,6 @@ needs no connection to the key holder: a copy of the log's folder is enough.`,
   auditor report /srv/keyholder/log/1 --month 2026-11
   auditor witness --config witness.toml`,
 	}
-	root.AddCommand(verifyCommand(env), reportCommand(env), witnessCommand(env))
+	root.AddCommand(verifyCommand(env), reportCommand(env), receiptCommand(env), witnessCommand(env))
 	return root
 }

@@ -166,5 +166,28 @@ func eventsCommand(env *boot.Environment) *cobra.Command {
 		},
 	}
 	as.Add(c.Flags())
+	c.AddCommand(receiptCommand(env))
+	return c
+}
+
+func receiptCommand(env *boot.Environment) *cobra.Command {
+	var as connection.Flags
+	c := &cobra.Command{
+		Use: "receipt INDEX", Short: "Print the proof that an event is in the log",
+		Long: `Print a receipt: the event, the proof that it is in the log, and the signed checkpoint
+that the proof leads to. Whoever has it can show it to anybody: auditor receipt. INDEX is
+the event's place in the log, from 0, which is its line in keyholder events, less one.`,
+		Example: "  keyholder events receipt 17 --as eve > receipt.json", Args: oneArgument("event"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return as.With(env, func(to *client.Client) error {
+				document, err := to.Receipt(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return env.PrintJSON(document)
+			})
+		},
+	}
+	as.Add(c.Flags())
 	return c
 }

@@ -68,6 +68,7 @@ func Methods() []Method {
 		{Name: "operations.approve", Verb: "POST", Path: "/v1/operations/{operation}/approvals", Roles: operator, Does: "approves or rejects a change another operator asked for"},
 		{Name: "operations.collect", Verb: "POST", Path: "/v1/operations/{operation}/collections", Roles: operator, Does: "hands an approved change's secret or file to who asked for it, once"},
 		{Name: "events.list", Verb: "GET", Path: "/v1/events", Roles: readers, Does: "lists what was done, newest last"},
+		{Name: "events.receipt", Verb: "GET", Path: "/v1/events/{index}/receipt", Roles: readers, Does: "proves that an event is in the log"},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys/api"
 	"tarn/keys/fault"
@@ -106,6 +107,16 @@ func (c *Client) Events(ctx context.Context, after string) (events []api.Event, 
 		return nil, "", err
 	}
 	return all.Items, all.Next, nil
+}
+
+// Receipt returns the proof that an event is in the log, as a document for
+// auditor receipt.
+func (c *Client) Receipt(ctx context.Context, index string) (jsontext.Value, error) {
+	document, err := call[jsontext.Value](ctx, c, "asking the key holder for a receipt", http.MethodGet, "/v1/events/"+url.PathEscape(index)+"/receipt", nil)
+	if err != nil {
+		return nil, err
+	}
+	return *document, nil
 }
 
 func leasePath(project, lease, what string) string {

@@ -3,6 +3,7 @@ package holder
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -40,6 +41,7 @@ func handlers() map[string]handler {
 		"operations.approve": approveOperation,
 		"operations.collect": collectOperation,
 		"events.list":        listEvents,
+		"events.receipt":     eventReceipt,
 	}
 }
 
@@ -288,4 +290,21 @@ func listEvents(ctx context.Context, c *call) (int, any, error) {
 		page.Next = strconv.FormatUint(events[len(events)-1].Index, 10)
 	}
 	return http.StatusOK, page, nil
+}
+
+// receiptTime is how long a receipt waits for a checkpoint of its entry.
+const receiptTime = 2 * time.Second
+
+func eventReceipt(ctx context.Context, c *call) (int, any, error) {
+	index, err := strconv.ParseUint(c.request.PathValue("index"), 10, 62)
+	if err != nil {
+		return 0, nil, api.Refuse(api.CodeMalformed, "the index is not the number of an event", "")
+	}
+	ctx, cancel := context.WithTimeout(ctx, receiptTime)
+	defer cancel()
+	r, err := c.holder.receipt(ctx, index)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return 0, nil, api.Refuse(api.CodeBusy, "no checkpoint that the witness has signed covers the event yet", "ask again in a while; if that does not help, see that the witness runs")
+	}
+	return http.StatusOK, r, err
 }

@@ -15,6 +15,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/audit/appender"
 	"tarn/keys/audit/checkpoint"
+	"tarn/keys/audit/receipt"
 	"tarn/keys/audit/tiles"
 	"tarn/keys/fault"
 	"tarn/keys/holder/internal/journal"
@@ -248,6 +249,36 @@ func (l *transparency) leaves(from uint64, most int) (page []api.Event, err erro
 		}
 	}
 	return page, nil
+}
+
+// receipt proves that an entry is in the log.
+func (h *Holder) receipt(ctx context.Context, index uint64) (*receipt.Receipt, error) {
+	h.mu.RLock()
+	l := h.log
+	h.mu.RUnlock()
+	entries, err := l.leaves(index, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return nil, api.Refuse(api.CodeNotFound, "there is no such event", "list them with: keyholder events")
+	}
+	signed, err := l.appender.Covering(ctx, index+1)
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.Unverified(signed)
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "proving that an event is in the log", err, "")
+	}
+	proof, err := l.appender.Inclusion(ctx, index, c.Size)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "proving that an event is in the log", "its tiles cannot be read", "verify the log: auditor verify")
+	}
+	if proof == nil {
+		proof = [][]byte{} // the only entry
+	}
+	return &receipt.Receipt{Schema: receipt.Schema, Index: index, Leaf: entries[0].Leaf, Proof: proof, Checkpoint: string(signed)}, nil
 }
 
 func (l *transparency) close(ctx context.Context) {

@@ -62,7 +62,8 @@ fmt: ## gofmt finds nothing to change
 .PHONY: vet
 vet:
 	$(GO) vet ./...
-	$(GO) vet -tags heavy ./cmd/
+	$(GO) vet -tags heavy ./cmd/ ./keys/holder/internal/store
+	$(GO) vet -tags faults ./cmd/ ./keys/holder/internal/store
 
 .PHONY: staticcheck
 staticcheck:
@@ -82,12 +83,13 @@ exhaustive: ## tests that try everything: every character, every date, every pos
 	$(GO) test -timeout $(TEST_TIMEOUT) -run '^TestEvery' ./tokenise/demographics
 
 .PHONY: test-heavy
-test-heavy: ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, a key holder that stalls
-	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestRunOutlivesNoLease' -v ./cmd/
+test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, a key holder that stalls
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestRunOutlivesNoLease|TestPowerCut' -v ./cmd/
+	$(GO) test -tags heavy -timeout 5m -count=1 -run 'TestPowerCut|TestFullDisk' -v ./keys/holder/internal/store
 
 .PHONY: test-faults
-test-faults: ## fault tests in full: kill -9, power cuts, failing system calls, full disks, damaged files (as root; says what it leaves out)
-	$(GO) test -tags faults -timeout 40m -count=1 -run 'TestKilledKeyholder|TestRunOutlivesNoLease' -v ./cmd/
+test-faults: disk ## fault tests in full: kill -9, power cuts, full disks, damaged files (as root; says what it leaves out)
+	$(GO) test -tags faults -timeout 40m -count=1 -run 'TestKilledKeyholder|TestRunOutlivesNoLease|TestPowerCut' -v ./cmd/
 	$(GO) test -tags faults -timeout 40m -count=1 -v ./keys/holder/internal/store
 
 .PHONY: fuzz
@@ -115,6 +117,10 @@ build/node/.complete: testdata/node/package.json testdata/node/package-lock.json
 .PHONY: browser
 browser:
 	@tools/browser
+
+.PHONY: disk
+disk:
+	@tools/disk
 
 # The race detector needs a C compiler; the binaries do not.
 .PHONY: compiler

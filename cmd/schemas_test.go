@@ -183,7 +183,7 @@ func keyholderDocuments(t *testing.T, folder string) {
 		t.Fatal(err)
 	}
 	s.kill()
-	if err := os.CopyFS(filepath.Join(folder, "running"), os.DirFS(s.folder)); err != nil {
+	if err := os.CopyFS(filepath.Join(folder, "running"), os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
 	}
 	// While a key is destroyed the anchor has two marks.

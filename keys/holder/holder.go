@@ -23,6 +23,7 @@ import (
 	"tarn/keys/fault"
 	"tarn/keys/holder/internal/authority"
 	"tarn/keys/holder/internal/custody"
+	"tarn/keys/holder/internal/journal"
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/holder/internal/store"
 )
@@ -298,10 +299,24 @@ func (h *Holder) flushRefusals(ctx context.Context) error {
 	}
 	for _, key := range sortedRefusals(counts) {
 		if err := ring.Refused(ctx, key.caller, key.method, key.code, counts[key]); err != nil {
+			if errors.Is(err, journal.ErrPending) {
+				delete(counts, key) // it will be
+			}
+			h.refusals.keep(counts) // until they can be recorded
 			return fmt.Errorf("recording refusals: %w", err)
 		}
+		delete(counts, key)
 	}
 	return nil
+}
+
+// keep puts refusals back that could not be recorded.
+func (r *refusals) keep(counts map[refusalKey]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, n := range counts {
+		r.counts[key] += n
+	}
 }
 
 // refusalInterval is how often refusals are recorded.

@@ -6,6 +6,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,12 @@ type Options struct {
 	Clock    func() time.Time
 }
 
-// ErrUnavailable says that the log cannot be written. What was offered is kept, and
-// appended when it can.
+// ErrUnavailable says that the log cannot be written.
 var ErrUnavailable = errors.New("journal: the log cannot be written")
+
+// ErrPending is ErrUnavailable of what was offered: the store has it, and it comes
+// into the log when that can be written.
+var ErrPending = fmt.Errorf("%w yet", ErrUnavailable)
 
 var errClosed = errors.New("journal: it is closed")
 
@@ -170,7 +174,7 @@ func (j *Journal) append(batch []*offer) bool {
 		if !j.failing.Swap(true) {
 			j.options.Failing(true)
 		}
-		reply(ErrUnavailable)
+		reply(ErrPending)
 		select {
 		case <-j.stop:
 			return false

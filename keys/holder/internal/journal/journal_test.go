@@ -116,7 +116,7 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 		d, a := &disk{}, &alarms{}
 		j := newJournal(d, a)
 		d.fail(3, after)
-		if err := j.Offer(0, leavesOf(0, 3), nil)(t.Context()); !errors.Is(err, ErrUnavailable) {
+		if err := j.Offer(0, leavesOf(0, 3), nil)(t.Context()); !errors.Is(err, ErrPending) || !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("after %d entries: %v", after, err)
 		}
 		for j.Ready() != nil {

@@ -132,6 +132,8 @@ var inNoBinary = []wall{
 	{tree: "github.com/santhosh-tekuri/jsonschema", why: "a library for tests"},
 	{tree: "github.com/chromedp", why: "a library for tests"},
 	{tree: "tarn/keys/holder/disktest", why: "it is for tests"},
+	{tree: "tarn/keys/audit/tiles/tilestest", why: "it is for tests"},
+	{tree: "tarn/keys/audit/witness/witnesstest", why: "it is for tests"},
 }
 
 func with[T any](some []T, more ...T) []T { return append(slices.Clone(some), more...) }

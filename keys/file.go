@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,35 +30,66 @@ func WriteFile(path string, content []byte) error {
 	return renameio.WriteFile(path, content, fileMode, renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
 }
 
+// SyncFolder returns when the names in a folder are on the disk.
+func SyncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
 // maxSecret bounds a file that holds a secret, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret reads a file that only its owner may use (mode 0600 or less): an
-// identity, a share, a passphrase. The caller clears what it gets.
-func ReadSecret(path string) ([]byte, error) {
-	doing := "reading " + path
+// Private is what is said of a file that only its owner may use.
+type Private struct {
+	Doing string // "reading the key file k.json"
+	Next  string // what to do where it cannot be read, or is no file
+	// Known is what to do where others may have read it.
+	Known string
+	Limit int64 // bytes; one more is returned of a file that is longer
+}
+
+// ReadPrivate reads a file that only its owner may use (mode 0600 or less). The
+// caller clears what it gets. Errors are of kind [fault.Usage] and hold no byte of
+// the file.
+func ReadPrivate(path string, p Private) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a file that this user can read")
+		return nil, fault.Wrap(fault.Usage, p.Doing, err, p.Next)
 	}
 	defer func() { _ = f.Close() }() // opened for reading
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, doing, err, "")
+		return nil, fault.Wrap(fault.Internal, p.Doing, err, "")
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Usage, doing, "it is not a regular file", "give the path of a file")
+		return nil, fault.New(fault.Usage, p.Doing, "it is not a regular file", p.Next)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fault.New(fault.Usage, doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode),
-			"if nobody else can have used it, run: chmod 600 "+path)
+		next := "if nobody else can have read it, run: chmod 600 " + path
+		if p.Known != "" {
+			next += "; else " + p.Known
+		}
+		return nil, fault.New(fault.Usage, p.Doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode), next)
 	}
-	if info.Size() > maxSecret {
-		return nil, fault.New(fault.Usage, doing, "it is longer than 64 KiB", "give another file")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret))
+	b, err := io.ReadAll(io.LimitReader(f, p.Limit+1))
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a file that this user can read")
+		clear(b)
+		return nil, fault.Wrap(fault.Usage, p.Doing, err, p.Next)
 	}
 	return b, nil
+}
+
+// ReadSecret reads an identity, a share, a passphrase, a certificate's key. The
+// caller clears what it gets.
+func ReadSecret(path string) ([]byte, error) {
+	p := Private{Doing: "reading " + path, Next: "give a file that this user can read", Limit: maxSecret}
+	b, err := ReadPrivate(path, p)
+	if err == nil && len(b) > maxSecret {
+		clear(b)
+		return nil, fault.New(fault.Usage, p.Doing, "it is longer than 64 KiB", "give another file")
+	}
+	return b, err
 }

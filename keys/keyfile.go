@@ -68,25 +68,9 @@ func GenerateKeyFile(p *Project, r io.Reader) (*KeyFile, error) {
 // refused. Errors are of kind [fault.Usage] and hold no byte of a key.
 func ReadKeyFile(path string) (*KeyFile, error) {
 	doing := "reading the key file " + path
-	f, err := os.Open(path)
+	b, err := ReadPrivate(path, Private{Doing: doing, Next: "give a keys.json that this user can read with --key-file", Known: "make new keys", Limit: 1 << 20})
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a keys.json that this user can read with --key-file")
-	}
-	defer func() { _ = f.Close() }() // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fault.Wrap(fault.Internal, doing, err, "")
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Usage, doing, "it is not a regular file", "give a keys.json with --key-file")
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fault.New(fault.Usage, doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode),
-			"if nobody else can have read it, run: chmod 600 "+path+"; else make new keys")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give a keys.json that this user can read with --key-file")
+		return nil, err
 	}
 	defer clear(b)
 	k, err := ParseKeyFile(b)
@@ -115,7 +99,7 @@ func ParseKeyFile(document []byte) (*KeyFile, error) {
 	}{
 		{"token_key", d.TokenKey, &k.TokenKey}, {"encoding_key", d.EncodingKey, &k.EncodingKey}, {"release_key", d.ReleaseKey, &k.ReleaseKey},
 	} {
-		key, err := parseKey(m.hex)
+		key, err := ParseKey(m.hex)
 		if err != nil {
 			return nil, fmt.Errorf("member %s %w", m.name, err)
 		}
@@ -125,7 +109,7 @@ func ParseKeyFile(document []byte) (*KeyFile, error) {
 		if !ValidSourceDataset(name) {
 			return nil, fmt.Errorf("a member of row_keys is not the name of a source data set")
 		}
-		key, err := parseKey(d.RowKeys[name])
+		key, err := ParseKey(d.RowKeys[name])
 		if err != nil {
 			return nil, fmt.Errorf("a member of row_keys %w", err)
 		}
@@ -153,7 +137,9 @@ func describeKeyFile(err error) error {
 	return DescribeJSON(err)
 }
 
-func parseKey(text string) (secret.Key, error) {
+// ParseKey reads a key as documents write it, 64 hexadecimal digits. The error
+// holds no byte of it.
+func ParseKey(text string) (secret.Key, error) {
 	var b [secret.Size]byte
 	defer clear(b[:])
 	if len(text) != 2*secret.Size {
@@ -201,15 +187,17 @@ func (k *KeyFile) Write(path, software, created string, overwrite bool) error {
 func (k *KeyFile) Encode(software, created string) ([]byte, error) {
 	d := keyDocument{
 		Schema: KeyFileSchema, Software: software, Created: created, Test: k.Test, Project: k.Project, Domain: k.Domain, Scheme: k.Scheme,
-		TokenKey: hexOf(k.TokenKey), EncodingKey: hexOf(k.EncodingKey), ReleaseKey: hexOf(k.ReleaseKey), RowKeys: map[string]string{},
+		TokenKey: HexKey(k.TokenKey), EncodingKey: HexKey(k.EncodingKey), ReleaseKey: HexKey(k.ReleaseKey), RowKeys: map[string]string{},
 	}
 	for _, name := range sortedKeys(k.RowKeys) {
-		d.RowKeys[name] = hexOf(k.RowKeys[name])
+		d.RowKeys[name] = HexKey(k.RowKeys[name])
 	}
 	return Encode(d)
 }
 
-func hexOf(k secret.Key) (text string) {
+// HexKey returns a key as ParseKey reads it: for documents that only their owner
+// may read.
+func HexKey(k secret.Key) (text string) {
 	k.Use(func(b *[secret.Size]byte) { text = hex.EncodeToString(b[:]) })
 	return text
 }

@@ -30,7 +30,7 @@ func TestKeyFileRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if hexOf(again.TokenKey) != strings.Repeat("1", 64) || hexOf(again.RowKeys["north"]) != strings.Repeat("4", 64) || !again.Test || again.Project != "p" {
+	if HexKey(again.TokenKey) != strings.Repeat("1", 64) || HexKey(again.RowKeys["north"]) != strings.Repeat("4", 64) || !again.Test || again.Project != "p" {
 		t.Error("what was read is not what was written")
 	}
 	if err := k.Write(path, "tarn test", "", false); fault.KindOf(err) != fault.Usage {
@@ -78,7 +78,7 @@ func FuzzParseKeyFile(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if hexOf(again.TokenKey) != hexOf(k.TokenKey) || len(again.RowKeys) != len(k.RowKeys) {
+		if HexKey(again.TokenKey) != HexKey(k.TokenKey) || len(again.RowKeys) != len(k.RowKeys) {
 			t.Fatal("what was written is not what was read")
 		}
 	})

@@ -74,7 +74,7 @@ func (h *Holder) openLog(ctx context.Context, v *vault, ring *keyring.Keyring) (
 	}
 	defer seed.Destroy()
 	l = &transparency{vault: v, state: state, folder: LogFolder(h.options.logs(), state.Number)}
-	o := appender.Options{Folder: l.folder, Previous: state.Previous, WitnessURL: h.options.WitnessURL, WitnessKey: h.options.WitnessKey, HTTP: h.options.WitnessHTTP, Logger: h.options.Logger}
+	o := appender.Options{Folder: l.folder, Previous: state.Previous, WitnessURL: h.options.WitnessURL, WitnessKey: h.options.WitnessKey, HTTP: h.options.WitnessHTTP}
 	seed.Use(func(b *[secret.Size]byte) {
 		o.Signer, o.Verifier, err = checkpoint.NewSigner(fmt.Sprintf("%s/%d", state.Origin, state.Number), b)
 	})

@@ -1,7 +1,6 @@
 package holder_test
 
 import (
-	"crypto/rand"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 
 	"tarn/keys/api"
@@ -20,6 +18,7 @@ import (
 	"tarn/keys/audit/checkpoint"
 	"tarn/keys/audit/verify"
 	"tarn/keys/audit/witness"
+	"tarn/keys/audit/witness/witnesstest"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
 )
@@ -239,17 +238,7 @@ func TestRestoredKeyHolderBeginsAnotherLog(t *testing.T) {
 // TestWitnessStopsALogMadeAnew: store, log and anchor put back together to an
 // earlier state fit one another; the witness knows better, and must be asked.
 func TestWitnessStopsALogMadeAnew(t *testing.T) {
-	private, public, err := note.GenerateKey(rand.Reader, "witness.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := cosignature.NewSignerForCosignatureV1(private)
-	if err == nil {
-		public, err = cosignature.VKeyToCosignatureV1(public)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := witnesstest.New(t, "witness.example")
 	s := newSite(t, holder.Custody{Method: "identity"})
 	s.unseal()
 	s.stop()
@@ -261,13 +250,13 @@ func TestWitnessStopsALogMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := witness.New(t.TempDir(), signer, signer.Verifier(), []note.Verifier{key})
+	service, err := witness.New(t.TempDir(), w.Signer, w.Verifier, []note.Verifier{key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(service.Handler(slog.New(slog.DiscardHandler)))
 	defer server.Close()
-	s.options.WitnessURL, s.options.WitnessKey = server.URL, public
+	s.options.WitnessURL, s.options.WitnessKey = server.URL, w.Public
 	s.start()
 	s.unseal()
 	s.stop()

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"unicode/utf8"
 
+	"tarn/keys"
 	"tarn/keys/fault"
 )
 
@@ -48,25 +48,9 @@ func NewSecret(text []byte) (Secret, error) {
 func ReadSecretFile(path string) (Secret, error) {
 	doing := "reading the secret file " + path
 	next := "give a file that this user can read with --secret-file"
-	f, err := os.Open(path)
+	text, err := keys.ReadPrivate(path, keys.Private{Doing: doing, Next: next, Known: "agree a new secret", Limit: maxSecretBytes})
 	if err != nil {
-		return Secret{}, fault.Wrap(fault.Usage, doing, err, next)
-	}
-	defer func() { _ = f.Close() }() // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return Secret{}, fault.Wrap(fault.Internal, doing, err, "")
-	}
-	if !info.Mode().IsRegular() {
-		return Secret{}, fault.New(fault.Usage, doing, "it is not a regular file", next)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return Secret{}, fault.New(fault.Usage, doing, fmt.Sprintf("others than its owner may use it (mode %04o)", mode),
-			"if nobody else can have read it, run: chmod 600 "+path+"; else agree a new secret")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
-	if err != nil {
-		return Secret{}, fault.Wrap(fault.Usage, doing, err, next)
+		return Secret{}, err
 	}
 	defer clear(text)
 	if len(text) > maxSecretBytes {

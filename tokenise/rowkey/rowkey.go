@@ -7,7 +7,6 @@
 package rowkey
 
 import (
-	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -49,7 +48,7 @@ func Open(folder, project, source string, r io.Reader) (key secret.Key, made boo
 	if key, err = secret.Generate(r); err != nil {
 		return secret.Key{}, false, fault.Wrap(fault.Internal, "making the row key "+path, err, "")
 	}
-	if err = write(path, document{Schema: Schema, Project: project, SourceDataset: source, RowKey: hexOf(key)}); errors.Is(err, fs.ErrExist) {
+	if err = write(path, document{Schema: Schema, Project: project, SourceDataset: source, RowKey: keys.HexKey(key)}); errors.Is(err, fs.ErrExist) {
 		key, err = read(path, project, source) // another was faster
 		return key, false, err
 	}
@@ -67,19 +66,15 @@ func read(path, project, source string) (secret.Key, error) {
 	}
 	defer clear(b)
 	var d document
-	var key [secret.Size]byte
-	defer clear(key[:])
-	n := 0
-	if json.Unmarshal(b, &d, json.RejectUnknownMembers(true)) == nil && len(d.RowKey) == hex.EncodedLen(len(key)) {
-		n, _ = hex.Decode(key[:], []byte(d.RowKey)) // a shorter n says that it failed
-	}
+	damaged := json.Unmarshal(b, &d, json.RejectUnknownMembers(true)) != nil || d.Schema != Schema
+	key, err := keys.ParseKey(d.RowKey)
 	switch {
-	case n != len(key) || d.Schema != Schema:
+	case damaged || err != nil:
 		return secret.Key{}, fault.New(fault.Usage, doing, "it is not a row key's file, or is damaged", "restore it from its backup: with another key the same rows would get other ids")
 	case d.Project != project || d.SourceDataset != source:
 		return secret.Key{}, fault.New(fault.Disagreement, doing, "it is of another project or source than its name", "restore it from its backup")
 	}
-	return secret.New(key), nil
+	return key, nil
 }
 
 // write writes a file that must not exist, complete or not at all: it lies beside
@@ -109,18 +104,5 @@ func write(path string, d document) (err error) {
 	if err := os.Link(pending.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
-
-func hexOf(k secret.Key) (text string) {
-	k.Use(func(b *[secret.Size]byte) { text = hex.EncodeToString(b[:]) })
-	return text
+	return keys.SyncFolder(filepath.Dir(path))
 }

@@ -44,7 +44,6 @@ type Options struct {
 	// WitnessURL and WitnessKey are those of the witness; empty is none.
 	WitnessURL, WitnessKey string
 	HTTP                   *http.Client
-	Logger                 *slog.Logger
 }
 
 // The library's times: how long a batch waits for more, and how often a
@@ -65,6 +64,9 @@ type Appender struct {
 	reader   tessera.LogReader
 	shutdown func(context.Context) error
 	cancel   context.CancelFunc
+
+	key       note.Verifier
+	witnesses []note.Verifier // one or none
 }
 
 // silence ends the library's own log, of which a process has one: it holds paths
@@ -81,6 +83,11 @@ func Open(ctx context.Context, o Options) (*Appender, error) {
 	if err := o.writeKeys(); err != nil {
 		return nil, fault.Wrap(fault.Internal, doing, err, "free space on its disk")
 	}
+	a := &Appender{options: o}
+	var err error
+	if a.key, err = checkpoint.Verifier(o.Verifier); err != nil {
+		return nil, fault.Wrap(fault.Internal, doing, err, "")
+	}
 	options := tessera.NewAppendOptions().WithCheckpointSigner(o.Signer).WithBatching(batchSize, batchAge).
 		WithCheckpointInterval(checkpointInterval).WithCheckpointRepublishInterval(republishInterval).WithGarbageCollectionInterval(collectInterval)
 	if o.WitnessURL != "" {
@@ -92,6 +99,7 @@ func Open(ctx context.Context, o Options) (*Appender, error) {
 		if err != nil {
 			return nil, fault.New(fault.Usage, doing, "the witness's key is not one", "give the file witness.vkey that auditor witness new wrote")
 		}
+		a.witnesses = []note.Verifier{w.Key}
 		options = options.WithWitnesses(tessera.NewWitnessGroup(1, w), &tessera.WitnessOptions{Timeout: witnessTimeout, FailOpen: true})
 	}
 	driver, err := posix.New(ctx, posix.Config{Path: o.Folder, HTTPClient: o.HTTP})
@@ -99,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Appender, error) {
 		return nil, fault.New(fault.Internal, doing, "its folder cannot be used", "see that this user can write it")
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	a := &Appender{options: o, cancel: cancel}
+	a.cancel = cancel
 	if a.add, a.shutdown, a.reader, err = tessera.NewAppender(running, driver, options); err != nil {
 		cancel()
 		return nil, fault.New(fault.Internal, doing, "it cannot be opened, or another process writes it", "see which process has it; if its files are damaged, see docs/operations.md")
@@ -159,8 +167,8 @@ func (a *Appender) Append(ctx context.Context, first uint64, entries [][]byte) e
 	return failed
 }
 
-// Checkpoint returns the newest signed checkpoint; nil where there is none yet.
-func (a *Appender) Checkpoint(ctx context.Context) ([]byte, error) {
+// checkpoint returns the newest signed checkpoint; nil where there is none yet.
+func (a *Appender) checkpoint(ctx context.Context) ([]byte, error) {
 	signed, err := a.reader.ReadCheckpoint(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -171,7 +179,7 @@ func (a *Appender) Checkpoint(ctx context.Context) ([]byte, error) {
 // await polls for a checkpoint of which done is true.
 func (a *Appender) await(ctx context.Context, done func(signed []byte) bool) ([]byte, error) {
 	for {
-		signed, err := a.Checkpoint(ctx)
+		signed, err := a.checkpoint(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -190,33 +198,18 @@ func (a *Appender) await(ctx context.Context, done func(signed []byte) bool) ([]
 // one; where there is a witness, one that it has signed. The context bounds the
 // waiting.
 func (a *Appender) Covering(ctx context.Context, size uint64) ([]byte, error) {
-	key, err := checkpoint.Verifier(a.options.Verifier)
-	if err != nil {
-		return nil, err
-	}
-	var witnesses []note.Verifier
-	if a.options.WitnessURL != "" {
-		w, err := checkpoint.WitnessVerifier(a.options.WitnessKey)
-		if err != nil {
-			return nil, err
-		}
-		witnesses = append(witnesses, w)
-	}
-	return a.await(ctx, func(signed []byte) bool {
-		c, err := checkpoint.Open(signed, key, witnesses...)
-		return err == nil && c.Size >= size && len(c.Cosigned) == len(witnesses)
-	})
+	return a.signedBy(ctx, size, a.witnesses)
 }
 
 // Signed is Covering without regard to witnesses.
 func (a *Appender) Signed(ctx context.Context, size uint64) ([]byte, error) {
-	key, err := checkpoint.Verifier(a.options.Verifier)
-	if err != nil {
-		return nil, err
-	}
+	return a.signedBy(ctx, size, nil)
+}
+
+func (a *Appender) signedBy(ctx context.Context, size uint64, witnesses []note.Verifier) ([]byte, error) {
 	return a.await(ctx, func(signed []byte) bool {
-		c, err := checkpoint.Open(signed, key)
-		return err == nil && c.Size >= size
+		c, err := checkpoint.Open(signed, a.key, witnesses...)
+		return err == nil && c.Size >= size && len(c.Cosigned) == len(witnesses)
 	})
 }
 
@@ -239,13 +232,9 @@ func (a *Appender) CheckWitness(ctx context.Context) error {
 	if err != nil || a.options.WitnessURL == "" || size == 0 {
 		return err
 	}
-	key, err := checkpoint.Verifier(a.options.Verifier)
-	if err != nil {
-		return err
-	}
 	var current *checkpoint.Checkpoint
 	signed, err := a.await(ctx, func(signed []byte) bool {
-		current, err = checkpoint.Open(signed, key)
+		current, err = checkpoint.Open(signed, a.key)
 		return err != nil || current.Size >= size
 	})
 	if err != nil {

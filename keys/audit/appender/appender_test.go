@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	cosignature "github.com/transparency-dev/formats/note"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
@@ -24,6 +23,7 @@ import (
 	"tarn/keys/audit/tiles"
 	"tarn/keys/audit/verify"
 	"tarn/keys/audit/witness"
+	"tarn/keys/audit/witness/witnesstest"
 	"tarn/keys/fault"
 )
 
@@ -37,7 +37,7 @@ func newOptions(t *testing.T) appender.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return appender.Options{Folder: filepath.Join(t.TempDir(), "log"), Signer: signer, Verifier: public, Logger: slog.New(slog.DiscardHandler), HTTP: http.DefaultClient}
+	return appender.Options{Folder: filepath.Join(t.TempDir(), "log"), Signer: signer, Verifier: public, HTTP: http.DefaultClient}
 }
 
 func open(t *testing.T, o appender.Options) *appender.Appender {
@@ -134,44 +134,23 @@ func damage(t *testing.T, folder string) {
 	}
 }
 
-type signerAndKey struct {
-	signer *cosignature.Signer
-	public string
-}
-
-func newWitness(t *testing.T) signerAndKey {
-	t.Helper()
-	private, public, err := note.GenerateKey(rand.Reader, "witness.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := cosignature.NewSignerForCosignatureV1(private)
-	if err == nil {
-		public, err = cosignature.VKeyToCosignatureV1(public)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signerAndKey{signer, public}
-}
-
 // TestWitnessedLogCannotBeRolledBack: a log is cosigned as it grows; one that was
 // put back to an earlier state, whole in itself, and one that was made anew are
 // refused when they are opened, and one whose witness is away is, too.
 func TestWitnessedLogCannotBeRolledBack(t *testing.T) {
 	o := newOptions(t)
-	w := newWitness(t)
+	w := witnesstest.New(t, "witness.example")
 	key, err := checkpoint.Verifier(o.Verifier)
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := witness.New(t.TempDir(), w.signer, w.signer.Verifier(), []note.Verifier{key})
+	service, err := witness.New(t.TempDir(), w.Signer, w.Verifier, []note.Verifier{key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(service.Handler(slog.New(slog.DiscardHandler)))
 	defer server.Close()
-	o.WitnessURL, o.WitnessKey = server.URL, w.public
+	o.WitnessURL, o.WitnessKey = server.URL, w.Public
 	grow := func(o appender.Options, from, n int) {
 		t.Helper()
 		a := open(t, o)
@@ -201,7 +180,7 @@ func TestWitnessedLogCannotBeRolledBack(t *testing.T) {
 	if err := check(o); err != nil {
 		t.Fatalf("control: a log that only grew: %v", err)
 	}
-	r, err := verify.Log(t.Context(), o.Folder, verify.Options{Key: o.Verifier, Witnesses: []string{w.public}})
+	r, err := verify.Log(t.Context(), o.Folder, verify.Options{Key: o.Verifier, Witnesses: []string{w.Public}})
 	if err != nil || !r.Whole() || len(r.Cosigned) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}

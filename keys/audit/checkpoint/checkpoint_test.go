@@ -1,15 +1,14 @@
 package checkpoint_test
 
 import (
-	"crypto/rand"
 	"strings"
 	"testing"
 
 	"github.com/transparency-dev/formats/log"
-	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 
 	"tarn/keys/audit/checkpoint"
+	"tarn/keys/audit/witness/witnesstest"
 )
 
 // TestCheckpointIsHeldToItsKeys: a checkpoint that its log and a witness signed is
@@ -29,18 +28,8 @@ func TestCheckpointIsHeldToItsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, public, err := note.GenerateKey(rand.Reader, "witness.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := cosignature.NewSignerForCosignatureV1(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if public, err = cosignature.VKeyToCosignatureV1(public); err != nil {
-		t.Fatal(err)
-	}
-	witness, err := checkpoint.WitnessVerifier(public)
+	w := witnesstest.New(t, "witness.example")
+	witness, err := checkpoint.WitnessVerifier(w.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +41,7 @@ func TestCheckpointIsHeldToItsKeys(t *testing.T) {
 		}
 		return signed
 	}
-	both := sign(text, again, w)
+	both := sign(text, again, w.Signer)
 	if c, err := checkpoint.Open(both, verifier, witness); err != nil || c.Size != 7 || c.Cosigned["witness.example"].IsZero() {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -15,12 +15,12 @@ import (
 	"testing"
 
 	"github.com/transparency-dev/formats/log"
-	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"tarn/keys/audit/checkpoint"
 	"tarn/keys/audit/witness"
+	"tarn/keys/audit/witness/witnesstest"
 	"tarn/keys/fault"
 )
 
@@ -102,34 +102,13 @@ func (l *logOf) since(old int64) (proof [][]byte) {
 	return proof
 }
 
-func newSigner(t *testing.T, name string) (*cosignature.Signer, note.Verifier) {
+func serve(t *testing.T, folder string, w witnesstest.Key, logs ...note.Verifier) *witness.Client {
 	t.Helper()
-	private, public, err := note.GenerateKey(rand.Reader, name)
+	service, err := witness.New(folder, w.Signer, w.Verifier, logs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := cosignature.NewSignerForCosignatureV1(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cosigner, err := cosignature.VKeyToCosignatureV1(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := checkpoint.WitnessVerifier(cosigner)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer, verifier
-}
-
-func serve(t *testing.T, folder string, signer note.Signer, own note.Verifier, logs ...note.Verifier) *witness.Client {
-	t.Helper()
-	w, err := witness.New(folder, signer, own, logs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(w.Handler(slog.New(slog.DiscardHandler)))
+	server := httptest.NewServer(service.Handler(slog.New(slog.DiscardHandler)))
 	t.Cleanup(server.Close)
 	return witness.NewClient(server.URL, server.Client())
 }
@@ -140,13 +119,13 @@ func serve(t *testing.T, folder string, signer note.Signer, own note.Verifier, l
 func TestWitnessSignsWhatFollows(t *testing.T) {
 	folder := t.TempDir()
 	l := newLog(t, "tarn.example/log/1").grow("a", "b", "c")
-	signer, verifier := newSigner(t, "witness.example")
-	c := serve(t, folder, signer, verifier, l.verifier)
+	w := witnesstest.New(t, "witness.example")
+	c := serve(t, folder, w, l.verifier)
 	sign := func(old int64, l *logOf) error {
 		signed := l.checkpoint()
 		signature, err := c.Add(t.Context(), uint64(old), l.since(old), signed)
 		if err == nil {
-			opened, err := checkpoint.Open(append(signed, signature...), l.verifier, verifier)
+			opened, err := checkpoint.Open(append(signed, signature...), l.verifier, w.Verifier)
 			if err != nil || opened.Cosigned["witness.example"].IsZero() {
 				t.Fatalf("the signature is wrong: %v", err)
 			}
@@ -166,7 +145,7 @@ func TestWitnessSignsWhatFollows(t *testing.T) {
 	if err := sign(5, l); err != nil {
 		t.Fatal(err)
 	}
-	again, err := witness.New(folder, signer, verifier, []note.Verifier{l.verifier})
+	again, err := witness.New(folder, w.Signer, w.Verifier, []note.Verifier{l.verifier})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,8 +171,8 @@ func TestWitnessSignsWhatFollows(t *testing.T) {
 func TestWitnessRefusals(t *testing.T) {
 	l, stranger := newLog(t, "known"), newLog(t, "stranger").grow("a")
 	l.grow("a", "b")
-	signer, own := newSigner(t, "w")
-	c := serve(t, t.TempDir(), signer, own, l.verifier)
+	w := witnesstest.New(t, "w")
+	c := serve(t, t.TempDir(), w, l.verifier)
 	impostor := newLog(t, "known").grow("a", "b")
 	for name, tt := range map[string]struct {
 		l   *logOf
@@ -217,16 +196,16 @@ func TestWitnessRefusals(t *testing.T) {
 func TestWitnessMemoryIsHeldToTheLog(t *testing.T) {
 	folder := t.TempDir()
 	l := newLog(t, "known").grow("a", "b")
-	signer, own := newSigner(t, "w")
-	otherSigner, other := newSigner(t, "w2")
-	c := serve(t, folder, signer, own, l.verifier)
+	w := witnesstest.New(t, "w")
+	other := witnesstest.New(t, "w2")
+	c := serve(t, folder, w, l.verifier)
 	if _, err := c.Add(t.Context(), 0, nil, l.checkpoint()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := witness.New(folder, signer, own, []note.Verifier{l.verifier}); err != nil {
+	if _, err := witness.New(folder, w.Signer, w.Verifier, []note.Verifier{l.verifier}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := witness.New(folder, otherSigner, other, []note.Verifier{l.verifier}); fault.KindOf(err) != fault.Disagreement {
+	if _, err := witness.New(folder, other.Signer, other.Verifier, []note.Verifier{l.verifier}); fault.KindOf(err) != fault.Disagreement {
 		t.Errorf("memory of another witness: %v", err)
 	}
 	files, err := filepath.Glob(filepath.Join(folder, "*.checkpoint"))
@@ -240,7 +219,7 @@ func TestWitnessMemoryIsHeldToTheLog(t *testing.T) {
 	if err := os.WriteFile(files[0], bytes.Replace(b, []byte("\n2\n"), []byte("\n1\n"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := witness.New(folder, signer, own, []note.Verifier{l.verifier}); fault.KindOf(err) != fault.Disagreement {
+	if _, err := witness.New(folder, w.Signer, w.Verifier, []note.Verifier{l.verifier}); fault.KindOf(err) != fault.Disagreement {
 		t.Errorf("memory that was changed: %v", err)
 	}
 }
@@ -257,15 +236,8 @@ func FuzzAdd(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	secret, _, err := note.GenerateKey(rand.Reader, "w")
-	if err != nil {
-		f.Fatal(err)
-	}
-	signer, err := cosignature.NewSignerForCosignatureV1(secret)
-	if err != nil {
-		f.Fatal(err)
-	}
-	w, err := witness.New(f.TempDir(), signer, signer.Verifier(), []note.Verifier{verifier})
+	key := witnesstest.New(f, "w")
+	w, err := witness.New(f.TempDir(), key.Signer, key.Verifier, []note.Verifier{verifier})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -193,12 +193,7 @@ func Write(dir string, d Document) error {
 	if err := keys.WriteFile(filepath.Join(dir, FileName), b); err != nil {
 		return fault.Wrap(fault.Internal, doing, err, "see that the folder can be written and has space")
 	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return fault.Wrap(fault.Internal, doing, err, "")
-	}
-	err = errors.Join(folder.Sync(), folder.Close())
-	if err != nil {
+	if err := keys.SyncFolder(dir); err != nil {
 		return fault.Wrap(fault.Internal, doing, err, "see that the disk is well: the file may not outlast a power cut")
 	}
 	return nil

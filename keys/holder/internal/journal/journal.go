@@ -158,18 +158,11 @@ func (j *Journal) append(batch []*offer) bool {
 	for _, o := range batch {
 		entries = append(entries, o.leaves...)
 	}
-	for begun := j.options.Clock(); ; {
-		err := j.options.Log.Append(context.Background(), first, entries)
-		if err == nil {
-			j.size.Store(first + uint64(len(entries)))
-			if j.options.Appended != nil {
-				j.options.Appended(len(entries), j.options.Clock().Sub(begun))
-			}
-			if j.failing.Swap(false) {
-				j.options.Failing(false)
-			}
-			reply(nil)
-			return true
+	begun, count := j.options.Clock(), len(entries)
+	for len(entries) > 0 {
+		if j.options.Log.Append(context.Background(), first, entries) == nil {
+			first += uint64(len(entries))
+			break
 		}
 		if !j.failing.Swap(true) {
 			j.options.Failing(true)
@@ -184,13 +177,16 @@ func (j *Journal) append(batch []*offer) bool {
 			entries = entries[size-first:]
 			first = size
 		}
-		if len(entries) == 0 { // all of them had been appended after all
-			j.failing.Store(false)
-			j.options.Failing(false)
-			j.size.Store(first)
-			return true
-		}
 	}
+	j.size.Store(first)
+	if j.options.Appended != nil {
+		j.options.Appended(count, j.options.Clock().Sub(begun))
+	}
+	if j.failing.Swap(false) {
+		j.options.Failing(false)
+	}
+	reply(nil)
+	return true
 }
 
 // Close ends the journal when what was offered is in the log, or at once where the

@@ -113,14 +113,5 @@ func writeAnchor(path string, a Anchor) error {
 	if err := keys.WriteFile(path, document); err != nil {
 		return fault.Wrap(fault.Internal, "writing the anchor", err, "look at the disk that it lies on")
 	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes a file's name durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return keys.SyncFolder(filepath.Dir(path))
 }

@@ -233,7 +233,7 @@ func fill(ctx context.Context, o Options, anchor secret.Key, from State, tombsto
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	return s, errors.Join(syncFolder(filepath.Dir(o.Dir)))
+	return s, errors.Join(keys.SyncFolder(filepath.Dir(o.Dir)))
 }
 
 // signerOf returns the public key of a deployment's backups, in hex.

@@ -38,9 +38,10 @@ var allowed = map[string][]string{
 	"keys/audit":      with(vocabulary, "keys/audit/..."),
 	"keys/reidentify": with(vocabulary, "keys/reidentify/..."),
 	"keys/api":        vocabulary,
+	"keys/budget":     {},
 	"keys/enrol":      vocabulary,
 	"keys/client":     with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/enrol", "keys/oprf", "keys/reidentify/..."),
+	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/reidentify/..."),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

@@ -20,6 +20,7 @@ import (
 	"tarn/bench/measure"
 	"tarn/keys"
 	"tarn/keys/api"
+	"tarn/keys/client"
 	"tarn/keys/holder"
 	"tarn/tokenise/rowkey"
 )
@@ -180,9 +181,17 @@ func keyholderDocuments(t *testing.T, folder string) {
 		}
 	}
 	s := newKeyholder(t)
+	config, err := os.ReadFile(s.config)
+	if err == nil {
+		err = os.WriteFile(s.config, append(config, "[alerts]\nurl = \"http://127.0.0.1:1/nobody\"\n"...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.start()
 	operator := s.operator()
 	defer operator.Close()
+	raiseAlarm(t, s, operator)
 	o, err := operator.Ask(t.Context(), api.OpBackup, api.Backup{})
 	if err == nil {
 		_, err = operator.Collect(t.Context(), o.ID)
@@ -219,6 +228,36 @@ func keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// raiseAlarm has a client use up its budget, and waits for the alert that nobody
+// hears.
+func raiseAlarm(t *testing.T, s *keyholder, operator *client.Client) {
+	t.Helper()
+	s.addTokeniser("north")
+	budgets, err := operator.Budgets(t.Context())
+	if err != nil || len(budgets) == 0 {
+		t.Fatalf("%v, %v", budgets, err)
+	}
+	credentials, err := client.Load(client.Files{Folder: filepath.Join(s.folder, "north"), URL: "https://" + s.address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	north := client.New(credentials, time.Now)
+	defer north.Close()
+	for _, rows := range []int64{budgets[0].Rows * 95 / 100, budgets[0].Rows * 6 / 100} {
+		_, err = north.Lease(t.Context(), "sample", api.LeaseRequest{Use: api.UseToken, RowsExpected: rows})
+	}
+	if client.Code(err) != api.CodeBudget {
+		t.Fatalf("beyond its budget: %v", err)
+	}
+	for range 1500 {
+		if spooled, err := filepath.Glob(filepath.Join(s.dir, "alerts", "*.json")); err == nil && len(spooled) == 2 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("there is no alert")
 }
 
 // documents returns every JSON document of the journey, and those of

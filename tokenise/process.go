@@ -36,10 +36,11 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 		empty <- &piece{}
 		written <- &encodedPiece{}
 	}
+	var refused error
 	group.Go(func() (err error) {
 		defer close(work)
 		defer close(order)
-		chain, err = s.read(ctx, c.notes, work, order, free)
+		chain, refused, err = s.read(ctx, c.notes, work, order, free)
 		return err
 	})
 	for range threads {
@@ -62,25 +63,37 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 		}
 		return nil
 	})
-	err = group.Wait()
-	return chain, err
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return chain, refused
 }
 
 // read reads the input in chunks. Rows that the checkpoint holds are read for
-// the chain only.
-func (s *setting) read(ctx context.Context, held []chunkNote, work, order chan<- *job, free <-chan *job) ([]byte, error) {
+// the chain only. Where the keys may not be used for more, what was read before is
+// a chunk, which is kept, and why is returned as refused.
+func (s *setting) read(ctx context.Context, held []chunkNote, work, order chan<- *job, free <-chan *job) (sum []byte, refused, err error) {
 	chain, rows, begun := s.newChain(), int64(0), int64(0)
 	next := func(j *job) error {
 		if err := s.Rows.Read(&j.batch); err != nil {
 			return err
 		}
 		j.position, j.total = s.Rows.Position()
-		chain.add(&j.batch)
-		rows += int64(len(j.batch.Rows))
 		return nil
 	}
-	if err := s.skip(held, next, chain, &rows); err != nil {
-		return nil, err
+	take := func(j *job) {
+		chain.add(&j.batch)
+		rows += int64(len(j.batch.Rows))
+	}
+	skipped := func(j *job) error {
+		if err := next(j); err != nil {
+			return err
+		}
+		take(j)
+		return nil
+	}
+	if err := s.skip(held, skipped, chain, &rows); err != nil {
+		return nil, nil, err
 	}
 	begun = rows
 	send := func(j *job) error {
@@ -97,25 +110,32 @@ func (s *setting) read(ctx context.Context, held []chunkNote, work, order chan<-
 		}
 	}
 	for {
-		j := take(free)
+		j := fresh(free)
 		err := next(j)
-		if errors.Is(err, io.EOF) {
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
+			return nil, nil, err
+		}
+		if !ended && s.Use != nil {
+			if err := s.Use(ctx, int64(len(j.batch.Rows))); err != nil {
+				refused = noMoreRows{err}
+			}
+		}
+		if ended || refused != nil {
 			if rows == begun {
-				return chain.sum(), nil
+				return chain.sum(), refused, nil
 			}
 			j.batch.Rows = j.batch.Rows[:0]
 			j.chunk = &chunkNote{To: rows, Chain: chain.sum()}
-			return chain.sum(), send(j)
+			return chain.sum(), refused, send(j)
 		}
-		if err != nil {
-			return nil, err
-		}
+		take(j)
 		if rows-begun >= s.chunkRows() {
 			j.chunk = &chunkNote{To: rows, Chain: chain.sum()}
 			begun = rows
 		}
 		if err := send(j); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -142,7 +162,7 @@ func (s *setting) skip(held []chunkNote, next func(*job) error, chain *chain, ro
 	return nil
 }
 
-func take(free <-chan *job) (j *job) {
+func fresh(free <-chan *job) (j *job) {
 	select {
 	case j = <-free:
 	default:
@@ -204,8 +224,8 @@ func (s *setting) collect(ctx context.Context, order <-chan *job, free chan<- *j
 			return ctx.Err()
 		}
 		p.add(&j.result)
-		if s.Used != nil {
-			s.Used(int64(len(j.batch.Rows)))
+		if s.Canaries != nil && j.result.canaries > 0 {
+			s.Canaries(j.result.canaries)
 		}
 		if s.Progress != nil {
 			s.Progress(j.position, j.total)

@@ -67,7 +67,11 @@ type Options struct {
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
 	Stage    func(name string)       // what is being done; may be nil
-	Used     func(rows int64)        // rows that the keys were used for just now; may be nil
+	// Use is asked before keys are used for rows, and refuses; what was done before is
+	// kept, and a run that goes on begins there. May be nil.
+	Use func(ctx context.Context, rows int64) error
+	// Canaries is told of rows with an NHS number of the test range; may be nil.
+	Canaries func(rows int64)
 	// KeepOther keeps the checkpoint of a run whose input turns out to be another:
 	// of an input that cannot be read again, the right one may follow.
 	KeepOther bool
@@ -204,12 +208,21 @@ func canGoOn(err error) bool {
 	if errors.Is(err, errStale) {
 		return false
 	}
+	if errors.As(err, new(noMoreRows)) {
+		return true // another day
+	}
 	switch fault.KindOf(err) {
 	case fault.Usage, fault.RowsRefused, fault.Policy, fault.Disagreement:
 		return false
 	}
 	return !errors.Is(err, spill.ErrDamaged)
 }
+
+// noMoreRows is why the keys may not be used for more rows.
+type noMoreRows struct{ error }
+
+// Unwrap returns the reason.
+func (e noMoreRows) Unwrap() error { return e.error }
 
 // setting is what all workers of a run share.
 type setting struct {

@@ -23,9 +23,12 @@ type prepared struct {
 	rows   records  // as worker.prepare writes them
 	dates  []uint32 // of birth, of each row; 0 is missing
 	events records
+	// canaries are the rows with an NHS number of the test range.
+	canaries int64
 }
 
 func (p *prepared) reset() {
+	p.canaries = 0
 	p.rows.reset()
 	p.dates = p.dates[:0]
 	p.events.reset()
@@ -165,6 +168,9 @@ func (w *worker) prepare(number int64, sourceID string, p *prepared) {
 	w.warnings = w.warnings[:0]
 	id := w.minter.Mint(sourceID)
 	digits, state, problem := nhsnumber.Parse(w.field(encode.FieldNHSNumber))
+	if state == nhsnumber.Test {
+		p.canaries++
+	}
 	if problem != nhsnumber.None {
 		w.report(encode.FieldNHSNumber, reason.Code(problem.String()))
 	}

@@ -118,6 +118,34 @@ it: tokeniser enrol, or keyholder enrol for operators and auditors.`,
 	return group("client", "Clients: who may call", add, renew, revoke, list)
 }
 
+func budgetCommand(env *boot.Environment) *cobra.Command {
+	var body api.BudgetReset
+	list := listing(env, "list", "List how many rows clients may use keys for, and how many are left",
+		func(ctx context.Context, c *client.Client) ([]api.Budget, error) { return c.Budgets(ctx) },
+		func(b api.Budget) string {
+			until := ""
+			if b.UsedUpUntil != nil {
+				until = " (used up since the restore, until " + b.UsedUpUntil.Format(time.RFC3339) + ")"
+			}
+			return fmt.Sprintf("%-32s %-32s %-8s %12d of %12d left in %s%s", b.Project, b.Client, b.Use, b.Left, b.Rows, b.Period, until)
+		})
+	o := &change{env: env}
+	reset := &cobra.Command{
+		Use: "reset", Short: "Give clients their whole budgets back", Args: cobra.NoArgs,
+		Long: `Give clients the whole of their budgets back: for a load that is larger than others, or
+after a restore, when budgets count as used up for a period because what was used after
+the backup is not known. To change a budget for good, give the project's parties another
+budget_rows: keyholder project renew.`,
+		Example: `  keyholder budget reset --project study --client north --reason "first load" --as ann`,
+		RunE:    func(c *cobra.Command, _ []string) error { return o.ask(c.Context(), api.OpBudgetReset, body) },
+	}
+	o.add(reset)
+	reset.Flags().StringVar(&body.Project, "project", "", "of this project only")
+	reset.Flags().StringVar(&body.Client, "client", "", "of this client only")
+	reset.Flags().StringVar(&body.Reason, "reason", "", "why, in a few words")
+	return group("budget", "Budgets: how many rows clients may use keys for", list, reset)
+}
+
 func grantCommand(env *boot.Environment) *cobra.Command {
 	var body api.GrantAdd
 	var kind, expires, reason string

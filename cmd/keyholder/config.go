@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
+	"tarn/keys/budget"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
 )
@@ -29,7 +30,9 @@ type config struct {
 	Custody   custodyConfig   `toml:"custody"`
 	Operators operatorsConfig `toml:"operators"`
 	Leases    leasesConfig    `toml:"leases"`
+	Budgets   budgetsConfig   `toml:"budgets"`
 	Audit     auditConfig     `toml:"audit"`
+	Alerts    alertsConfig    `toml:"alerts"`
 	Log       logConfig       `toml:"log"`
 }
 
@@ -80,6 +83,40 @@ type leasesConfig struct {
 	CertificateTTL duration `toml:"certificate_ttl"`
 }
 
+// budgetsConfig says how many rows clients may use keys for: whoever may use a key may
+// try every number that there is. A project's own budgets are budget_rows of its
+// parties.
+type budgetsConfig struct {
+	// Period is the time span over which rows are counted: no period, whenever it
+	// begins, sees more than the budget (default 24h, at least 24s).
+	Period duration `toml:"period"`
+	// UnstatedRows is the budget of a client of whose parties the project states none
+	// (default 100000000).
+	UnstatedRows int64 `toml:"unstated_rows"`
+	// CeilingRows bounds all clients together, for each use of a key (default
+	// 450000000: half of all NHS numbers that there can be).
+	CeilingRows int64 `toml:"ceiling_rows"`
+	// ReservedShare is the part of the ceiling, 0 to 1, that is divided among the
+	// clients, so that none can use up what another needs (default 0.5).
+	ReservedShare float64 `toml:"reserved_share"`
+	// RateFactor is how many times its usual use a client's use in a period is when it is
+	// an alarm (default 5).
+	RateFactor float64 `toml:"rate_factor"`
+}
+
+// alertsConfig says who hears of alarms. Each is also an entry of the log and counted
+// in tarn_alarms_total.
+type alertsConfig struct {
+	// URL is where alarms are sent as JSON with POST, https or on this machine; nowhere
+	// if empty.
+	URL string `toml:"url"`
+	// Spool is the folder where they wait until they are heard (default alerts in the
+	// store's folder).
+	Spool string `toml:"spool"`
+	// CA is a PEM file of the authority of whoever answers there (default the system's).
+	CA string `toml:"ca"`
+}
+
 type auditConfig struct {
 	// Dir is the folder of the log, better on another disk than the store (default
 	// log in the store's folder). In it is a folder for each log: 1, 2, ..
@@ -128,7 +165,10 @@ func readConfig(path string) (*config, error) {
 	if path == "" {
 		return nil, fault.New(fault.Usage, "keyholder serve", "--config is missing", "give a keyholder.toml; docs/operations.md has one to begin with")
 	}
-	c := &config{Production: true, Name: "keyholder", Operators: operatorsConfig{Required: 2}}
+	c := &config{Production: true, Name: "keyholder", Operators: operatorsConfig{Required: 2}, Budgets: budgetsConfig{
+		Period: duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
+		ReservedShare: holder.DefaultReservedShare, RateFactor: holder.DefaultRateFactor,
+	}}
 	if err := boot.LoadTOML(path, c); err != nil {
 		return nil, err
 	}
@@ -145,7 +185,26 @@ func readConfig(path string) (*config, error) {
 	case c.Operators.Required < 1 || c.Operators.Required < 2 && c.Production:
 		return nil, fault.New(fault.Usage, doing, "[operators] required is less than 2 in production", "leave it out; for a trial with one operator set production = false")
 	}
-	return c, nil
+	return c, c.Budgets.check(doing)
+}
+
+func (b *budgetsConfig) check(doing string) error {
+	wrong := func(key, what, next string) error {
+		return fault.New(fault.Usage, doing, "[budgets] "+key+" "+what, next)
+	}
+	switch {
+	case budget.Period(b.Period).Check() != nil:
+		return wrong("period", "is shorter than 24 s", "give the time span over which rows are counted, such as 24h")
+	case b.UnstatedRows < 1:
+		return wrong("unstated_rows", "is no number of rows", "leave it out, or give how many rows a client may use a key for in a period")
+	case b.CeilingRows < 1:
+		return wrong("ceiling_rows", "is no number of rows", "leave it out, or give how many rows all clients together may use a key for in a period")
+	case !(b.ReservedShare >= 0 && b.ReservedShare <= 1):
+		return wrong("reserved_share", "is no share", "give a number from 0 to 1")
+	case !(b.RateFactor > 1):
+		return wrong("rate_factor", "is not above 1", "give how many times its usual use is an alarm, such as 5")
+	}
+	return nil
 }
 
 // apply sets the log as the configuration says, where the flags did not.
@@ -188,19 +247,44 @@ func (c *config) options(env *boot.Environment) (holder.Options, error) {
 		OperatorsRequired: c.Operators.Required, LeaseTTL: time.Duration(c.Leases.TTL), CertificateTTL: time.Duration(c.Leases.CertificateTTL),
 		FreeFloor: uint64(c.Store.FreeFloor), Clock: env.Wall, Rand: env.Rand, Logger: env.Logger,
 	}
+	o.Budgets = holder.Budgets{
+		Period: time.Duration(c.Budgets.Period), UnstatedRows: c.Budgets.UnstatedRows, CeilingRows: c.Budgets.CeilingRows,
+		ReservedShare: c.Budgets.ReservedShare, RateFactor: c.Budgets.RateFactor,
+	}
 	if err := c.Audit.apply(&o); err != nil {
+		return o, err
+	}
+	if err := c.Alerts.apply(&o); err != nil {
 		return o, err
 	}
 	if c.Listen.ClientCA == "" {
 		return o, nil
 	}
-	pem, err := os.ReadFile(c.Listen.ClientCA)
+	var err error
+	o.ClientCA, err = authorities("[listen] client_ca", c.Listen.ClientCA)
+	return o, err
+}
+
+func (c *alertsConfig) apply(o *holder.Options) error {
+	o.AlertsURL, o.AlertsSpool = c.URL, c.Spool
+	if c.CA == "" {
+		return nil
+	}
+	roots, err := authorities("[alerts] ca", c.CA)
+	o.AlertsCA = roots
+	return err
+}
+
+// authorities reads a PEM file of certificates.
+func authorities(key, path string) (*x509.CertPool, error) {
+	const next = "give the PEM file of an authority"
+	pem, err := os.ReadFile(path)
 	if err != nil {
-		return o, fault.Wrap(fault.Usage, "reading [listen] client_ca", err, "give the PEM file of an authority")
+		return nil, fault.Wrap(fault.Usage, "reading "+key, err, next)
 	}
-	o.ClientCA = x509.NewCertPool()
-	if !o.ClientCA.AppendCertsFromPEM(pem) {
-		return o, fault.New(fault.Usage, "reading [listen] client_ca", "it holds no certificate", "give the PEM file of an authority")
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fault.New(fault.Usage, "reading "+key, "it holds no certificate", next)
 	}
-	return o, nil
+	return pool, nil
 }

@@ -60,10 +60,16 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 	registry := metrics.NewRegistry("keyholder", boot.Version())
 	var h *holder.Holder
 	options.Meter = metrics.NewKeyholder(registry, metrics.KeyholderState{
-		Sealed:            func() bool { return h == nil || h.Sealed() },
-		FreeBytes:         func() float64 { return float64(h.FreeBytes()) },
-		Records:           func() float64 { return float64(h.Records()) },
-		TreeSize:          func() float64 { return float64(h.TreeSize()) },
+		Sealed:        func() bool { return h == nil || h.Sealed() },
+		FreeBytes:     func() float64 { return float64(h.FreeBytes()) },
+		Records:       func() float64 { return float64(h.Records()) },
+		TreeSize:      func() float64 { return float64(h.TreeSize()) },
+		AlertsWaiting: func() float64 { return float64(h.AlertsWaiting()) },
+		Budgets: func(each func(project, client string, left int64)) {
+			if h != nil {
+				h.Budgets(each)
+			}
+		},
 		CertificateExpiry: func() time.Time { return holder.CertificateEnd(listen.Cert) },
 	})
 	if h, err = holder.New(options); err != nil {

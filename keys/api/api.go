@@ -61,6 +61,7 @@ func Methods() []Method {
 		{Name: "leases.end", Verb: "DELETE", Path: "/v1/projects/{project}/leases/{lease}", Roles: tokeniser, Does: "ends a lease"},
 		{Name: "leases.list", Verb: "GET", Path: "/v1/projects/{project}/leases", Roles: readers, Does: "lists a project's leases"},
 		{Name: "clients.list", Verb: "GET", Path: "/v1/clients", Roles: readers, Does: "lists clients, their roles and certificates"},
+		{Name: "budgets.list", Verb: "GET", Path: "/v1/budgets", Roles: readers, Does: "lists what clients may use keys for, and what is left"},
 		{Name: "grants.list", Verb: "GET", Path: "/v1/grants", Roles: readers, Does: "lists grants"},
 		{Name: "operations.create", Verb: "POST", Path: "/v1/operations", Roles: operator, Does: "asks for a change"},
 		{Name: "operations.list", Verb: "GET", Path: "/v1/operations", Roles: readers, Does: "lists changes that were asked for"},

@@ -44,8 +44,11 @@ func TestProblemsBecomeFaults(t *testing.T) {
 		e := api.Refuse(code, "a detail", "what to do")
 		p := e.Problem("6b0e5b52-0000-4000-8000-000000000000")
 		want, known := kinds[status]
-		if code == api.CodeKeyCheckDiffers {
+		switch code {
+		case api.CodeKeyCheckDiffers:
 			want = fault.Disagreement
+		case api.CodeBudget:
+			want = fault.Policy
 		}
 		f := p.Fault("doing it")
 		if !known || f.Kind != want || p.Status != status || p.Title == "" || !strings.Contains(f.Error(), "a detail") || !strings.HasPrefix(p.Instance, "urn:uuid:") {

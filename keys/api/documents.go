@@ -107,9 +107,23 @@ type LeaseRecord struct {
 	Epoch        uint32    `json:"epoch"`
 	State        string    `json:"state"` // active, ended, expired, revoked
 	RowsExpected int64     `json:"rows_expected"`
+	RowsGranted  int64     `json:"rows_granted"`
 	RowsReported int64     `json:"rows_reported"` // self-reported
 	Created      time.Time `json:"created"`
 	Expires      time.Time `json:"expires"`
+}
+
+// Budget is what a client may use a project's key for, and how much of it is left.
+type Budget struct {
+	Project string `json:"project"`
+	Client  string `json:"client"`
+	Use     Use    `json:"use"`
+	Rows    int64  `json:"rows"`   // in a period
+	Period  string `json:"period"` // as in 24h0m0s
+	Used    int64  `json:"used"`   // granted or used in the last period
+	Left    int64  `json:"left"`
+	// UsedUpUntil is set while the budget counts as used up since a restore.
+	UsedUpUntil *time.Time `json:"used_up_until,omitzero"`
 }
 
 // OperationKind is a change that operators make.
@@ -130,6 +144,7 @@ const (
 	OpKeyDestroy   OperationKind = "key.destroy"
 	OpKeyExport    OperationKind = "key.export"
 	OpBackup       OperationKind = "backup"
+	OpBudgetReset  OperationKind = "budget.reset"
 )
 
 // OperationRequest asks for a change. Body is the document of the kind.
@@ -162,6 +177,12 @@ type (
 	ClientNamed struct {
 		Name   string `json:"name"`
 		Reason string `json:"reason,omitzero"`
+	}
+	// BudgetReset is the body of budget.reset. A member that is absent is all.
+	BudgetReset struct {
+		Project string `json:"project,omitzero"`
+		Client  string `json:"client,omitzero"`
+		Reason  string `json:"reason"`
 	}
 	// GrantAdd is the body of grant.add.
 	GrantAdd struct {

@@ -35,17 +35,19 @@ type LeaseRequest struct {
 
 // Lease is a key on loan, sealed to the client's enrolled key.
 type Lease struct {
-	ID       string    `json:"id"`
-	Use      Use       `json:"use"`
-	Project  string    `json:"project"`
-	Domain   string    `json:"domain"`
-	DomainNo uint32    `json:"domain_no"`
-	Epoch    uint32    `json:"epoch"`     // token epoch for tokens, encoding epoch for the others
-	KeyCheck string    `json:"key_check"` // of the leased key: see CheckLeased
-	Sealed   []byte    `json:"sealed"`    // HPKE: encapsulated key and ciphertext
-	Created  time.Time `json:"created"`
-	Expires  time.Time `json:"expires"`
-	Renew    time.Time `json:"renew"` // when the client should ask for more time
+	ID       string `json:"id"`
+	Use      Use    `json:"use"`
+	Project  string `json:"project"`
+	Domain   string `json:"domain"`
+	DomainNo uint32 `json:"domain_no"`
+	Epoch    uint32 `json:"epoch"`     // token epoch for tokens, encoding epoch for the others
+	KeyCheck string `json:"key_check"` // of the leased key: see CheckLeased
+	Sealed   []byte `json:"sealed"`    // HPKE: encapsulated key and ciphertext
+	// RowsGranted is how many rows the key may be used for before more are granted.
+	RowsGranted int64     `json:"rows_granted"`
+	Created     time.Time `json:"created"`
+	Expires     time.Time `json:"expires"`
+	Renew       time.Time `json:"renew"` // when the client should ask for more time
 }
 
 // LeaseRenewal is a lease's new end.
@@ -58,8 +60,19 @@ type LeaseRenewal struct {
 // Usage is what a client says it used a key for since it last said so. The key
 // holder cannot check it and records it as self-reported.
 type Usage struct {
-	Rows        int64   `json:"rows"`
+	Rows int64 `json:"rows"`
+	// RowsWanted is how many rows in all, since its beginning, the lease is to be
+	// granted at least; 0 asks for none.
+	RowsWanted int64 `json:"rows_wanted,omitzero"`
+	// TestRange is how many of the rows had an NHS number of the test range.
+	TestRange   int64   `json:"test_range,omitzero"`
 	EncodingKCV *string `json:"encoding_kcv,omitzero"` // with use encoding: specification (d)
+}
+
+// LeaseUse is how much of a lease there is.
+type LeaseUse struct {
+	ID          string `json:"id"`
+	RowsGranted int64  `json:"rows_granted"` // in all, since its beginning
 }
 
 // The suite of leases is that of the escrow envelope, specification (j).

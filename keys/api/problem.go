@@ -57,6 +57,7 @@ const (
 	CodeKeyState         Code = "key_state"
 	CodeKeyCheckDiffers  Code = "key_check_differs"
 	CodeLeaseEnded       Code = "lease_ended"
+	CodeBudget           Code = "budget_exhausted"
 	CodeNoSpace          Code = "no_space"
 	CodeLogUnavailable   Code = "log_unavailable"
 	CodeBusy             Code = "busy"
@@ -93,6 +94,7 @@ var status = map[Code]struct {
 	CodeKeyState:         {409, "The key's state does not allow this"},
 	CodeKeyCheckDiffers:  {409, "The key check value differs"},
 	CodeLeaseEnded:       {403, "The lease has ended"},
+	CodeBudget:           {429, "The budget of rows is used up"},
 	CodeNoSpace:          {507, "There is too little disk space"},
 	CodeLogUnavailable:   {503, "The log cannot be written"},
 	CodeBusy:             {503, "There is too much to do"},
@@ -168,7 +170,7 @@ func (p *Problem) Fault(doing string) *fault.Error {
 	switch {
 	case p.Code == CodeKeyCheckDiffers:
 		kind = fault.Disagreement
-	case p.Status == 401 || p.Status == 403 || p.Status == 409:
+	case p.Status == 401 || p.Status == 403 || p.Status == 409 || p.Code == CodeBudget:
 		kind = fault.Policy
 	case p.Status == 429 || p.Status == 503 || p.Status == 507:
 		kind = fault.Unavailable

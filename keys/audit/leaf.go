@@ -61,6 +61,18 @@ const (
 // on from another: ref is the size of that one, request its root.
 const RuleLogBegun = "log-begun"
 
+// The rules of alarms: what is not as it should be.
+const (
+	RuleLogUnavailable  = "log-unavailable"  // the log could not be written, and no key was used
+	RuleBudgetExhausted = "budget-exhausted" // a client asked for more rows than it has left
+	RuleBudgetLow       = "budget-low"       // a client has used nine tenths of its budget
+	RuleCeilingReached  = "ceiling-reached"  // all clients together have used what they may
+	RuleRateAbnormal    = "rate-abnormal"    // a client uses several times what it usually does
+	RuleBeyondGrant     = "beyond-grant"     // a client has used a key for more rows than it was granted
+	RuleTestRange       = "test-range"       // numbers of the test range were given: canaries, or somebody who tries
+	RuleTooManyTries    = "too-many-tries"   // wrong shares, passphrases, identities or enrolment codes, one after another
+)
+
 // Decision is what was decided.
 type Decision string
 
@@ -168,4 +180,18 @@ func Decode(entry []byte) (Leaf, error) {
 		return l, errors.New("audit: the entry has no time or no kind")
 	}
 	return l, nil
+}
+
+// RuleText says in words what a rule of alarms has found; "" of one that is not known.
+func RuleText(rule string) string { return ruleTexts[rule] }
+
+var ruleTexts = map[string]string{
+	RuleLogUnavailable:  "The log could not be written, and no key was used until it could.",
+	RuleBudgetExhausted: "A client asked to use a key for more rows than it has left, and was refused.",
+	RuleBudgetLow:       "A client has used nine tenths of the rows that it may use a key for.",
+	RuleCeilingReached:  "All clients together have used as many rows as they may, and one was refused.",
+	RuleRateAbnormal:    "A client uses a key for several times as many rows as it usually does.",
+	RuleBeyondGrant:     "A client says that it has used a key for more rows than it was granted.",
+	RuleTestRange:       "A client was given NHS numbers of the test range, which no patient has.",
+	RuleTooManyTries:    "Somebody has given wrong shares, passphrases, identities or enrolment codes, one after another.",
 }

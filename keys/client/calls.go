@@ -51,6 +51,11 @@ func (c *Client) Clients(ctx context.Context) ([]api.Client, error) {
 	return list[api.Client](ctx, c, "asking the key holder for its clients", "/v1/clients")
 }
 
+// Budgets returns what clients may use keys for, and what is left.
+func (c *Client) Budgets(ctx context.Context) ([]api.Budget, error) {
+	return list[api.Budget](ctx, c, "asking the key holder for budgets", "/v1/budgets")
+}
+
 // Grants returns every grant.
 func (c *Client) Grants(ctx context.Context) ([]api.Grant, error) {
 	return list[api.Grant](ctx, c, "asking the key holder for its grants", "/v1/grants")
@@ -134,9 +139,8 @@ func (c *Client) renew(ctx context.Context, project, lease string) (*api.LeaseRe
 
 // use reports under an id of the caller's: a report that is sent again with it
 // counts once.
-func (c *Client) use(ctx context.Context, requestID, project, lease string, usage api.Usage) error {
-	_, err := callAs[struct{}](ctx, c, requestID, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
-	return err
+func (c *Client) use(ctx context.Context, requestID, project, lease string, usage api.Usage) (*api.LeaseUse, error) {
+	return callAs[api.LeaseUse](ctx, c, requestID, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
 }
 
 func (c *Client) end(ctx context.Context, project, lease string) error {

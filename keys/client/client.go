@@ -237,8 +237,8 @@ func refusal(doing string, answer *http.Response, b []byte) error {
 	if answer.StatusCode != http.StatusServiceUnavailable && answer.StatusCode != http.StatusTooManyRequests {
 		return backoff.Permanent(err)
 	}
-	if p.Code == api.CodeSealed {
-		return backoff.Permanent(err) // people unseal: that takes longer than any call
+	if p.Code == api.CodeSealed || p.Code == api.CodeBudget {
+		return backoff.Permanent(err) // people unseal, and budgets fill up: that takes longer than any call
 	}
 	if seconds, parse := strconv.Atoi(answer.Header.Get("Retry-After")); parse == nil && seconds > 0 {
 		if time.Duration(seconds)*time.Second > longestWait {

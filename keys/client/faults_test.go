@@ -175,6 +175,9 @@ type leasing struct {
 	renewed atomic.Int64
 	ended   atomic.Int64
 	refusal atomic.Value // api.Code with which renewals are refused
+	budget  atomic.Int64 // of rows, of each lease
+	usages  atomic.Int64
+	test    atomic.Int64 // rows of the test range that were reported
 }
 
 const ttl = time.Hour
@@ -205,6 +208,18 @@ func (l *leasing) answer(n int64, w http.ResponseWriter, r *http.Request) {
 		send(api.LeaseRenewal{Expires: now.Add(ttl), Renew: now.Add(ttl / 2)})
 	case r.Method == http.MethodDelete:
 		l.ended.Add(1)
+	case strings.HasSuffix(r.URL.Path, "/usage"):
+		var usage api.Usage
+		if err := json.UnmarshalRead(r.Body, &usage); err != nil {
+			panic(err)
+		}
+		l.usages.Add(1)
+		l.test.Add(usage.TestRange)
+		if usage.RowsWanted > l.budget.Load() {
+			refuse(w, api.CodeBudget)
+			return
+		}
+		send(api.LeaseUse{RowsGranted: max(usage.RowsWanted, min(l.budget.Load(), usage.RowsWanted+10))})
 	default:
 		var request api.LeaseRequest
 		if err := json.UnmarshalRead(r.Body, &request); err != nil {
@@ -212,7 +227,7 @@ func (l *leasing) answer(n int64, w http.ResponseWriter, r *http.Request) {
 		}
 		key := secret.New([32]byte{byte(n)})
 		lease := api.Lease{ID: fmt.Sprint(n), Use: request.Use, Project: "study", Domain: "lake", DomainNo: 1, Epoch: 1,
-			KeyCheck: api.KeyCheck(request.Use, key, "lake", 1), Created: now, Expires: now.Add(ttl), Renew: now.Add(ttl / 2)}
+			KeyCheck: api.KeyCheck(request.Use, key, "lake", 1), RowsGranted: max(request.RowsExpected, 5), Created: now, Expires: now.Add(ttl), Renew: now.Add(ttl / 2)}
 		if err := lease.Seal(key, l.private.PublicKey().Bytes(), [sha256.Size]byte{}); err != nil {
 			panic(err)
 		}
@@ -245,7 +260,9 @@ func TestSessionHoldsWhatARunNeeds(t *testing.T) {
 	if file.TokenKey.Equal(file.EncodingKey) || file.EncodingKey.Equal(file.ReleaseKey) || file.Project != "study" || project.Domain != "lake" {
 		t.Error("the keys are not three of this project")
 	}
-	s.Count(5)
+	if err := s.Take(ctx, 5); err != nil {
+		t.Fatal(err)
+	}
 	if ctx.Err() != nil {
 		t.Error("the run has ended before it began")
 	}
@@ -302,5 +319,37 @@ func TestSessionRenewsAndEndsRuns(t *testing.T) {
 				t.Errorf("it tries again at %v", next)
 			}
 		})
+	}
+}
+
+// TestSessionTakesNoMoreThanItIsGranted: within its grant it asks nobody, then for
+// more, and what is refused it has not taken.
+func TestSessionTakesNoMoreThanItIsGranted(t *testing.T) {
+	l, c := newLeasing(t)
+	l.budget.Store(40)
+	ctx, s, err := Open(t.Context(), c, l.clock, "study", 0, api.UseToken, api.UseEncoding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		rows, usages int64
+		refused      bool
+	}{{4, 0, false}, {1, 0, false}, {1, 3, false}, {10, 3, false}, {20, 6, false}, {4, 6, false}, {1, 7, true}, {0, 7, false}} {
+		err := s.Take(ctx, step.rows)
+		if (err != nil) != step.refused || step.refused && (fault.KindOf(err) != fault.Policy || Code(err) != api.CodeBudget) || l.usages.Load() != step.usages {
+			t.Fatalf("%+v: %d usages, %v", step, l.usages.Load(), err)
+		}
+	}
+	s.Canaries(2)
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for use, h := range s.leases {
+		if h.reported != 40 {
+			t.Errorf("%s: %d rows were reported", use, h.reported)
+		}
+	}
+	if l.test.Load() != 2 {
+		t.Errorf("%d canaries were reported", l.test.Load())
 	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,9 +26,13 @@ type Session struct {
 	project *keys.Project
 	uses    []api.Use
 
-	cancel context.CancelCauseFunc
-	work   sync.WaitGroup
-	rows   atomic.Int64 // that the keys were used for so far
+	cancel    context.CancelCauseFunc
+	work      sync.WaitGroup
+	rows      atomic.Int64 // that the keys were used for so far
+	testRange atomic.Int64 // of them, with a number of the test range
+	granted   atomic.Int64 // that every key may be used for
+
+	reporting sync.Mutex // one report at a time
 
 	mu     sync.Mutex
 	leases map[api.Use]*held
@@ -38,11 +43,11 @@ type held struct {
 	lease api.Lease
 	key   secret.Key
 
-	reported int64 // rows, that the key holder has confirmed
+	reported, reportedTest int64 // rows, that the key holder has confirmed
 	// pending is a report that may or may not have arrived: it is sent again under
 	// its id, so that it counts once.
-	pending   int64
-	pendingID string
+	pending, pendingTest int64
+	pendingID            string
 }
 
 // margin is how long before its end a lease counts as over: clocks differ.
@@ -73,6 +78,7 @@ func Open(ctx context.Context, c *Client, clock func() time.Time, name string, r
 			return nil, nil, errors.Join(err, s.Close(ctx))
 		}
 	}
+	s.grant()
 	running, cancel := context.WithCancelCause(ctx)
 	s.cancel = cancel
 	s.work.Go(func() { s.keep(running) })
@@ -141,7 +147,7 @@ func (s *Session) Pin(ctx context.Context, encodingKCV string) (*keys.Project, e
 	s.mu.Lock()
 	id := s.leases[api.UseEncoding].lease.ID
 	s.mu.Unlock()
-	if err := s.client.use(ctx, uuid.NewString(), s.project.Name, id, api.Usage{EncodingKCV: &encodingKCV}); err != nil {
+	if _, err := s.client.use(ctx, uuid.NewString(), s.project.Name, id, api.Usage{EncodingKCV: &encodingKCV}); err != nil {
 		return nil, err
 	}
 	pinned, err := s.record(ctx, s.project.Name)
@@ -157,26 +163,80 @@ func (s *Session) Pin(ctx context.Context, encodingKCV string) (*keys.Project, e
 	return pinned, nil
 }
 
-// Count counts rows that the keys were used for. They are reported from time to
-// time, and when the session closes.
-func (s *Session) Count(rows int64) { s.rows.Add(rows) }
+// grant takes down what every key may be used for.
+func (s *Session) grant() {
+	granted := int64(math.MaxInt64)
+	for _, h := range s.leases {
+		granted = min(granted, h.lease.RowsGranted)
+	}
+	s.granted.Store(granted)
+}
+
+// Take says that the keys are about to be used for so many more rows. Where the key
+// holder has granted fewer it is asked for more; what it does not grant is refused
+// with kind [fault.Policy], and the rows must not be used. They are reported from time
+// to time, and when the session closes.
+func (s *Session) Take(ctx context.Context, rows int64) error {
+	if total := s.rows.Add(rows); total > s.granted.Load() {
+		if err := s.extend(ctx, total); err != nil {
+			s.rows.Add(-rows)
+			return err
+		}
+	}
+	return nil
+}
+
+// Canaries counts rows, of those that were taken, with an NHS number of the test range.
+func (s *Session) Canaries(rows int64) { s.testRange.Add(rows) }
+
+// extend asks for rows of every key that are not granted yet.
+func (s *Session) extend(ctx context.Context, total int64) error {
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
+	for _, use := range s.uses {
+		h := s.leases[use]
+		if h.lease.RowsGranted >= total {
+			continue
+		}
+		granted, err := s.client.use(ctx, uuid.NewString(), s.project.Name, h.lease.ID, api.Usage{RowsWanted: total})
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		h.lease.RowsGranted = granted.RowsGranted
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grant()
+	if s.granted.Load() < total {
+		return fault.New(fault.Internal, "asking for more rows of project "+s.project.Name, "its answer grants fewer than were asked for", "see that both are of versions that fit")
+	}
+	return nil
+}
 
 // report reports rows that were not yet, for every key.
 func (s *Session) report(ctx context.Context) error {
-	total := s.rows.Load()
-	for _, use := range s.uses {
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
+	total, test := s.rows.Load(), s.testRange.Load()
+	for i, use := range s.uses {
 		h := s.leases[use]
 		if h == nil {
 			continue
 		}
-		for h.reported < total {
+		if i > 0 {
+			test = 0 // they are the same rows
+		}
+		for h.reported < total || h.reportedTest < test {
 			if h.pendingID == "" {
-				h.pending, h.pendingID = total-h.reported, uuid.NewString()
+				h.pending, h.pendingTest, h.pendingID = total-h.reported, max(0, test-h.reportedTest), uuid.NewString()
 			}
-			if err := s.client.use(ctx, h.pendingID, s.project.Name, h.lease.ID, api.Usage{Rows: h.pending}); err != nil {
+			if _, err := s.client.use(ctx, h.pendingID, s.project.Name, h.lease.ID, api.Usage{Rows: h.pending, TestRange: h.pendingTest}); err != nil {
 				return err
 			}
-			h.reported, h.pending, h.pendingID = h.reported+h.pending, 0, ""
+			h.reported, h.reportedTest = h.reported+h.pending, h.reportedTest+h.pendingTest
+			h.pending, h.pendingTest, h.pendingID = 0, 0, ""
 		}
 	}
 	return nil

@@ -323,6 +323,10 @@ func (b *BackupInfo) write(ctx context.Context, o RestoreOptions, stream *store.
 		return nil, err
 	}
 	state := s.State()
+	kind, name, restored := keyring.RestoredAt(o.Clock())
+	if err := s.Commit(ctx, []store.Change{{Key: store.Key{Kind: kind, Name: name}, Value: restored}}); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	certificate, key := stream.Get(store.Key{Kind: kindAuthority, Name: authorityCertificate}), stream.Get(store.Key{Kind: kindAuthority, Name: authorityKey})
 	defer clear(key)
 	ca, err := authority.Load(certificate, key, o.Rand)

@@ -34,6 +34,7 @@ func handlers() map[string]handler {
 		"leases.end":         endLease,
 		"leases.list":        listLeases,
 		"clients.list":       listClients,
+		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
 		"operations.create":  createOperation,
 		"operations.list":    listOperations,
@@ -181,7 +182,7 @@ func useLease(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, c.ring.Use(ctx, c.caller, c.id, c.request.PathValue("project"), c.request.PathValue("lease"), *usage)
+	return found(c.ring.Use(ctx, c.caller, c.id, c.request.PathValue("project"), c.request.PathValue("lease"), *usage))
 }
 
 func endLease(ctx context.Context, c *call) (int, any, error) {
@@ -197,6 +198,8 @@ func listLeases(_ context.Context, c *call) (int, any, error) {
 }
 
 func listClients(_ context.Context, c *call) (int, any, error) { return list(c.ring.Clients()) }
+
+func listBudgets(_ context.Context, c *call) (int, any, error) { return list(c.ring.Budgets()) }
 
 func listGrants(_ context.Context, c *call) (int, any, error) { return list(c.ring.Grants()) }
 

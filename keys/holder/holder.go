@@ -40,7 +40,25 @@ type Meter interface {
 	Appended(entries int, took time.Duration)
 	// LogFailing says whether the log cannot be written.
 	LogFailing(failing bool)
+	// Alarmed counts an alarm by its rule.
+	Alarmed(rule string)
+	// AlertDelivered and AlertFailed count alerts that were heard, and tries of sending
+	// that failed.
+	AlertDelivered()
+	AlertFailed()
 }
+
+// Budgets are how many rows clients may use keys for.
+type Budgets = keyring.Budgets
+
+// The budgets of a key holder that says nothing else.
+const (
+	DefaultBudgetPeriod  = keyring.DefaultBudgetPeriod
+	DefaultUnstatedRows  = keyring.DefaultUnstatedRows
+	DefaultCeilingRows   = keyring.DefaultCeilingRows
+	DefaultReservedShare = keyring.DefaultReservedShare
+	DefaultRateFactor    = keyring.DefaultRateFactor
+)
 
 // Options are what the service is given.
 type Options struct {
@@ -54,7 +72,13 @@ type Options struct {
 	WitnessURL, WitnessKey string
 	WitnessHTTP            *http.Client // nil is the standard library's
 
-	Name              string // the key holder's name, for events
+	// AlertsURL is where alarms are sent; empty is nowhere. They wait in the folder
+	// AlertsSpool, of which empty is Dir/alerts.
+	AlertsURL, AlertsSpool string
+	AlertsCA               *x509.CertPool // of whoever answers there; nil is the system's
+
+	Budgets           Budgets // what is not set has its default
+	Name              string  // the key holder's name, for events
 	Software          string
 	Production        bool
 	OperatorsRequired int
@@ -78,6 +102,7 @@ type Holder struct {
 	failed   chan struct{}
 
 	unsealTries, enrolTries tries
+	alerts                  *alerting
 
 	unsealing sync.Mutex // one at a time
 	unsealer  *custody.Unsealer
@@ -105,6 +130,9 @@ func New(o Options) (*Holder, error) {
 	h := &Holder{options: o, inFlight: make(chan struct{}, maxInFlight), failed: make(chan struct{}), document: document}
 	h.unsealer = custody.NewUnsealer(document)
 	h.refusals.counts = map[refusalKey]int64{}
+	if h.alerts, err = newAlerting(h); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -326,14 +354,20 @@ const refusalInterval = 5 * time.Second
 func (h *Holder) Work(ctx context.Context) {
 	tick := time.NewTicker(refusalInterval)
 	defer tick.Stop()
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { h.alerts.work(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-h.alerts.given:
+			h.takeAlerts(ctx)
 		case <-tick.C:
 			if err := h.flushRefusals(ctx); err != nil {
 				h.options.Logger.Error("refusals could not be recorded", "error", faultOnly(err))
 			}
+			h.takeAlerts(ctx) // what could not be taken before
 		}
 	}
 }

@@ -37,6 +37,9 @@ func (meter) Leased(string)                      {}
 func (meter) Refused(string, string)             {}
 func (meter) Appended(int, time.Duration)        {}
 func (meter) LogFailing(bool)                    {}
+func (meter) Alarmed(string)                     {}
+func (meter) AlertDelivered()                    {}
+func (meter) AlertFailed()                       {}
 
 // site is a deployment, as its operators see it.
 type site struct {
@@ -832,7 +835,7 @@ func TestOpenAPIDescribesRefusalsAndOperations(t *testing.T) {
 	}
 	for _, kind := range []api.OperationKind{
 		api.OpDomainAdd, api.OpProjectAdd, api.OpProjectRenew, api.OpClientAdd, api.OpClientRenew, api.OpClientRevoke, api.OpGrantAdd, api.OpGrantRevoke,
-		api.OpKeyRotate, api.OpKeyRetire, api.OpKeyDestroy, api.OpKeyExport, api.OpBackup,
+		api.OpKeyRotate, api.OpKeyRetire, api.OpKeyDestroy, api.OpKeyExport, api.OpBackup, api.OpBudgetReset,
 	} {
 		if !kinds[kind] {
 			t.Errorf("the body of %s is not described", kind)

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"tarn/keys/api"
+	"tarn/keys/audit"
 	"tarn/keys/audit/appender"
 	"tarn/keys/audit/checkpoint"
 	"tarn/keys/audit/receipt"
@@ -76,7 +77,7 @@ func (h *Holder) openLog(ctx context.Context, v *vault, ring *keyring.Keyring) (
 	l = &transparency{vault: v, state: state, folder: LogFolder(h.options.logs(), state.Number)}
 	o := appender.Options{Folder: l.folder, Previous: state.Previous, WitnessURL: h.options.WitnessURL, WitnessKey: h.options.WitnessKey, HTTP: h.options.WitnessHTTP}
 	seed.Use(func(b *[secret.Size]byte) {
-		o.Signer, o.Verifier, err = checkpoint.NewSigner(fmt.Sprintf("%s/%d", state.Origin, state.Number), b)
+		o.Signer, o.Verifier, err = checkpoint.NewSigner(l.origin(), b)
 	})
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "reading the log's key", err, "")
@@ -105,6 +106,9 @@ func (h *Holder) openLog(ctx context.Context, v *vault, ring *keyring.Keyring) (
 	}
 	return l, nil
 }
+
+// origin names the log among all logs.
+func (l *transparency) origin() string { return fmt.Sprintf("%s/%d", l.state.Origin, l.state.Number) }
 
 // logs is the folder of the logs.
 func (o *Options) logs() string {
@@ -294,13 +298,15 @@ func (h *Holder) logFailing(ring *keyring.Keyring, failing bool) {
 	h.options.Meter.LogFailing(failing)
 	if failing {
 		h.options.Logger.Error("the log cannot be written: no key is used until it can")
+		h.options.Meter.Alarmed(audit.RuleLogUnavailable)
+		go h.alertAtOnce(audit.RuleLogUnavailable)
 		return
 	}
 	h.options.Logger.Warn("the log can be written again")
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), logCloseTime)
 		defer cancel()
-		if err := ring.Alarm(ctx, "log-unavailable", "recovered"); err != nil {
+		if err := ring.Alarm(ctx, audit.RuleLogUnavailable, "recovered"); err != nil {
 			h.options.Logger.Error("the alarm could not be recorded")
 		}
 	}()

@@ -115,12 +115,15 @@ type tooManyTries struct{ wait time.Duration }
 
 func (e *tooManyTries) Error() string { return "too many tries" }
 
-// seconds is the waiting time as Retry-After has it.
-func (e *tooManyTries) seconds() int { return int(math.Ceil(e.wait.Seconds())) }
+// RetryAfter says how long to wait.
+func (e *tooManyTries) RetryAfter() (time.Duration, bool) { return e.wait, true }
+
+// seconds is a waiting time as Retry-After has it.
+func seconds(wait time.Duration) int { return int(math.Ceil(wait.Seconds())) }
 
 // Unwrap gives the refusal that is answered.
 func (e *tooManyTries) Unwrap() error {
-	return api.Refuse(api.CodeTooManyTries, fmt.Sprintf("too many were wrong; the next try is in %d s", e.seconds()),
+	return api.Refuse(api.CodeTooManyTries, fmt.Sprintf("too many were wrong; the next try is in %d s", seconds(e.wait)),
 		"wait, and compare what is given with what was handed out; on the key holder's own machine only its own tries count")
 }
 
@@ -128,6 +131,7 @@ func (e *tooManyTries) Unwrap() error {
 func (c *call) counted(t *tries, wrong api.Code, answer func() (any, error)) (document any, err error) {
 	giveBack, err := t.begin(c.request.RemoteAddr, c.holder.options.Clock())
 	if err != nil {
+		c.holder.tooManyTries(c.ring, c.method.Name)
 		return nil, err
 	}
 	right := true
@@ -144,13 +148,18 @@ func (c *call) counted(t *tries, wrong api.Code, answer func() (any, error)) (do
 
 // setRetryAfter says when to come again, where an error knows.
 func setRetryAfter(w http.ResponseWriter, err error, refused *api.Error) {
-	seconds := retryAfter
-	var early *tooManyTries
+	wait := retryAfter * time.Second
+	var early interface {
+		RetryAfter() (wait time.Duration, helps bool)
+	}
 	switch {
 	case errors.As(err, &early):
-		seconds = early.seconds()
+		var helps bool
+		if wait, helps = early.RetryAfter(); !helps {
+			return
+		}
 	case refused.Status() != http.StatusServiceUnavailable:
 		return
 	}
-	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
 }

@@ -74,7 +74,9 @@ func (h *Holder) open(ctx context.Context, root secret.Key) error {
 	if err != nil {
 		return fail(err)
 	}
-	ring, err := keyring.Open(v, keyringOptions(&h.options, ca))
+	options := keyringOptions(&h.options, ca)
+	options.Alerts, options.Alarmed = h.alerts.spool != nil, h.alarmed
+	ring, err := keyring.Open(v, options)
 	if err != nil {
 		return fail(fault.Wrap(fault.Internal, "reading the store", err, "restore the newest backup: docs/operations.md"))
 	}
@@ -96,7 +98,7 @@ func (h *Holder) open(ctx context.Context, root secret.Key) error {
 func keyringOptions(o *Options, ca *authority.Authority) keyring.Options {
 	return keyring.Options{
 		Clock: o.Clock, Rand: o.Rand, Holder: o.Name, Software: o.Software, Production: o.Production,
-		OperatorsRequired: o.OperatorsRequired, LeaseTTL: o.LeaseTTL, Code: newCode(ca, o.Rand),
+		OperatorsRequired: o.OperatorsRequired, LeaseTTL: o.LeaseTTL, Code: newCode(ca, o.Rand), Budgets: o.Budgets,
 	}
 }
 

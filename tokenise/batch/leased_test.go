@@ -28,6 +28,8 @@ type holder struct {
 	file        *keys.KeyFile
 	lose        chan error // loses the lease, with this cause
 	rows        int64
+	budget      int64 // of rows; 0 is none
+	canaries    int64
 	opened      int
 	pins        int
 	closed      int
@@ -72,7 +74,15 @@ func (h *holder) Pin(_ context.Context, kcv string) (*keys.Project, error) {
 	return p, nil
 }
 
-func (h *holder) Count(rows int64) { h.rows += rows }
+func (h *holder) Take(_ context.Context, rows int64) error {
+	if h.budget > 0 && h.rows+rows > h.budget {
+		return fault.New(fault.Policy, "asking for rows", "the budget is used up", "come back tomorrow")
+	}
+	h.rows += rows
+	return nil
+}
+
+func (h *holder) Canaries(rows int64) { h.canaries += rows }
 
 func (h *holder) Close(context.Context) error {
 	h.closed++
@@ -203,5 +213,51 @@ func TestLeasedRunRefusals(t *testing.T) {
 	o.Messages, h.unreported = &said, errors.New("it is away")
 	if run(t, o); !strings.Contains(said.String(), "was not told of all rows") {
 		t.Errorf("said %q", said.String())
+	}
+}
+
+// TestRunStopsAtItsBudget: before a row more than it may, keeping what it did, and
+// goes on from there when there is more.
+func TestRunStopsAtItsBudget(t *testing.T) {
+	_, _, lines := people()
+	const rows = 20_000
+	var people strings.Builder
+	people.WriteString(header)
+	for i := range rows {
+		_, row, _ := strings.Cut(lines[i%len(lines)], ",")
+		fmt.Fprintf(&people, "person-%d,%s", i, row)
+	}
+	table := people.String()
+	o, _ := leased(t, t.TempDir(), table)
+	_, want := run(t, o)
+	o, h := leased(t, filepath.Dir(o.Out), table)
+	o.Out = filepath.Join(filepath.Dir(o.Out), "again.parquet")
+	o.ChunkRows = 1 << 20 // the budget ends in the middle of a chunk
+	h.budget = rows * 2 / 3
+	_, err := batch.Run(t.Context(), o)
+	if fault.KindOf(err) != fault.Policy || h.rows > h.budget || h.rows == 0 {
+		t.Fatalf("%d rows of %d, %v", h.rows, h.budget, err)
+	}
+	done := h.rows
+	if _, err := os.Stat(o.Out); err == nil {
+		t.Error("a part has the name of the whole")
+	}
+	h.budget, h.rows, o.Resume = 0, 0, true
+	result, got := run(t, o)
+	if result.ResumedRows != done || h.rows != rows-done {
+		t.Errorf("resumed after %d of %d rows, and took %d", result.ResumedRows, done, h.rows)
+	}
+	if a, b := values(want), values(got); a != b {
+		t.Error("a run that its budget has interrupted encodes otherwise")
+	}
+}
+
+// TestRunTellsOfCanaries: numbers of the test range, of which the table has one.
+func TestRunTellsOfCanaries(t *testing.T) {
+	table, _, _ := people()
+	o, h := leased(t, t.TempDir(), table)
+	run(t, o)
+	if h.canaries != 1 {
+		t.Errorf("%d canaries", h.canaries)
 	}
 }

@@ -55,10 +55,13 @@ type Options struct {
 	// cell cannot be found ends the run without output.
 	Quarantine string
 	Threads    int
-	Wall       func() time.Time               // the real time, for expiry
-	Progress   func(done, total int64)        // bytes of the input; may be nil
-	Used       func(rows int64)               // rows that the keys were used for just now; may be nil
-	Opened     func(input source.Input) error // how the input is read; may be nil
+	Wall       func() time.Time        // the real time, for expiry
+	Progress   func(done, total int64) // bytes of the input; may be nil
+	// Use is asked before the keys are used for rows, and refuses; may be nil.
+	Use func(ctx context.Context, rows int64) error
+	// Canaries is told of rows with a number of the test range; may be nil.
+	Canaries func(rows int64)
+	Opened   func(input source.Input) error // how the input is read; may be nil
 }
 
 // Result is what a run did.
@@ -114,15 +117,23 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return s.result, err
 }
 
-// proceeded reports how far the run is: bytes of the input, and rows since the
+// use asks whether the keys may be used for more rows.
+func (s *setting) use(ctx context.Context, rows int64) error {
+	if s.Use == nil || rows == 0 {
+		return nil
+	}
+	return s.Use(ctx, rows)
+}
+
+// proceeded reports how far the run is: bytes of the input, and canaries since the
 // last call.
 func (s *setting) proceeded(done, total int64) {
 	if s.Progress != nil {
 		s.Progress(done, total)
 	}
-	if s.Used != nil {
-		s.Used(s.result.Rows - s.used)
-		s.used = s.result.Rows
+	if found := s.result.Noted[reason.NHSNumberTestRange] + s.result.Emptied[reason.NHSNumberTestRange]; s.Canaries != nil && found > s.canaries {
+		s.Canaries(found - s.canaries)
+		s.canaries = found
 	}
 }
 
@@ -133,7 +144,8 @@ type setting struct {
 	result *Result
 	out    *output
 	first  []event // the first rows that end the run
-	used   int64   // rows that were reported
+	// canaries are the rows with a number of the test range that were told.
+	canaries int64
 }
 
 func newSetting(o *Options) (*setting, error) {

@@ -67,6 +67,9 @@ func (s *setting) parquet(ctx context.Context) (err error) {
 	}
 	total := in.NumRows()
 	for g := range in.NumRowGroups() {
+		if err := s.use(ctx, in.MetaData().RowGroup(g).NumRows()); err != nil {
+			return err
+		}
 		if err := c.group(ctx, g); err != nil {
 			return err
 		}

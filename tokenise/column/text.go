@@ -86,7 +86,7 @@ func (s *setting) text(ctx context.Context, records *source.Records) error {
 	go func() {
 		defer close(work)
 		defer close(order)
-		read <- readBlocks(ctx, records, work, order, free)
+		read <- s.readBlocks(ctx, records, work, order, free)
 	}()
 	for range threads {
 		group.Go(func() error {
@@ -126,7 +126,7 @@ func receive(ctx context.Context, from <-chan *block) func(func(*block) bool) {
 	}
 }
 
-func readBlocks(ctx context.Context, records *source.Records, work, order chan<- *block, free <-chan *block) error {
+func (s *setting) readBlocks(ctx context.Context, records *source.Records, work, order chan<- *block, free <-chan *block) error {
 	var p source.Piece
 	for {
 		var b *block
@@ -144,6 +144,9 @@ func readBlocks(ctx context.Context, records *source.Records, work, order chan<-
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
+		}
+		if failed := s.use(ctx, b.rows); failed != nil {
+			return failed
 		}
 		b.position, b.total = records.Position()
 		for _, to := range []chan<- *block{order, work} {

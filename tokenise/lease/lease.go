@@ -22,8 +22,12 @@ type Session interface {
 	// Pin reports the check value of the encoding key, and returns the record with
 	// it pinned.
 	Pin(ctx context.Context, encodingKCV string) (*keys.Project, error)
-	// Count counts rows that the keys were used for.
-	Count(rows int64)
+	// Take says that the keys are about to be used for so many more rows. Those that
+	// the key holder does not allow are refused, and must not be used.
+	Take(ctx context.Context, rows int64) error
+	// Canaries counts rows, of those that were taken, with an NHS number of the test
+	// range.
+	Canaries(rows int64)
 	// Close ends the leases and destroys the keys. Its error says that rows could
 	// not be reported.
 	Close(ctx context.Context) error

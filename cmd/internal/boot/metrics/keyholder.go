@@ -8,13 +8,16 @@ import (
 )
 
 // Keyholder is what a key holder counts. Labels are names from its allow-list
-// and codes, never a client's or a project's.
+// and codes; of budgets, the names of projects and clients.
 type Keyholder struct {
 	duration *prometheus.HistogramVec
 	leases   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	appended prometheus.Histogram
 	failing  prometheus.Gauge
+	alarms   *prometheus.CounterVec
+	heard    prometheus.Counter
+	unheard  prometheus.Counter
 }
 
 // KeyholderState is what is looked up when metrics are read.
@@ -24,6 +27,25 @@ type KeyholderState struct {
 	CertificateExpiry func() time.Time // of the server's own certificate
 	Records           func() float64
 	TreeSize          func() float64 // entries of the log
+	AlertsWaiting     func() float64
+	// Budgets gives how many rows each client has left of a project's budget.
+	Budgets func(each func(project, client string, left int64))
+}
+
+// budgets looks up what clients have left when metrics are read.
+type budgets struct {
+	left *prometheus.Desc
+	each func(func(project, client string, left int64))
+}
+
+// Describe implements [prometheus.Collector].
+func (b *budgets) Describe(to chan<- *prometheus.Desc) { to <- b.left }
+
+// Collect implements [prometheus.Collector].
+func (b *budgets) Collect(to chan<- prometheus.Metric) {
+	b.each(func(project, client string, left int64) {
+		to <- prometheus.MustNewConstMetric(b.left, prometheus.GaugeValue, float64(left), project, client)
+	})
 }
 
 // NewKeyholder registers a key holder's metrics.
@@ -53,7 +75,14 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	gauge("tarn_keyholder_records", "Records in the store.", state.Records)
 	gauge("tarn_certificate_expiry_timestamp_seconds", "When the server's certificate ends.", func() float64 { return float64(state.CertificateExpiry().Unix()) })
 	gauge("tarn_audit_tree_size", "Entries of the log.", state.TreeSize)
-	registry.MustRegister(k.duration, k.leases, k.refusals, k.appended, k.failing)
+	gauge("tarn_alerts_waiting", "Alerts that nobody has heard yet.", state.AlertsWaiting)
+	k.alarms = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_alarms_total", Help: "Alarms, by the rule that gave them."}, []string{"rule"})
+	k.heard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_delivered_total", Help: "Alerts that were sent and heard."})
+	k.unheard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_failed_total", Help: "Tries of sending an alert that failed; they are repeated."})
+	registry.MustRegister(k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, &budgets{
+		left: prometheus.NewDesc("tarn_budget_remaining_rows", "Rows that a client may still use a project's keys for in this period, for the use of which it has least.", []string{"project", "client"}, nil),
+		each: state.Budgets,
+	})
 	return k
 }
 
@@ -70,6 +99,15 @@ func (k *Keyholder) Refused(method, code string) { k.refusals.WithLabelValues(me
 
 // Appended measures how long entries took until they were in the log.
 func (k *Keyholder) Appended(_ int, took time.Duration) { k.appended.Observe(took.Seconds()) }
+
+// Alarmed counts an alarm.
+func (k *Keyholder) Alarmed(rule string) { k.alarms.WithLabelValues(rule).Inc() }
+
+// AlertDelivered counts an alert that was heard.
+func (k *Keyholder) AlertDelivered() { k.heard.Inc() }
+
+// AlertFailed counts a try that failed.
+func (k *Keyholder) AlertFailed() { k.unheard.Inc() }
 
 // LogFailing says whether the log cannot be written.
 func (k *Keyholder) LogFailing(failing bool) {

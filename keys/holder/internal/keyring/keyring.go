@@ -24,6 +24,7 @@ import (
 
 	"tarn/keys/api"
 	"tarn/keys/audit"
+	"tarn/keys/budget"
 	"tarn/keys/holder/internal/store"
 	"tarn/keys/secret"
 )
@@ -68,6 +69,12 @@ type Options struct {
 	LeaseTTL          time.Duration
 	// Code makes a client's enrolment code: its text, and its digest for the table.
 	Code func() (text string, digest [sha256.Size]byte, err error)
+
+	Budgets Budgets
+	// Alerts keeps alarms until they are taken to where somebody hears them.
+	Alerts bool
+	// Alarmed is called when an alarm has been recorded; it does not wait. May be nil.
+	Alarmed func(rule string)
 }
 
 // The times that things last.
@@ -111,6 +118,8 @@ type Keyring struct {
 	journal       Journal               // nil where there is no log: events wait in the store
 	kept          uint64                // the first event that the store still has
 	sinceTidy     int                   // leases made since old ones were forgotten
+	budgets       budgets
+	alerts        map[uint64]Alert // not taken yet
 }
 
 // Open reads every record of a store.
@@ -124,8 +133,13 @@ func Open(s Store, o Options) (*Keyring, error) {
 	if o.LeaseTTL <= 0 {
 		o.LeaseTTL = DefaultLeaseTTL
 	}
+	o.Budgets = o.Budgets.withDefaults()
+	if o.Alarmed == nil {
+		o.Alarmed = func(string) {}
+	}
 	k := &Keyring{
-		store: s, options: o,
+		store: s, options: o, alerts: map[uint64]Alert{},
+		budgets: budgets{limits: o.Budgets, accounts: map[accountKey]*account{}, clients: map[clientUse]*budget.Window{}, all: map[api.Use]*budget.Window{}},
 		domains: map[string]*domain{}, projects: map[string]*project{}, clients: map[string]*client{}, grants: map[string]*api.Grant{},
 		byCertificate: map[[sha256.Size]byte]*client{}, byCode: map[[sha256.Size]byte]*client{},
 		leases: map[string]*lease{}, operations: map[string]*api.Operation{}, keys: map[string]secret.Key{},
@@ -133,6 +147,7 @@ func Open(s Store, o Options) (*Keyring, error) {
 	if err := s.Each(k.load); err != nil {
 		return nil, err
 	}
+	k.budgets.begin(o.Clock)
 	return k, k.check()
 }
 
@@ -170,6 +185,18 @@ func (k *Keyring) load(key store.Key, value []byte) (err error) {
 			return fmt.Errorf("a key in the store has not %d bytes", secret.Size)
 		}
 		k.keys[key.Name] = secret.New([secret.Size]byte(value))
+	case kindBudget:
+		a := new(account)
+		if err = json.Unmarshal(value, a); err == nil {
+			k.budgets.load(a)
+		}
+	case kindRestoredTime:
+		k.budgets.restored, err = time.Parse(audit.TimeLayout, string(value))
+		if k.budgets.restored.After(k.budgets.known) {
+			k.budgets.known = k.budgets.restored
+		}
+	case kindAlert:
+		err = k.loadAlert(key.Name, value)
 	case kindEvent:
 		index, failed := strconv.ParseUint(key.Name, 10, 64)
 		if failed != nil {
@@ -236,6 +263,7 @@ type transaction struct {
 	first      uint64   // the index of the first event
 	leaves     [][]byte // the events
 	anew       bool     // the store is written anew though nothing is erased
+	alarms     []string // the rules of the alarms among the events
 	err        error    // a record that cannot be encoded: an error in the program
 }
 
@@ -334,7 +362,13 @@ func (k *Keyring) change(ctx context.Context, f func(*transaction) error) error 
 	if err != nil {
 		return err
 	}
-	return wait(ctx)
+	if err := wait(ctx); err != nil {
+		return err
+	}
+	for _, rule := range t.alarms {
+		k.options.Alarmed(rule)
+	}
+	return nil
 }
 
 // write hands a transaction to the store, and its events to the journal. wait
@@ -378,7 +412,7 @@ func (k *Keyring) LogBegun(ctx context.Context, size uint64, root string) error 
 // Alarm records that something is not as it should be, by the name of a rule.
 func (k *Keyring) Alarm(ctx context.Context, rule, outcome string) error {
 	return k.change(ctx, func(t *transaction) error {
-		t.event(audit.Leaf{Kind: audit.KindAlarm, Rule: rule, Outcome: outcome})
+		t.alarm(audit.Leaf{Rule: rule, Outcome: outcome})
 		return nil
 	})
 }

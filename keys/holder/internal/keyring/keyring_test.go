@@ -77,6 +77,8 @@ type world struct {
 	codes   int
 	sealing map[string]hpke.PrivateKey
 	request int
+	limits  Budgets
+	alerts  bool
 }
 
 func newWorld(t *testing.T, operatorsRequired int) *world {
@@ -96,7 +98,7 @@ func newWorld(t *testing.T, operatorsRequired int) *world {
 func (w *world) reopen(operatorsRequired int) {
 	w.Helper()
 	ring, err := Open(w.store, Options{
-		Clock: func() time.Time { return w.now }, Holder: "holder", Software: "test", OperatorsRequired: operatorsRequired,
+		Clock: func() time.Time { return w.now }, Holder: "holder", Software: "test", OperatorsRequired: operatorsRequired, Budgets: w.limits, Alerts: w.alerts,
 		Code: func() (string, [sha256.Size]byte, error) {
 			w.codes++
 			text := fmt.Sprintf("code-%d", w.codes)
@@ -124,6 +126,9 @@ func (w *world) enrol(name, code string) {
 		w.Fatal(err)
 	}
 }
+
+// failed is the error of what has a result besides.
+func failed[T any](_ T, err error) error { return err }
 
 func certificateOf(name string) []byte { return []byte("certificate of " + name) }
 
@@ -303,7 +308,7 @@ func TestRetriesCountOnce(t *testing.T) {
 	refusedWith(t, err, api.CodeConflict)
 	usage := w.id()
 	for range 2 {
-		if err := w.ring.Use(t.Context(), north, usage, "study", first.ID, api.Usage{Rows: 7}); err != nil {
+		if _, err := w.ring.Use(t.Context(), north, usage, "study", first.ID, api.Usage{Rows: 7}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -339,7 +344,7 @@ func TestLeasesEndRenewAndAreRevoked(t *testing.T) {
 	}
 	// An ordinary rotation lets a lease run out, and does not renew it.
 	w.do(api.OpKeyRotate, api.KeyChange{Project: "study", Reason: "yearly"})
-	if err := w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1}); err != nil {
+	if _, err := w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1}); err != nil {
 		t.Errorf("a lease of the epoch before ends at once: %v", err)
 	}
 	_, err = w.ring.Renew(t.Context(), north, "study", l.ID)
@@ -351,12 +356,12 @@ func TestLeasesEndRenewAndAreRevoked(t *testing.T) {
 		t.Errorf("the lease is of epoch %d", l.Epoch)
 	}
 	w.do(api.OpKeyRotate, api.KeyChange{Project: "study", Compromised: true, Reason: "laptop lost"})
-	refusedWith(t, w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1}), api.CodeLeaseEnded)
-	if err := w.ring.Use(t.Context(), north, w.id(), "study", token.ID, api.Usage{Rows: 1}); err != nil {
+	refusedWith(t, failed(w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1})), api.CodeLeaseEnded)
+	if _, err := w.ring.Use(t.Context(), north, w.id(), "study", token.ID, api.Usage{Rows: 1}); err != nil {
 		t.Errorf("the token key's lease ended with the encoding key's: %v", err)
 	}
 	w.now = w.now.Add(2 * DefaultLeaseTTL)
-	refusedWith(t, w.ring.Use(t.Context(), north, w.id(), "study", token.ID, api.Usage{Rows: 1}), api.CodeLeaseEnded)
+	refusedWith(t, failed(w.ring.Use(t.Context(), north, w.id(), "study", token.ID, api.Usage{Rows: 1})), api.CodeLeaseEnded)
 	if err := w.ring.End(t.Context(), north, "study", token.ID); err != nil {
 		t.Errorf("ending a lease that has ended: %v", err)
 	}
@@ -369,11 +374,11 @@ func TestFirstEncodingCheckIsPinned(t *testing.T) {
 	l := w.lease("study", api.UseEncoding)
 	one, two := strings.Repeat("1", 32), strings.Repeat("2", 32)
 	for range 2 {
-		if err := w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{EncodingKCV: &one}); err != nil {
+		if _, err := w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{EncodingKCV: &one}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	refusedWith(t, w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{EncodingKCV: &two, Rows: 5}), api.CodeKeyCheckDiffers)
+	refusedWith(t, failed(w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{EncodingKCV: &two, Rows: 5})), api.CodeKeyCheckDiffers)
 	p, err := w.ring.Project(north, "study")
 	if err != nil {
 		t.Fatal(err)
@@ -529,7 +534,7 @@ func TestCodesWorkOnceAndNotForLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusedWith(t, w.ring.Use(t.Context(), caller, w.id(), "study", lease.ID, api.Usage{Rows: 1}), api.CodeLeaseEnded)
+	refusedWith(t, failed(w.ring.Use(t.Context(), caller, w.id(), "study", lease.ID, api.Usage{Rows: 1})), api.CodeLeaseEnded)
 	late := w.do(api.OpClientRenew, api.ClientNamed{Name: "north"})
 	w.now = w.now.Add(codeTTL)
 	refusedWith(t, try(late.Code, sign), api.CodeEnrolCode)
@@ -542,7 +547,7 @@ func TestRevocationIsImmediateAndForGood(t *testing.T) {
 	w.do(api.OpClientRevoke, api.ClientNamed{Name: "north", Reason: "contract ended"})
 	_, err := w.ring.Identify(sha256.Sum256(certificateOf("north")))
 	refusedWith(t, err, api.CodeRevoked)
-	refusedWith(t, w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1}), api.CodeRevoked)
+	refusedWith(t, failed(w.ring.Use(t.Context(), north, w.id(), "study", l.ID, api.Usage{Rows: 1})), api.CodeRevoked)
 	_, err = w.ask(api.OpClientRenew, api.ClientNamed{Name: "north"})
 	refusedWith(t, err, api.CodeConflict)
 	_, err = w.ask(api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleAuditor, Organisation: "RX1"})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -31,6 +32,8 @@ type lease struct {
 	Domain string `json:"domain"`
 	// LastUsage is the id of the last usage report: a retry counts once.
 	LastUsage string `json:"last_usage,omitzero"`
+	// Charges are when what it was granted was counted.
+	Charges []charge `json:"charges,omitzero"`
 }
 
 // stateAt is the lease's state at a time: leases end by themselves, without a
@@ -96,6 +99,9 @@ func (k *Keyring) Lease(ctx context.Context, caller Caller, requestID, projectNa
 			ID: id, Use: request.Use, Project: p.Name, Client: c.Name, Epoch: epoch.Epoch, State: leaseActive, RowsExpected: request.RowsExpected,
 			Created: t.now, Expires: earliest(t.now.Add(k.options.LeaseTTL), end, *c.CertificateEnd).Truncate(time.Second),
 		}}
+		if err := t.grant(l, caller, p, c, request.RowsExpected); err != nil {
+			return err
+		}
 		granted = k.granted(l, epoch, key)
 		t.tidy()
 		k.leases[id] = l
@@ -104,7 +110,7 @@ func (k *Keyring) Lease(ctx context.Context, caller Caller, requestID, projectNa
 		return nil
 	})
 	if err != nil {
-		return api.Lease{}, err
+		return api.Lease{}, k.refusedForBudget(ctx, caller, err)
 	}
 	// Sealing is the slowest part, and needs no lock; the entry is durable by now.
 	return granted, granted.Seal(key, sealTo, certificate)
@@ -114,7 +120,7 @@ func (k *Keyring) Lease(ctx context.Context, caller Caller, requestID, projectNa
 func (k *Keyring) granted(l *lease, epoch *api.Epoch, key secret.Key) api.Lease {
 	g := api.Lease{
 		ID: l.ID, Use: l.Use, Project: l.Project, Domain: l.Domain, DomainNo: k.domains[l.Domain].No, Epoch: l.Epoch, KeyCheck: epoch.KeyCheck,
-		Created: l.Created, Expires: l.Expires, Renew: renewAt(l.Created, l.Expires),
+		RowsGranted: l.RowsGranted, Created: l.Created, Expires: l.Expires, Renew: renewAt(l.Created, l.Expires),
 	}
 	if l.Use == api.UseRelease {
 		g.KeyCheck = api.KeyCheck(api.UseRelease, key, l.Domain, l.Epoch)
@@ -228,13 +234,67 @@ func (k *Keyring) Renew(ctx context.Context, caller Caller, projectName, id stri
 
 var kcvText = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// Use records what a client says it used a key for.
-func (k *Keyring) Use(ctx context.Context, caller Caller, requestID, projectName, id string, usage api.Usage) error {
-	if usage.Rows < 0 || usage.Rows > maxRows || usage.EncodingKCV != nil && !kcvText.MatchString(*usage.EncodingKCV) {
-		return api.Refuse(api.CodeMalformed, "rows is negative or beyond reason, or encoding_kcv is not 32 of 0-9 and a-f", "")
+// Use records what a client says it used a key for, and grants the lease the rows
+// that it wants to have in all. What was used is recorded whether or not there are
+// more.
+func (k *Keyring) Use(ctx context.Context, caller Caller, requestID, projectName, id string, usage api.Usage) (api.LeaseUse, error) {
+	used := api.LeaseUse{ID: id}
+	for _, rows := range []int64{usage.Rows, usage.RowsWanted, usage.TestRange} {
+		if rows < 0 || rows > maxRows {
+			return used, api.Refuse(api.CodeMalformed, "a number of rows is negative or beyond reason", "")
+		}
 	}
+	if usage.EncodingKCV != nil && !kcvText.MatchString(*usage.EncodingKCV) {
+		return used, api.Refuse(api.CodeMalformed, "encoding_kcv is not 32 of 0-9 and a-f", "")
+	}
+	err := k.record(ctx, caller, requestID, projectName, id, usage)
+	if err != nil {
+		return used, err
+	}
+	err = k.change(ctx, func(t *transaction) error {
+		l, p, c, err := k.ofCaller(caller, projectName, id, t.now)
+		if err != nil {
+			return err
+		}
+		used.RowsGranted = l.RowsGranted
+		more := usage.RowsWanted - l.RowsGranted
+		if more <= 0 {
+			return nil
+		}
+		next := *l
+		// A part of the budget at a time, so that a client need not ask for each few rows.
+		a := k.budgets.account(accountKey{p.Name, c.Name, l.Use})
+		more = max(more, min(k.budgets.left(a, k.budgets.slot(), k.budgets.allowance(p, c)), k.budgets.openGrant(p, c)))
+		if err := t.grant(&next, caller, p, c, more); err != nil {
+			return err
+		}
+		k.leases[id] = &next
+		t.put(kindLease, id, &next)
+		leaf := next.leaf(caller, "extended")
+		leaf.Count = more
+		t.event(leaf)
+		used.RowsGranted = next.RowsGranted
+		return nil
+	})
+	return used, k.refusedForBudget(ctx, caller, err)
+}
+
+// refusedForBudget gives the alarm of a refusal that is for want of budget, and
+// returns it.
+func (k *Keyring) refusedForBudget(ctx context.Context, caller Caller, err error) error {
+	var e *exhausted
+	if errors.As(err, &e) {
+		if failed := k.noteExhausted(ctx, caller, e); failed != nil {
+			return failed
+		}
+	}
+	return err
+}
+
+// record records usage.
+func (k *Keyring) record(ctx context.Context, caller Caller, requestID, projectName, id string, usage api.Usage) error {
 	return k.change(ctx, func(t *transaction) error {
-		l, p, _, err := k.ofCaller(caller, projectName, id, t.now)
+		l, p, c, err := k.ofCaller(caller, projectName, id, t.now)
 		if err != nil {
 			return err
 		}
@@ -246,17 +306,29 @@ func (k *Keyring) Use(ctx context.Context, caller Caller, requestID, projectName
 				return err
 			}
 		}
-		if usage.Rows == 0 || l.LastUsage == requestID {
+		if usage.Rows == 0 && usage.TestRange == 0 || l.LastUsage == requestID {
 			return nil
 		}
 		next := *l
 		next.LastUsage = requestID
 		next.RowsReported += usage.Rows
+		if beyond := next.RowsReported - next.RowsGranted; beyond > 0 && len(next.Charges) > 0 {
+			// It counts, whatever the budget: it has happened.
+			a := k.budgets.account(accountKey{p.Name, c.Name, l.Use})
+			next.Charges = append(slices.Clone(next.Charges), charge{t.spend(a, caller, beyond, k.budgets.allowance(p, c)), beyond})
+			next.RowsGranted += beyond
+			t.alarm(audit.Leaf{Rule: audit.RuleBeyondGrant, Actor: caller.actor(), Project: p.Name, Purpose: string(l.Use), Count: beyond, SelfReported: true})
+		}
+		if usage.TestRange > 0 {
+			t.alarm(audit.Leaf{Rule: audit.RuleTestRange, Actor: caller.actor(), Project: p.Name, Purpose: string(l.Use), Count: usage.TestRange, SelfReported: true})
+		}
 		k.leases[id] = &next
 		t.put(kindLease, id, &next)
-		leaf := next.leaf(caller, "used")
-		leaf.Count, leaf.SelfReported = usage.Rows, true
-		t.event(leaf)
+		if usage.Rows > 0 {
+			leaf := next.leaf(caller, "used")
+			leaf.Count, leaf.SelfReported = usage.Rows, true
+			t.event(leaf)
+		}
 		return nil
 	})
 }
@@ -276,11 +348,17 @@ func (k *Keyring) End(ctx context.Context, caller Caller, projectName, id string
 	})
 }
 
+// end ends a lease. What it was granted and not used for is given back where its
+// client says that it is done; a lease that was revoked or expired may have been used
+// for all of it.
 func (t *transaction) end(l *lease, state string, by Caller) {
 	next := *l
 	next.State = state
 	t.keyring.leases[l.ID] = &next
 	t.put(kindLease, l.ID, &next)
+	if state == leaseEnded {
+		t.settleLease(&next)
+	}
 	t.event(next.leaf(by, state))
 }
 

@@ -16,7 +16,7 @@ func Restored(key store.Key, value []byte, destroyed func(name string) bool) (ke
 	switch key.Kind {
 	case kindKey:
 		return !destroyed(key.Name), value, nil
-	case kindEvent:
+	case kindEvent, kindAlert:
 		return false, nil, nil // it is in the log of before; a restored key holder begins another
 	case kindLease:
 		l := new(lease)

@@ -63,6 +63,7 @@ type demo struct {
 
 	url  string       // the key holder's
 	stop func() error // ends the key holder while it runs
+	duty *duty        // hears its alarms
 }
 
 // Run makes the people, runs the parties' commands one after another and
@@ -76,7 +77,13 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 	for i := range o.Parties {
 		d.parties = append(d.parties, synth.PartyName(i))
 	}
+	duty, err := newDuty()
+	if err != nil {
+		return d.document, err
+	}
+	d.duty = duty
 	defer func() {
+		_ = d.duty.server.Close() // nothing is heard any more
 		if d.stop != nil {
 			_ = d.stop() // the step that failed is what is said
 		}
@@ -86,7 +93,7 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise},
+		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"enumerate", d.enumerate},
 		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
 	} {
 		from := o.Wall()
@@ -254,7 +261,7 @@ func (d *demo) collect() (string, error) {
 			return "", err
 		}
 	}
-	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
+	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
 	}

@@ -21,21 +21,22 @@ const SummaryFile = "summary.json"
 
 // Document is the document tarn.demo/1. Parts that are not built yet are null.
 type Document struct {
-	Schema     string     `json:"schema"`
-	Software   string     `json:"software"`
-	Created    string     `json:"created"`
-	OK         bool       `json:"ok"`
-	WallS      float64    `json:"wall_s"`
-	Steps      []Step     `json:"steps"`
-	People     int        `json:"people"` // of each party
-	Parties    int        `json:"parties"`
-	Tokenise   []Tokenise `json:"tokenise"`
-	Link       *Link      `json:"link"`
-	Evaluate   *Evaluate  `json:"evaluate"`
-	Reidentify *struct{}  `json:"reidentify"`
-	Audit      *Audit     `json:"audit"`
-	LeakScan   *struct{}  `json:"leak_scan"`
-	Artefacts  []string   `json:"artefacts"` // relative to the folder
+	Schema      string       `json:"schema"`
+	Software    string       `json:"software"`
+	Created     string       `json:"created"`
+	OK          bool         `json:"ok"`
+	WallS       float64      `json:"wall_s"`
+	Steps       []Step       `json:"steps"`
+	People      int          `json:"people"` // of each party
+	Parties     int          `json:"parties"`
+	Tokenise    []Tokenise   `json:"tokenise"`
+	Link        *Link        `json:"link"`
+	Evaluate    *Evaluate    `json:"evaluate"`
+	Enumeration *Enumeration `json:"enumeration"`
+	Reidentify  *struct{}    `json:"reidentify"`
+	Audit       *Audit       `json:"audit"`
+	LeakScan    *struct{}    `json:"leak_scan"`
+	Artefacts   []string     `json:"artefacts"` // relative to the folder
 }
 
 // Step is one step. Its detail holds counts and no identifier.
@@ -60,6 +61,14 @@ type Link struct {
 	Links        int64    `json:"links"`
 	PrecisionEst *float64 `json:"precision_est"`
 	RecallEst    *float64 `json:"recall_est"`
+}
+
+// Enumeration is what became of trying one number after another.
+type Enumeration struct {
+	Numbers     int64   `json:"numbers"`       // that were tried
+	Budget      int64   `json:"budget"`        // rows, at which it was stopped
+	Alarm       string  `json:"alarm"`         // the rule that was heard of
+	AlarmAfterS float64 `json:"alarm_after_s"` // from its start
 }
 
 // Audit is what an auditor found of the key holder's log, and of a copy in which
@@ -102,6 +111,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 		if gap := d.Evaluate.MaxRecallGap; gap != nil {
 			fmt.Fprintf(&b, "  %-24s %.1f points of recall, by %s\n", "widest gap", 100**gap, strings.ReplaceAll(d.Evaluate.widest, "_", " "))
 		}
+	}
+	if e := d.Enumeration; e != nil {
+		fmt.Fprintf(&b, "  %-24s %s numbers tried one after another: stopped at %s, heard of after %.1f s\n", "enumeration", humanize.Comma(e.Numbers), humanize.Comma(e.Budget), e.AlarmAfterS)
 	}
 	if a := d.Audit; a != nil && a.TamperDetectedAt != nil {
 		fmt.Fprintf(&b, "  %-24s %d entries, all as recorded; in a copy one was changed, and entry %d was named\n", "log", a.Entries, *a.TamperDetectedAt)

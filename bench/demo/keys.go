@@ -36,6 +36,11 @@ free_floor = "64MiB"
 identity_file = "` + handoutFolder + `/identity.txt"
 [operators]
 required = 1
+# What nobody states in the project's record: rows that a client may use a key for in a day.
+[budgets]
+unstated_rows = %d
+[alerts]
+url = "%s"
 `
 
 // folder makes a folder.
@@ -52,7 +57,7 @@ const answering = "answering on "
 // keyholder makes a key holder, starts it, and has its operator ask for the domain
 // and the project.
 func (d *demo) keyholder() (string, error) {
-	if err := d.write(holderConfig, holderText); err != nil {
+	if err := d.write(holderConfig, fmt.Sprintf(holderText, max(leastBudget, budgetPeople*d.People), d.duty.url)); err != nil {
 		return "", err
 	}
 	if err := d.folder(anchorFolder); err != nil {

@@ -140,7 +140,11 @@ func (c *Client) renew(ctx context.Context, project, lease string) (*api.LeaseRe
 // use reports under an id of the caller's: a report that is sent again with it
 // counts once.
 func (c *Client) use(ctx context.Context, requestID, project, lease string, usage api.Usage) (*api.LeaseUse, error) {
-	return callAs[api.LeaseUse](ctx, c, requestID, "reporting what a key of project "+project+" was used for", http.MethodPost, leasePath(project, lease, "/usage"), usage)
+	doing := "reporting what a key of project " + project + " was used for"
+	if usage.RowsWanted > 0 {
+		doing = "asking to use a key of project " + project + " for more rows"
+	}
+	return callAs[api.LeaseUse](ctx, c, requestID, doing, http.MethodPost, leasePath(project, lease, "/usage"), usage)
 }
 
 func (c *Client) end(ctx context.Context, project, lease string) error {

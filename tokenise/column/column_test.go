@@ -428,3 +428,43 @@ func BenchmarkColumn(b *testing.B) {
 		})
 	}
 }
+
+// TestColumnStopsAtItsBudget: rows are asked for before they get tokens, in every
+// format; where they are refused there is no table. Canaries are told.
+func TestColumnStopsAtItsBudget(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("nhs,n\n")
+	const rows = 20_000
+	for i := range rows {
+		number := "9434765919"
+		if i%1000 == 0 {
+			number = "9990000018"
+		}
+		fmt.Fprintf(&text, "%s,%d\n", number, i)
+	}
+	for _, budget := range []int64{0, rows / 2, rows} {
+		taken, canaries := int64(0), int64(0)
+		folder := t.TempDir()
+		_, result, err := run(t, []byte(text.String()), func(o *column.Options) {
+			o.Out = filepath.Join(folder, "out.csv")
+			o.Use = func(_ context.Context, rows int64) error {
+				if taken+rows > budget {
+					return fault.New(fault.Policy, "asking for rows", "the budget is used up", "")
+				}
+				taken += rows
+				return nil
+			}
+			o.Canaries = func(rows int64) { canaries += rows }
+		})
+		_, there := os.Stat(filepath.Join(folder, "out.csv"))
+		if budget < rows {
+			if fault.KindOf(err) != fault.Policy || there == nil || taken > budget {
+				t.Errorf("with a budget of %d: %d taken, %v, the table is there: %v", budget, taken, err, there == nil)
+			}
+			continue
+		}
+		if err != nil || there != nil || taken != rows || canaries != rows/1000 || result.Rows != rows {
+			t.Errorf("with a budget of all rows: %d taken, %d canaries, %v, %v", taken, canaries, err, there)
+		}
+	}
+}

@@ -44,6 +44,7 @@ var allowedKeys = map[string]string{
 	"route":          "an HTTP route's pattern, without its parameters",
 	"row":            "a row number",
 	"rows":           "a number of rows",
+	"rule":           "the name of a rule, of alarms or policy",
 	"run_id":         "a linkage run's digest",
 	"signal":         "name of a signal",
 	"stage":          "name of a stage of a job",

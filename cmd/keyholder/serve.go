@@ -38,6 +38,7 @@ memory is then not to be believed. SIGTERM ends it after what has begun.`,
 			if err != nil {
 				return err
 			}
+			env.SayHardened()
 			return serve(c.Context(), env, config)
 		},
 	}
@@ -57,7 +58,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 	if listen.Key == "" {
 		listen.Key = filepath.Join(options.Dir, holder.ServerKeyFile)
 	}
-	registry := metrics.NewRegistry("keyholder", boot.Version())
+	registry := metrics.NewRegistry("keyholder", boot.Version(), env.Hardened())
 	var h *holder.Holder
 	options.Meter = metrics.NewKeyholder(registry, metrics.KeyholderState{
 		Sealed:        func() bool { return h == nil || h.Sealed() },

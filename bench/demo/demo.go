@@ -64,6 +64,7 @@ type demo struct {
 	url  string       // the key holder's
 	stop func() error // ends the key holder while it runs
 	duty *duty        // hears its alarms
+	said strings.Builder
 }
 
 // Run makes the people, runs the parties' commands one after another and
@@ -93,8 +94,8 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"enumerate", d.enumerate},
-		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect},
+		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"canaries", d.canaries}, {"enumerate", d.enumerate},
+		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect}, {"leaks", d.leaks},
 	} {
 		from := o.Wall()
 		detail, err := step.run()
@@ -121,7 +122,12 @@ func (d *demo) run(binary string, args ...string) ([]byte, error) {
 	if d.Step != nil {
 		d.Step(binary, args)
 	}
-	return d.Command(d.ctx, d.Folder, binary, args...)
+	out, err := d.Command(d.ctx, d.Folder, binary, args...)
+	d.said.Write(out)
+	if err != nil {
+		d.said.WriteString(err.Error())
+	}
+	return out, err
 }
 
 // runInto runs a command and reads the JSON document it prints.
@@ -261,7 +267,7 @@ func (d *demo) collect() (string, error) {
 			return "", err
 		}
 	}
-	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
+	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, canariesFile, canaryCohort + ".parquet", holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
 	}

@@ -35,7 +35,7 @@ type Document struct {
 	Enumeration *Enumeration `json:"enumeration"`
 	Reidentify  *struct{}    `json:"reidentify"`
 	Audit       *Audit       `json:"audit"`
-	LeakScan    *struct{}    `json:"leak_scan"`
+	LeakScan    *LeakScan    `json:"leak_scan"`
 	Artefacts   []string     `json:"artefacts"` // relative to the folder
 }
 
@@ -69,6 +69,12 @@ type Enumeration struct {
 	Budget      int64   `json:"budget"`        // rows, at which it was stopped
 	Alarm       string  `json:"alarm"`         // the rule that was heard of
 	AlarmAfterS float64 `json:"alarm_after_s"` // from its start
+}
+
+// LeakScan is what was found of people whose every value would be recognised.
+type LeakScan struct {
+	Canaries int `json:"canaries"`
+	Found    int `json:"found"` // values, where none should be
 }
 
 // Audit is what an auditor found of the key holder's log, and of a copy in which
@@ -114,6 +120,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 	}
 	if e := d.Enumeration; e != nil {
 		fmt.Fprintf(&b, "  %-24s %s numbers tried one after another: stopped at %s, heard of after %.1f s\n", "enumeration", humanize.Comma(e.Numbers), humanize.Comma(e.Budget), e.AlarmAfterS)
+	}
+	if l := d.LeakScan; l != nil {
+		fmt.Fprintf(&b, "  %-24s %d people who would be recognised anywhere: found nowhere but in the table they came in\n", "leaks", l.Canaries)
 	}
 	if a := d.Audit; a != nil && a.TamperDetectedAt != nil {
 		fmt.Fprintf(&b, "  %-24s %d entries, all as recorded; in a copy one was changed, and entry %d was named\n", "log", a.Entries, *a.TamperDetectedAt)

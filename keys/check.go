@@ -2,11 +2,14 @@ package keys
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"tarn/keys/nhsnumber"
 )
 
 // maxTokenEpoch is the last epoch that a token's text form can carry (two
@@ -37,6 +40,9 @@ func (p *Project) Check() error {
 	case p.Reidentify.Approvals < 0:
 		return fmt.Errorf("member reidentify.approvals is negative: give the number of approvals that are needed")
 	}
+	if err := p.checkTexts(); err != nil {
+		return err
+	}
 	if err := p.Keys.check(); err != nil {
 		return err
 	}
@@ -48,6 +54,28 @@ func (p *Project) Check() error {
 	}
 	_, err := p.End()
 	return err
+}
+
+// checkTexts refuses an NHS number in what people write: the record goes to every
+// party, and stands in reports.
+func (p *Project) checkTexts() error {
+	texts := map[string][]string{
+		"purpose": {p.Purpose}, "controllers": p.Controllers, "groups": p.Groups, "opt_outs.reason": {p.OptOuts.Reason},
+		"legal_basis":         append([]string{p.LegalBasis.Article6, p.LegalBasis.Article9, p.LegalBasis.Confidentiality}, p.LegalBasis.Refs...),
+		"reidentify.purposes": p.Reidentify.Purposes,
+	}
+	if p.KeyedHash != nil {
+		texts["keyed_hash.accepted_by"] = p.KeyedHash.AcceptedBy
+	}
+	for i := range p.Parties {
+		texts[fmt.Sprintf("parties[%d].ods", i)] = []string{p.Parties[i].ODS}
+	}
+	for _, member := range slices.Sorted(maps.Keys(texts)) {
+		if slices.ContainsFunc(texts[member], nhsnumber.In[string]) {
+			return fmt.Errorf("member %s holds what may be an NHS number: name no patient", member)
+		}
+	}
+	return nil
 }
 
 func (k *KeySet) check() error {

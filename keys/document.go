@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"tarn/keys/fault"
 )
 
 // Canonical returns the RFC 8785 (JCS) form of a JSON document. Duplicate
@@ -53,7 +55,7 @@ func DescribeJSON(err error) error {
 	}
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
-		place := string(semantic.JSONPointer)
+		place := printable(semantic.JSONPointer)
 		if errors.Is(err, json.ErrUnknownName) {
 			return fmt.Errorf("unknown member %s", place)
 		}
@@ -65,7 +67,7 @@ func DescribeJSON(err error) error {
 	var syntactic *jsontext.SyntacticError
 	if errors.As(err, &syntactic) {
 		if errors.Is(err, jsontext.ErrDuplicateName) {
-			return fmt.Errorf("member %s is there twice", syntactic.JSONPointer)
+			return fmt.Errorf("member %s is there twice", printable(syntactic.JSONPointer))
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("it ends too early, at byte %d", syntactic.ByteOffset)
@@ -73,6 +75,15 @@ func DescribeJSON(err error) error {
 		return fmt.Errorf("it is not valid JSON at byte %d", syntactic.ByteOffset)
 	}
 	return errors.New(strings.TrimSpace(quoted.ReplaceAllString(err.Error(), "")))
+}
+
+// printable returns a JSON pointer whose unusual parts are withheld.
+func printable(p jsontext.Pointer) string {
+	var b strings.Builder
+	for part := range p.Tokens() {
+		b.WriteString("/" + fault.Name(part))
+	}
+	return b.String()
 }
 
 // Encode returns v as indented JSON with a final newline; maps are sorted, so

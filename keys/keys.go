@@ -7,6 +7,8 @@ package keys
 import (
 	"encoding/binary"
 	"regexp"
+
+	"tarn/keys/nhsnumber"
 )
 
 // SchemeKeyedHash is the scheme name of HMAC tokens, specification (g).
@@ -18,12 +20,13 @@ var (
 )
 
 // ValidName reports whether s may name a project or a domain:
-// [a-z0-9][a-z0-9-]{0,31}.
-func ValidName(s string) bool { return namePattern.MatchString(s) }
+// [a-z0-9][a-z0-9-]{0,31}, and no NHS number, since names stand in logs, in the
+// key holder's log and on screens.
+func ValidName(s string) bool { return namePattern.MatchString(s) && !nhsnumber.In(s) }
 
 // ValidSourceDataset reports whether s may name a party's data set. Files are
-// named after it, so it holds no separator and no dot.
-func ValidSourceDataset(s string) bool { return datasetPattern.MatchString(s) }
+// named after it, so it holds no separator and no dot, and no NHS number.
+func ValidSourceDataset(s string) bool { return datasetPattern.MatchString(s) && !nhsnumber.In(s) }
 
 // MaxPart is the longest part, in bytes, that LP can carry.
 const MaxPart = 1<<16 - 1

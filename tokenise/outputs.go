@@ -179,7 +179,8 @@ func (o *outputs) writeCohort(ctx context.Context, next func() ([]byte, error)) 
 	for range 4 {
 		empty <- make([]byte, 0, rowsInBatch*o.packer.width)
 	}
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		defer close(full)
 		for ended := false; !ended; {
 			var batch []byte
@@ -206,7 +207,8 @@ func (o *outputs) writeCohort(ctx context.Context, next func() ([]byte, error)) 
 		}
 		return nil
 	})
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		var row cohort.Row
 		for batch := range full {
 			for rest := batch; len(rest) > 0; rest = rest[o.packer.width:] {

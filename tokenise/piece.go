@@ -82,7 +82,8 @@ func (s *setting) encodePiece(ctx context.Context, p *piece, workers []*rowEncod
 		part := &out.parts[i]
 		part.rows = part.rows[:0]
 		part.entries.reset()
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer fault.Contain(&err)
 			for {
 				from := int(next.Add(rowsInRange)) - rowsInRange
 				if from >= len(p.order) {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tarn/keys/fault"
 	"tarn/tokenise/source"
 )
 
@@ -37,23 +38,27 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 		written <- &encodedPiece{}
 	}
 	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		defer close(work)
 		defer close(order)
 		chain, err = s.read(ctx, c.notes, work, order, free)
 		return err
 	})
 	for range threads {
-		group.Go(func() error { return s.judgeAll(ctx, work) })
+		group.Go(fault.Contained(func() error { return s.judgeAll(ctx, work) }))
 	}
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		defer close(full)
 		return s.collect(ctx, order, free, full, empty)
 	})
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		defer close(encoded)
 		return s.encodePieces(ctx, full, empty, encoded, written)
 	})
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		for p := range encoded {
 			if err := c.commit(ctx, p, s.packer.width); err != nil {
 				return err

@@ -57,7 +57,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 	if listen.Key == "" {
 		listen.Key = filepath.Join(options.Dir, holder.ServerKeyFile)
 	}
-	registry := metrics.NewRegistry("keyholder", boot.Version())
+	registry := metrics.NewRegistry("keyholder", boot.Version(), env.Hardened())
 	var h *holder.Holder
 	options.Meter = metrics.NewKeyholder(registry, metrics.KeyholderState{
 		Sealed:            func() bool { return h == nil || h.Sealed() },

@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 	"golang.org/x/sync/errgroup"
+
+	"tarn/keys/fault"
 )
 
 // physicalText reads a batch of a chunk and gives its values as text.
@@ -155,6 +157,7 @@ func tokensOf(ctx context.Context, judges []*judge, texts []string) (tokens []st
 	for i, j := range judges {
 		from, to := min(i*share, len(texts)), min((i+1)*share, len(texts))
 		group.Go(func() (err error) {
+			defer fault.Contain(&err)
 			for at := from; at < to && err == nil; at++ {
 				tokens[at], events[at].code, err = j.cell(texts[at])
 			}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tarn/keys/fault"
 	"tarn/tokenise/source"
 )
 
@@ -86,10 +87,11 @@ func (s *setting) text(ctx context.Context, records *source.Records) error {
 	go func() {
 		defer close(work)
 		defer close(order)
-		read <- readBlocks(ctx, records, work, order, free)
+		read <- fault.Contained(func() error { return readBlocks(ctx, records, work, order, free) })()
 	}()
 	for range threads {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer fault.Contain(&err)
 			j := s.newJudge()
 			for b := range receive(ctx, work) {
 				j.block(b, json)
@@ -98,7 +100,7 @@ func (s *setting) text(ctx context.Context, records *source.Records) error {
 			return ctx.Err()
 		})
 	}
-	group.Go(func() error { return s.writeBlocks(ctx, records, order, free) })
+	group.Go(fault.Contained(func() error { return s.writeBlocks(ctx, records, order, free) }))
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package source
 
-import "context"
+import (
+	"context"
+
+	"tarn/keys/fault"
+)
 
 // OpenContext opens a table as Open does, and ends with the context's error when
 // the context ends before: finding the format of a pipe waits for its writer.
@@ -27,8 +31,10 @@ func await[T any](ctx context.Context, open func() (T, error)) (T, error) {
 	}
 	done := make(chan opened, 1)
 	go func() {
-		r, err := open()
-		done <- opened{r, err}
+		var o opened
+		defer func() { done <- o }()
+		defer fault.Contain(&o.err)
+		o.reader, o.err = open()
 	}()
 	select {
 	case o := <-done:
@@ -65,11 +71,16 @@ func (i *interruptible) serve() {
 	for {
 		select {
 		case b := <-i.batches:
-			i.results <- i.Reader.Read(b)
+			i.results <- i.read(b)
 		case <-i.ctx.Done():
 			return
 		}
 	}
+}
+
+func (i *interruptible) read(b *Batch) (err error) {
+	defer fault.Contain(&err)
+	return i.Reader.Read(b)
 }
 
 // Read implements Reader.

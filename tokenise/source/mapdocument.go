@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 
@@ -45,7 +46,7 @@ func parseMap(text string) (*Mapping, error) {
 		return nil, fmt.Errorf("a value is not of the expected type")
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return nil, fmt.Errorf("the key %s is not known: schema, confirmed, unique_id, absent and [columns] are", unknown[0])
+		return nil, fmt.Errorf("the key %s is not known: schema, confirmed, unique_id, absent and [columns] are", keyText(unknown[0]))
 	}
 	if d.Schema != MapSchema {
 		return nil, fmt.Errorf("schema is not %q", MapSchema)
@@ -74,6 +75,16 @@ func parseMap(text string) (*Mapping, error) {
 		}
 	}
 	return m, nil
+}
+
+// keyText is the name of a key that nobody knows. It may be a value: the file may
+// be another than was meant.
+func keyText(key toml.Key) string {
+	parts := make([]string, len(key))
+	for i := range key {
+		parts[i] = fault.Name(key[i])
+	}
+	return strings.Join(parts, ".")
 }
 
 func asParseError(err error, to *toml.ParseError) bool {

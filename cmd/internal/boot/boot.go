@@ -18,6 +18,7 @@ package boot
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,12 @@ import (
 // listens for signals and calls Run with the process's own arguments and
 // streams. It returns the exit code.
 func Main(command func(*Environment) *cobra.Command) int {
-	harden()
+	hardened := &hardening{lacking: harden()}
+	// What a library logs of its own accord may hold anything.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	ctx, stop := withSignals(context.Background(), os.Exit)
 	defer stop()
-	return Run(ctx, command, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	return run(ctx, command, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, hardened)
 }
 
 // Run builds the environment and the command, executes it with args (without
@@ -38,10 +41,15 @@ func Main(command func(*Environment) *cobra.Command) int {
 // 130 or 143 when the context was cancelled by a signal. It changes nothing of
 // the process, so tests may call it.
 func Run(ctx context.Context, command func(*Environment) *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	return run(ctx, command, args, stdin, stdout, stderr, nil)
+}
+
+func run(ctx context.Context, command func(*Environment) *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer, hardened *hardening) (code int) {
 	env, err := newEnvironment(stdin, stdout, stderr, os.LookupEnv)
 	if err != nil {
 		return report(ctx, stderr, nil, err)
 	}
+	env.hardening = hardened
 	defer func() {
 		if value := recover(); value != nil {
 			code = reportPanic(env.Stderr, value)

@@ -26,7 +26,10 @@ func execute(ctx context.Context, env *Environment, root *cobra.Command, args []
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(flagError)
 	addLogFlags(root.PersistentFlags(), env.logOptions)
-	prepare(root, &ran)
+	prepare(root, func(c *cobra.Command) {
+		ran = c
+		env.sayHardened()
+	})
 	err = root.ExecuteContext(ctx)
 	if err == nil || ran != nil {
 		return ran, err
@@ -44,19 +47,19 @@ func usage(c *cobra.Command, wrong string) error {
 
 // prepare makes a command tree say whose work begins, and a command that only
 // groups others refuse what it does not know.
-func prepare(c *cobra.Command, ran **cobra.Command) {
+func prepare(c *cobra.Command, begins func(*cobra.Command)) {
 	for _, child := range c.Commands() {
-		prepare(child, ran)
+		prepare(child, begins)
 	}
 	switch run, runE := c.Run, c.RunE; {
 	case runE != nil:
 		c.RunE = func(c *cobra.Command, args []string) error {
-			*ran = c
+			begins(c)
 			return runE(c, args)
 		}
 	case run != nil:
 		c.Run = func(c *cobra.Command, args []string) {
-			*ran = c
+			begins(c)
 			run(c, args)
 		}
 	case c.HasSubCommands():

@@ -39,18 +39,28 @@ func LoadTOML(path string, config any) error {
 	return fault.New(fault.Usage, doing, strings.Join(wrong, "; "), "correct or remove it")
 }
 
+// describeTOML says where and what is wrong, and repeats nothing of the file: it
+// may be another than was meant.
 func describeTOML(err error) string {
 	var parse toml.ParseError
-	if errors.As(err, &parse) {
-		return fmt.Sprintf("line %d: %s", parse.Position.Line, parse.Message)
+	if !errors.As(err, &parse) {
+		return fault.Unquoted(strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return strings.TrimPrefix(err.Error(), "toml: ")
+	message := parse.Message
+	if message == "" { // the library has such that say it another way
+		message = err.Error()
+	}
+	return fmt.Sprintf("line %d: %s", parse.Position.Line, fault.Unquoted(message))
 }
 
 // describeUnknown looks for the nearest key in the same table first, then for
 // a table or a key elsewhere whose whole name is near.
 func describeUnknown(key toml.Key, known []string) string {
-	text := fmt.Sprintf("there is no key %s", key)
+	parts := make([]string, len(key))
+	for i := range key {
+		parts[i] = fault.Name(key[i])
+	}
+	text := "there is no key " + strings.Join(parts, ".")
 	if near := nearest(key.String(), known); near != "" {
 		return text + " (did you mean " + near + "?)"
 	}

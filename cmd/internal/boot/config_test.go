@@ -78,7 +78,7 @@ func TestLoadTOMLRefuses(t *testing.T) {
 		{"misspelt key in a list", "[[project]]\nbudget_row = 1", "(did you mean project.budget_rows?)"},
 		{"key of another table", "timeout = \"1s\"", "(did you mean limits.timeout?)"},
 		{"nothing near", "[listen]\nzebra = 1", "there is no key listen.zebra; correct"},
-		{"ignored field", "Ignored = \"x\"", "there is no key Ignored"},
+		{"ignored field", "ignored = \"x\"", "there is no key ignored"},
 		{"two at once", "zebra = 1\nyak = 2", "there is no key zebra; there is no key yak"},
 		{"wrong type", "\n[limits]\nmax_rows = \"many\"", "line 3"},
 		{"not TOML", "= 1", "line 1"},
@@ -94,5 +94,42 @@ func TestLoadTOMLRefuses(t *testing.T) {
 	}
 	if err := boot.LoadTOML(filepath.Join(t.TempDir(), "absent.toml"), &config{}); fault.KindOf(err) != fault.Usage {
 		t.Errorf("an absent file: %v", err)
+	}
+}
+
+// TestLoadTOMLRepeatsNothing reads files that were meant for something else, and
+// such in which somebody put a value where none belongs.
+func TestLoadTOMLRepeatsNothing(t *testing.T) {
+	for name, document := range map[string]string{
+		"key":              planted + " = 1",
+		"quoted key":       `"943 476 5919" = 1`,
+		"name as a key":    "Quetzalina = 1",
+		"table":            "[" + planted + "]\nx = 1",
+		"key in a table":   "[listen]\n" + planted + " = 1",
+		"twice":            "[labels]\n" + planted + " = \"a\"\n" + planted + " = \"b\"",
+		"value":            "production = " + planted + "x",
+		"of another type":  "[listen]\naddress = " + planted,
+		"text for number":  "[limits]\nmax_rows = \"" + planted + "\"",
+		"duration":         "[limits]\ntimeout = \"" + planted + "\"",
+		"duration in text": "[limits]\ntimeout = \"Quetzalina\"",
+		"out of range":     "[limits]\nmax_rows = " + planted + planted,
+		"float":            "[limits]\nmax_rows = " + planted + ".",
+		"leading zero":     "[limits]\nmax_rows = 0" + planted,
+		"date":             "[limits]\nmax_rows = 1973-10-99",
+		"table of people":  "unique_id,nhs_number,family_name\nHOSP-77113," + planted + ",Quetzalina\n",
+		"rows of people":   "HOSP-77113," + planted + ",Quetzalina\n",
+		"unclosed":         "[listen]\naddress = \"" + planted,
+		"NDJSON":           `{"nhs_number":"` + planted + `","family_name":"Quetzalina"}`,
+	} {
+		_, err := load(t, document)
+		if fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: got %v, want a fault of usage", name, err)
+			continue
+		}
+		for _, value := range []string{planted, "943 476 5919", "Quetzalina", "HOSP-77113", "1973-10"} {
+			if strings.Contains(err.Error(), value) {
+				t.Errorf("%s: the message repeats %q: %v", name, value, err)
+			}
+		}
 	}
 }

@@ -36,6 +36,8 @@ type Environment struct {
 	// Rand is the operating system's random source.
 	Rand io.Reader
 
+	hardening *hardening // nil where Main did not start this
+
 	screen     *screen
 	logOptions *logOptions
 }
@@ -56,6 +58,29 @@ func newEnvironment(stdin io.Reader, stdout, stderr io.Writer, lookup func(strin
 		screen:     shared,
 		logOptions: options,
 	}, nil
+}
+
+// hardening is how harden went.
+type hardening struct{ lacking []string }
+
+// Hardened reports whether the system refuses core files of this process and
+// debuggers.
+func (env *Environment) Hardened() bool {
+	return env.hardening != nil && len(env.hardening.lacking) == 0
+}
+
+// sayHardened says how the process was hardened: what a system does not allow, a
+// container's policy say, its administrator is to know.
+func (env *Environment) sayHardened() {
+	if env.hardening == nil {
+		return
+	}
+	if env.Hardened() {
+		env.Logger.Info("the process is hardened: no core file, no debugger, no value in what the runtime says")
+	}
+	for _, lacking := range env.hardening.lacking {
+		env.Logger.Warn("the process is not hardened: what it has in memory could reach a disk or a debugger", "reason", lacking)
+	}
 }
 
 // PrintJSON prints a document as a result.

@@ -5,11 +5,15 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
 	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
 )
 
 // allowedKeys are the only attribute keys a log line may carry. An identifier
@@ -63,11 +67,13 @@ const (
 )
 
 // NewLogger returns a logger that writes to w in the format, at the level and
-// above. It drops every attribute whose key is not on the list of allowed
-// keys, keeps only values of plain kinds (numbers, truth values, times,
-// durations, texts, and errors by the rules of Describe), and counts what it
-// dropped in the attribute "dropped". The message of a line is a constant by
-// convention. An unknown format is a fault of kind Usage.
+// above. It drops every attribute whose key is not on the list of allowed keys,
+// since a key may be a value, too; under a key of the list it writes "[redacted]"
+// for a value that is not of a plain kind (a number, truth value, time, duration,
+// text, or an error by the rules of Describe) or, in a text, holds what no name,
+// code, path or constant has: a control character, or an NHS number. The
+// attribute "dropped" counts both. The message of a line is a constant: a test
+// holds the whole source to that. An unknown format is a fault of kind Usage.
 func NewLogger(w io.Writer, format Format, level slog.Level) (*slog.Logger, error) {
 	options := newLogOptions()
 	if err := options.setFormat(string(format)); err != nil {
@@ -190,8 +196,10 @@ func (h *switchHandler) WithGroup(name string) slog.Handler {
 	return &next
 }
 
+const redacted = "[redacted]"
+
 // allow returns what of an attribute may be written, and how many leaves were
-// dropped.
+// dropped or redacted.
 func allow(a slog.Attr) (kept []slog.Attr, dropped int) {
 	value := a.Value.Resolve()
 	if value.Kind() == slog.KindGroup {
@@ -210,10 +218,27 @@ func allow(a slog.Attr) (kept []slog.Attr, dropped int) {
 		return nil, 1
 	}
 	plain, ok := plainValue(value)
-	if !ok {
-		return nil, 1
+	if !ok || suspicious(a.Key, plain) {
+		return []slog.Attr{slog.String(a.Key, redacted)}, 1
 	}
 	return []slog.Attr{{Key: a.Key, Value: plain}}, 0
+}
+
+// byChance are the allowed keys whose values look like an NHS number now and then
+// by chance: sizes, and random or hashed ids.
+var byChance = map[string]bool{"bytes": true, "cohort_id": true, "request": true, "run_id": true}
+
+// suspicious reports whether a plain value is what no allowed key is meant to
+// hold. It is a second net, not the list: of names it knows nothing.
+func suspicious(key string, v slog.Value) bool {
+	text := ""
+	switch v.Kind() {
+	case slog.KindString, slog.KindInt64, slog.KindUint64:
+		text = v.String()
+	case slog.KindFloat64:
+		text = strconv.FormatFloat(v.Float64(), 'f', 0, 64)
+	}
+	return strings.ContainsFunc(text, unicode.IsControl) || !byChance[key] && nhsnumber.In(text)
 }
 
 // plainValue returns a value that a handler prints without calling anything

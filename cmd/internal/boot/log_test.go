@@ -2,12 +2,15 @@ package boot_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
@@ -67,13 +70,80 @@ func TestLogDropsWhatIsNotAllowed(t *testing.T) {
 			})
 		}
 	}
-	// Control: the same value under an allowed key is found.
+	// Control: a value under an allowed key is found.
 	for _, format := range []boot.Format{boot.Text, boot.JSON} {
-		got := logged(t, format, func(l *slog.Logger) { l.Info("m", "file", planted) })
-		if !strings.Contains(got, planted) || strings.Contains(got, "dropped") {
+		got := logged(t, format, func(l *slog.Logger) { l.Info("m", "file", "Quetzalina.csv") })
+		if !strings.Contains(got, "Quetzalina.csv") || strings.Contains(got, "dropped") {
 			t.Errorf("the search for the planted value is blind: %s", got)
 		}
 	}
+}
+
+func TestLogRedactsWhatNoKeyHolds(t *testing.T) {
+	for name, value := range map[string]any{
+		"number": planted, "grouped": "943 476 5919", "in a name": "north-" + planted, "whole": 9434765919, "unsigned": uint64(9434765919), "fraction": 9434765919.0,
+		"own type": code(planted), "two lines": "a\nb", "structure": carrier{"a"}, "bytes": []byte("a"), "texts": []string{"a"},
+		"error": fault.New(fault.Usage, "reading "+planted, "", ""),
+	} {
+		for _, key := range []string{"file", "row", "error", "project"} {
+			got := logged(t, boot.JSON, func(l *slog.Logger) { l.Info("m", key, value) })
+			if !strings.Contains(got, `"`+key+`":"[redacted]","dropped":1}`) {
+				t.Errorf("%s under %s: %s", name, key, got)
+			}
+		}
+	}
+	// Control: what they are for.
+	for key, value := range map[string]any{"bytes": 9434765919, "row": 1234567, "file": "a/b.csv", "duration": time.Duration(9434765919), "request": "6b3a55e0-26a5-4c2f-9d0f-9434765919aa"} {
+		if got := logged(t, boot.JSON, func(l *slog.Logger) { l.Info("m", key, value) }); strings.Contains(got, "redacted") {
+			t.Errorf("%s: %s", key, got)
+		}
+	}
+}
+
+// TestNoShapeOfAttributeLeaks builds attributes of any shape around a value.
+func TestNoShapeOfAttributeLeaks(t *testing.T) {
+	keys := rapid.SampledFrom([]string{"file", "project", "stage", "rows", "error", "nhs_number", "name", planted})
+	var attribute func(*rapid.T, int) slog.Attr
+	attribute = func(t *rapid.T, depth int) slog.Attr {
+		key := keys.Draw(t, "key")
+		switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
+		case kind == 0 && depth > 0, kind == 1 && depth > 0:
+			return slog.Group(key, attribute(t, depth-1), attribute(t, depth-1))
+		case kind == 2:
+			return slog.Any(key, valuer{})
+		case kind == 3:
+			return slog.Any(key, map[string]any{planted: []any{planted}})
+		case kind == 4:
+			return slog.Any(key, fmt.Errorf("row %s: %w", planted, errors.New(planted)))
+		case kind == 5:
+			return slog.Int(key, 9434765919)
+		case kind == 6:
+			return slog.Any(key, carrier{planted})
+		case kind == 7:
+			return slog.Any(key, any(&carrier{planted}))
+		case kind == 8:
+			return slog.Any(key, json.Number(planted))
+		}
+		return slog.String(key, planted)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		var out bytes.Buffer
+		logger, err := boot.NewLogger(&out, rapid.SampledFrom([]boot.Format{boot.Text, boot.JSON}).Draw(rt, "format"), slog.LevelInfo)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for range rapid.IntRange(0, 3).Draw(rt, "layers") {
+			if rapid.Bool().Draw(rt, "group") {
+				logger = logger.WithGroup(keys.Draw(rt, "name"))
+			} else {
+				logger = logger.With(attribute(rt, 2))
+			}
+		}
+		logger.Info("m", attribute(rt, 3), attribute(rt, 3))
+		if text := out.String(); strings.Contains(text, planted) || strings.Contains(text, "943476") || text == "" {
+			rt.Fatalf("the line is %q", text)
+		}
+	})
 }
 
 func TestLogOfErrorsFollowsDescribe(t *testing.T) {

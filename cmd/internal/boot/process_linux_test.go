@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +30,9 @@ func TestMain(m *testing.M) {
 	if behaviour == "" {
 		os.Exit(m.Run())
 	}
+	if behaviour == "bare" {
+		panic(planted)
+	}
 	os.Exit(boot.Main(program(func(env *boot.Environment, c *cobra.Command) error { return child(behaviour, env, c.Context()) })))
 }
 
@@ -36,6 +42,8 @@ func child(behaviour string, env *boot.Environment, ctx context.Context) error {
 		fmt.Fprintln(env.Stdout, "ready")
 		<-ctx.Done()
 		return fmt.Errorf("encoding: %w", ctx.Err())
+	case "finished":
+		return nil
 	case "finish": // completes in spite of the signal
 		fmt.Fprintln(env.Stdout, "ready")
 		<-ctx.Done()
@@ -61,7 +69,31 @@ func child(behaviour string, env *boot.Environment, ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "core %d dumpable %d mode %o", core.Cur, dumpable, info.Mode())
+		fmt.Fprintf(env.Stdout, "core %d %d dumpable %d mode %o", core.Cur, core.Max, dumpable, info.Mode())
+		return nil
+	case "panic": // in a goroutine that nobody watches, as a library's may
+		go func() { panic(errors.New(planted)) }()
+		select {}
+	case "nested panic":
+		go func() {
+			defer func() { panic(fmt.Sprintf("%v, and %s", recover(), planted)) }()
+			panic(planted)
+		}()
+		select {}
+	case "argument": // the trace of a fault would print it as 0x232a92a6f
+		go func() { _ = *unmapped(9434765919) }()
+		select {}
+	case "mutex":
+		new(sync.Mutex).Unlock()
+	case "stack":
+		deep := 0
+		overflow(&deep)
+	case "println":
+		println(planted)
+		return nil
+	case "library":
+		log.Print(planted)
+		slog.Error(planted)
 		return nil
 	case "progress":
 		p := env.Progress("encoding", "rows")
@@ -75,6 +107,16 @@ func child(behaviour string, env *boot.Environment, ctx context.Context) error {
 		return errors.New("left behind")
 	}
 	return errors.New("no such behaviour")
+}
+
+//go:noinline
+func unmapped(number uintptr) *int64 { return nil }
+
+//go:noinline
+func overflow(deep *int) {
+	if *deep++; *deep > 0 {
+		overflow(deep)
+	}
 }
 
 type process struct {
@@ -102,10 +144,16 @@ func (r *bufferedReader) line(t *testing.T) string {
 
 func start(t *testing.T, behaviour string, args ...string) *process {
 	t.Helper()
+	return startIn(t, nil, behaviour, args...)
+}
+
+// startIn starts it with more in its environment.
+func startIn(t *testing.T, environment []string, behaviour string, args ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	p := &process{Cmd: exec.CommandContext(ctx, os.Args[0], args...)}
-	p.Env = append(os.Environ(), "BOOT_TEST_CHILD="+behaviour)
+	p.Env = append(append(os.Environ(), environment...), "BOOT_TEST_CHILD="+behaviour)
 	p.Stderr = &p.stderr
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -175,7 +223,7 @@ func TestHardening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := p.exit(); code != 0 || string(text) != "core 0 dumpable 0 mode 600" {
+	if code := p.exit(); code != 0 || string(text) != "core 0 0 dumpable 0 mode 600" {
 		t.Errorf("exit %d, state %q, %s", code, text, p.stderr.String())
 	}
 }
@@ -194,6 +242,48 @@ func raiseCoreLimit(t *testing.T) {
 		return
 	}
 	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_CORE, &before) })
+}
+
+// TestTheRuntimePrintsNoValue ends processes in ways that no code of theirs can
+// recover from, and lets libraries print what they like.
+func TestTheRuntimePrintsNoValue(t *testing.T) {
+	const withheld = "error: internal failure, at which the process had to end at once "
+	tests := []struct {
+		behaviour string
+		code      int
+		stderr    string
+	}{
+		{"panic", 1, withheld + "(panic, its value withheld because it could hold data); please report it\n"},
+		{"nested panic", 1, withheld + "(panic, its value withheld because it could hold data); please report it\n"},
+		{"argument", 1, withheld + "(panic, its value withheld because it could hold data); please report it\n"},
+		{"mutex", 1, withheld + "(fatal error: sync: unlock of unlocked mutex); please report it\n"},
+		{"stack", 1, withheld + "(fatal error: stack overflow); please report it\n"},
+		{"println", 0, ""},
+		{"library", 0, ""},
+	}
+	for _, level := range []string{"none", "single", "crash"} { // of the environment, which nothing can lower
+		for _, tt := range tests {
+			t.Run(tt.behaviour+" "+level, func(t *testing.T) {
+				t.Parallel()
+				p := startIn(t, []string{"GOTRACEBACK=" + level}, tt.behaviour, "work")
+				if code := p.exit(); code != tt.code || p.stderr.String() != tt.stderr {
+					t.Errorf("exit %d with %q, want %d with %q", code, p.stderr.String(), tt.code, tt.stderr)
+				}
+			})
+		}
+	}
+	// Control: without hardening the value is printed, at the lowest level.
+	p := startIn(t, []string{"GOTRACEBACK=none"}, "bare", "work")
+	if code := p.exit(); code == 0 || !strings.Contains(p.stderr.String(), planted) {
+		t.Errorf("exit %d with %q: the search for the planted value is blind", code, p.stderr.String())
+	}
+}
+
+func TestAHardenedProcessSaysSo(t *testing.T) {
+	p := start(t, "finished", "work", "--log-level", "info")
+	if code := p.exit(); code != 0 || !strings.Contains(p.stderr.String(), "the process is hardened") {
+		t.Errorf("exit %d, %q", code, p.stderr.String())
+	}
 }
 
 func TestMainReadsSourceDateEpoch(t *testing.T) {

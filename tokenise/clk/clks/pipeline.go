@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tarn/keys/fault"
 	"tarn/tokenise/clk"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -52,13 +53,15 @@ func (p *pipeline) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	threads := max(p.Threads, 1)
 	work, order, free := make(chan *block, threads), make(chan *block, 2*threads), make(chan *block, 3*threads)
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		defer close(work)
 		defer close(order)
 		return p.read(ctx, free, order, work)
 	})
 	for range threads {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer fault.Contain(&err)
 			e := &rowEncoder{Worker: p.encoder.NewWorker(min(clk.DefaultCacheBytes, cacheBytes/threads)), keepSpace: p.KeepSpace}
 			for b := range work {
 				if ctx.Err() != nil {
@@ -70,7 +73,8 @@ func (p *pipeline) run(ctx context.Context) error {
 			return nil
 		})
 	}
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer fault.Contain(&err)
 		for b := range order {
 			select {
 			case <-b.done:

@@ -5,6 +5,8 @@ package metrics
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"runtime"
@@ -18,9 +20,9 @@ import (
 )
 
 // NewRegistry returns a registry with the metrics every service has: the Go
-// runtime's, the process's, and tarn_build_info, a gauge of 1 whose labels
-// say which binary and version this is.
-func NewRegistry(binary, version string) *prometheus.Registry {
+// runtime's, the process's, tarn_build_info, a gauge of 1 whose labels say which
+// binary and version this is, and tarn_process_hardened.
+func NewRegistry(binary, version string, hardened bool) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "tarn_build_info",
@@ -28,7 +30,11 @@ func NewRegistry(binary, version string) *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"binary": binary, "version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)
-	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	state := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tarn_process_hardened", Help: "1 where the system refuses core files of the process and debuggers; the log says what is lacking."})
+	if hardened {
+		state.Set(1)
+	}
+	registry.MustRegister(build, state, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }
 
@@ -61,6 +67,7 @@ func Listen(address string, registry *prometheus.Registry) (*Listener, error) {
 			WriteTimeout:      15 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    8 << 10,
+			ErrorLog:          log.New(io.Discard, "", 0), // it holds addresses, and values of panics
 		},
 		ended: make(chan error, 1),
 	}

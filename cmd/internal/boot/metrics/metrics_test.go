@@ -31,7 +31,7 @@ func get(t *testing.T, method, url string) (int, string) {
 }
 
 func TestListener(t *testing.T) {
-	l, err := metrics.Listen("127.0.0.1:0", metrics.NewRegistry("tokeniser", "0.1.0"))
+	l, err := metrics.Listen("127.0.0.1:0", metrics.NewRegistry("tokeniser", "0.1.0", true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestListener(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
-	for _, want := range []string{`tarn_build_info{binary="tokeniser",go_version="go`, `version="0.1.0"} 1`, "go_goroutines"} {
+	for _, want := range []string{`tarn_build_info{binary="tokeniser",go_version="go`, `version="0.1.0"} 1`, "go_goroutines", "tarn_process_hardened 1\n"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the answer lacks %q", want)
 		}
@@ -51,7 +51,7 @@ func TestListener(t *testing.T) {
 	if status, _ := get(t, http.MethodPost, base+"/metrics"); status != http.StatusMethodNotAllowed {
 		t.Errorf("POST answers %d, want 405", status)
 	}
-	if _, err := metrics.Listen(l.Address().String(), metrics.NewRegistry("tokeniser", "0.1.0")); fault.KindOf(err) != fault.Usage {
+	if _, err := metrics.Listen(l.Address().String(), metrics.NewRegistry("tokeniser", "0.1.0", true)); fault.KindOf(err) != fault.Usage {
 		t.Errorf("a second listener on the address: %v, want a fault of usage", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -61,5 +61,23 @@ func TestListener(t *testing.T) {
 	}
 	if _, err := http.Get(base + "/metrics"); err == nil {
 		t.Error("it still answers after Close")
+	}
+}
+
+func TestAProcessThatIsNotHardenedSaysSo(t *testing.T) {
+	for hardened, want := range map[bool]float64{true: 1, false: 0} {
+		families, err := metrics.NewRegistry("tokeniser", "0.1.0", hardened).Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, family := range families {
+			if family.GetName() == "tarn_process_hardened" {
+				found = family.GetMetric()[0].GetGauge().GetValue() == want
+			}
+		}
+		if !found {
+			t.Errorf("hardened %t: the gauge is not %g", hardened, want)
+		}
 	}
 }

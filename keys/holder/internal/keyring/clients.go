@@ -108,7 +108,7 @@ func (k *Keyring) checkClientAdd(body *api.ClientAdd) error {
 		return malformed("a client's name is 1 to 32 of a-z, 0-9 and -", "choose another name")
 	case !slices.Contains(api.Roles(), body.Role):
 		return malformed("there is no such role", "give tokeniser, operator or auditor")
-	case !organisationName.MatchString(body.Organisation):
+	case !organisationName.MatchString(body.Organisation) || holdsNumber(body.Organisation):
 		return malformed("the organisation is not 1 to 64 of letters, digits, full stop, - and _", "give its ODS code")
 	case k.clients[body.Name] != nil:
 		return api.Refuse(api.CodeConflict, "there is, or was, a client of this name", "choose another name; names are not used again, so that events stay clear")

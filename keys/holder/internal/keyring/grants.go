@@ -49,7 +49,7 @@ func (k *Keyring) checkGrantAdd(body *api.GrantAdd) error {
 		switch {
 		case body.Project != "" || k.domains[body.From] == nil || k.domains[body.To] == nil || body.From == body.To:
 			return malformed("a grant to convert names two domains that exist, and no project", "give from and to")
-		case body.RowCap == 0 || body.OptOuts == "":
+		case body.RowCap == 0 || body.OptOuts == "" || holdsNumber(body.OptOuts):
 			return malformed("a grant to convert needs a row_cap, and the version of the opt-out list that was applied", "give row_cap and opt_outs")
 		}
 	default:

@@ -22,22 +22,32 @@ type Person struct {
 	Number   string    // ten digits with a valid check digit, of the range that is never issued
 	Given    string    // ten letters
 	Family   string    // ten letters
-	Birth    time.Time // a day of 1900 to 1913
+	Birth    time.Time // a day of 1900 to 1914, none that stands for an unknown one
 	Postcode string    // of the form AA99 9AA
 }
 
-// maxPeople is how many days of birth there are.
 const maxPeople = 5000
+
+// birthdays are days of so long ago that no document has one for another reason, none
+// of which a system writes for want of a date: those have equal day and month.
+func birthdays() (days []time.Time) {
+	for day := time.Date(1900, 2, 1, 0, 0, 0, 0, time.UTC); day.Year() < 1915; day = day.AddDate(0, 0, 1) {
+		if day.Day() != int(day.Month()) {
+			days = append(days, day)
+		}
+	}
+	return days
+}
 
 // People makes n people, at most 5,000; the same for the same seed. No two share any
 // value.
 func People(n int, seed uint64) []Person {
 	if n > maxPeople {
-		panic("leak: there are not so many days of birth")
+		panic("leak: more people than there are days for")
 	}
 	random := rand.New(rand.NewPCG(seed, 0x6c65616b))
-	days := random.Perm(maxPeople)
-	first := time.Date(1900, 2, 1, 0, 0, 0, 0, time.UTC)
+	days := birthdays()
+	random.Shuffle(len(days), func(i, j int) { days[i], days[j] = days[j], days[i] })
 	taken := map[string]bool{}
 	fresh := func(draw func() string) string {
 		for {
@@ -54,7 +64,7 @@ func People(n int, seed uint64) []Person {
 			Number:   fresh(func() string { return number(random) }),
 			Given:    fresh(func() string { return word(random) }),
 			Family:   fresh(func() string { return word(random) }),
-			Birth:    first.AddDate(0, 0, days[i]),
+			Birth:    days[i],
 			Postcode: fresh(func() string { return postcode(random) }),
 		}
 	}

@@ -20,7 +20,7 @@ const maxInner = 256 << 20
 
 // unwrap gives the inside of every encoding that some bytes could be in.
 func unwrap(data []byte, found func(name string, inner []byte)) {
-	if bytes.HasPrefix(data, []byte("PAR1")) {
+	if isParquet(data) {
 		for name, inner := range parquetParts(data) {
 			found(name, inner)
 		}
@@ -67,6 +67,8 @@ func unwrap(data []byte, found func(name string, inner []byte)) {
 	}, func(inner []byte) { found("zstd", inner) })
 }
 
+func isParquet(data []byte) bool { return bytes.HasPrefix(data, []byte("PAR1")) }
+
 // readable returns what can be read before the stream ends, or fails: the end of a
 // stream that was cut off is no reason not to look at its beginning.
 func readable(r io.Reader) []byte {
@@ -98,6 +100,8 @@ const minWide = 6
 // wide returns the ASCII of what is in UTF-16 or UTF-32 of either byte order: runs of
 // printable characters with one or three zero bytes between them, divided by ends of
 // lines.
+//
+//go:norace
 func wide(data []byte) (inner []byte) {
 	printable := func(i int) bool { return i < len(data) && data[i] >= ' ' && data[i] < 0x7f }
 	for i := 0; i < len(data); i++ {
@@ -192,6 +196,8 @@ var (
 // texts decodes each run of an alphabet, of some length at least, from its first
 // character on, from its second, and so on for so many alignments. Ends of lines inside
 // a run do not count. What is decoded of the runs is divided by ends of lines.
+//
+//go:norace
 func texts(data []byte, alignments, least int, in *alphabet, decode func([]byte) []byte) [][]byte {
 	inner := make([][]byte, alignments)
 	var run []byte

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"encoding"
+	"errors"
 	"os"
 	"time"
 
@@ -112,15 +113,21 @@ var (
 // UnmarshalText reads a size.
 func (s *size) UnmarshalText(text []byte) error {
 	n, err := humanize.ParseBytes(string(text))
+	if err != nil {
+		return errors.New("a size is a number of bytes, such as 1GiB") // the library's error repeats it
+	}
 	*s = size(n)
-	return err
+	return nil
 }
 
 // UnmarshalText reads a time span.
 func (d *duration) UnmarshalText(text []byte) error {
 	span, err := time.ParseDuration(string(text))
+	if err != nil {
+		return errors.New("a time span is written as 1h30m") // the library's error repeats it
+	}
 	*d = duration(span)
-	return err
+	return nil
 }
 
 func readConfig(path string) (*config, error) {

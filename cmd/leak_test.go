@@ -301,11 +301,11 @@ func (l *leakage) run(t *testing.T, code int, h happens) (said string) {
 	if err := c.Run(); err != nil && c.ProcessState == nil {
 		t.Fatal(err)
 	}
-	l.ended(t, code, c, both.String(), h)
+	l.judged(t, code, c, both.String(), h)
 	return both.String()
 }
 
-func (l *leakage) ended(t *testing.T, code int, c *exec.Cmd, said string, h happens) {
+func (l *leakage) judged(t *testing.T, code int, c *exec.Cmd, said string, h happens) {
 	t.Helper()
 	if got := c.ProcessState.ExitCode(); got != code && code >= 0 || code < 0 && got == 0 {
 		t.Errorf("%v: exit %d, want %d: %s", h.args, got, code, said)

@@ -180,6 +180,8 @@ func (k *Keyring) checkClientRenew(body *api.ClientNamed) error {
 		return noSuch("client", "list them with: keyholder client list")
 	case c.State == clientRevoked:
 		return api.Refuse(api.CodeConflict, "the client was revoked, which is for good", "add another client")
+	case body.Reason != "" && !k.reason(body.Reason):
+		return noReason()
 	}
 	return nil
 }

@@ -669,11 +669,32 @@ func TestReasonsAndPurposesNameNoPatient(t *testing.T) {
 	for _, text := range []string{"", "  ", "for 943 476 5919", "9434765919", "943-476-5919", strings.Repeat("x", maxReason+1)} {
 		_, err := w.ask(api.OpClientRevoke, api.ClientNamed{Name: "north", Reason: text})
 		refusedWith(t, err, api.CodeMalformed)
+		if text != "" { // a new code needs no reason
+			_, err = w.ask(api.OpClientRenew, api.ClientNamed{Name: "north", Reason: text})
+			refusedWith(t, err, api.CodeMalformed)
+		}
 	}
 	for key, value := range w.store.records {
 		if key.Kind == kindEvent && (strings.Contains(string(value), "laptop") || len(value) > 4096) {
 			t.Error("an event holds free text")
 		}
+	}
+}
+
+// TestNamesAreNoNumbers: names stand in logs, where no patient may.
+func TestNamesAreNoNumbers(t *testing.T) {
+	w := settled(t)
+	for _, name := range []string{"9434765919", "943-476-5919", "ward-9434765919"} {
+		for kind, body := range map[api.OperationKind]any{
+			api.OpDomainAdd: api.DomainAdd{Name: name, Scheme: "keyed-hash"},
+			api.OpClientAdd: api.ClientAdd{Name: name, Role: api.RoleAuditor, Organisation: "X26"},
+			api.OpGrantAdd:  api.GrantAdd{Name: name, Kind: api.GrantExport, Project: "study", Purpose: "a", LegalBasis: "b", Expires: w.now.Add(time.Hour)},
+		} {
+			_, err := w.ask(kind, body)
+			refusedWith(t, err, api.CodeMalformed)
+		}
+		_, err := w.ask(api.OpClientAdd, api.ClientAdd{Name: "a", Role: api.RoleAuditor, Organisation: name})
+		refusedWith(t, err, api.CodeMalformed)
 	}
 }
 

@@ -225,6 +225,9 @@ func (s *Scanner) Tree(root string) (found []Finding, err error) {
 			return nil
 		}
 		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // as above
+		}
 		if err != nil {
 			return err
 		}

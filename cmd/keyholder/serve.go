@@ -38,6 +38,7 @@ memory is then not to be believed. SIGTERM ends it after what has begun.`,
 			if err != nil {
 				return err
 			}
+			env.SayHardened()
 			return serve(c.Context(), env, config)
 		},
 	}

@@ -28,7 +28,7 @@ func execute(ctx context.Context, env *Environment, root *cobra.Command, args []
 	addLogFlags(root.PersistentFlags(), env.logOptions)
 	prepare(root, func(c *cobra.Command) {
 		ran = c
-		env.sayHardened()
+		env.SayHardened()
 	})
 	err = root.ExecuteContext(ctx)
 	if err == nil || ran != nil {

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"context"
 	"crypto/rand"
 	"io"
 	"log/slog"
@@ -61,7 +62,10 @@ func newEnvironment(stdin io.Reader, stdout, stderr io.Writer, lookup func(strin
 }
 
 // hardening is how harden went.
-type hardening struct{ lacking []string }
+type hardening struct {
+	lacking []string
+	said    bool
+}
 
 // Hardened reports whether the system refuses core files of this process and
 // debuggers.
@@ -69,16 +73,21 @@ func (env *Environment) Hardened() bool {
 	return env.hardening != nil && len(env.hardening.lacking) == 0
 }
 
-// sayHardened says how the process was hardened: what a system does not allow, a
-// container's policy say, its administrator is to know.
-func (env *Environment) sayHardened() {
-	if env.hardening == nil {
+// SayHardened says, once, how the process was hardened: what a system does not allow,
+// a container's policy say, its administrator is to know. Every command says it when it
+// begins; one whose configuration sets the log's level calls it again.
+func (env *Environment) SayHardened() {
+	h := env.hardening
+	if h == nil || h.said {
 		return
 	}
 	if env.Hardened() {
+		h.said = env.Logger.Enabled(context.Background(), slog.LevelInfo)
 		env.Logger.Info("the process is hardened: no core file, no debugger, no value in what the runtime says")
+		return
 	}
-	for _, lacking := range env.hardening.lacking {
+	h.said = env.Logger.Enabled(context.Background(), slog.LevelWarn)
+	for _, lacking := range h.lacking {
 		env.Logger.Warn("the process is not hardened: what it has in memory could reach a disk or a debugger", "reason", lacking)
 	}
 }

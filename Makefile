@@ -86,9 +86,10 @@ exhaustive: ## tests that try everything: every character, every date, every pos
 FAULTS := TestRunOutlivesNoLease|TestPowerCut|TestFailingSystemCalls|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short
+test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full
 	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|$(FAULTS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(FAULTS)' -v ./keys/holder/internal/store
+	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
 
 .PHONY: test-faults
 test-faults: disk ## fault tests in full: kill -9, power cuts, failing system calls, full disks, damaged files (as root; says what it leaves out)

@@ -77,6 +77,14 @@ func newObserved(t *testing.T, l *leakage) *observed {
 	added := ask(api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"synth-9"}})
 	given, err := operator.Collect(t.Context(), added.ID)
 	must(t, err)
+	strangersScanner().Secret([]byte(given.Code))
+	identity, err := os.ReadFile(o.identity)
+	must(t, err)
+	unseals := regexp.MustCompile(`AGE-SECRET-KEY-[0-9A-Z-]+`).Find(identity)
+	if len(unseals) == 0 {
+		t.Fatal("the identity file holds no identity")
+	}
+	strangersScanner().Secret(unseals)
 	_, err = client.Enrol(t.Context(), client.Enrolment{URL: "https://" + o.address, Code: given.Code, Folder: o.credentials}, time.Now)
 	must(t, err)
 	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"project", "synth-9", "--as", o.credentials, "--out", o.project}})
@@ -149,9 +157,11 @@ func (o *observed) nothingThere(t *testing.T, when string) {
 	t.Helper()
 	noneAstray(t, when+": the log lines", strangersScanner().Text("output", o.said()), nowhere)
 	noneAstray(t, when+": the metrics", strangersScanner().Text("metrics", o.page(t)), nowhere)
-	for what, folder := range map[string]string{"store, log and backups": o.dir, "anchor": filepath.Dir(o.anchor), "the configuration's folder": o.folder, "the witness's folder": o.witness} {
+	for what, folder := range map[string]string{"store, log and backups": o.dir, "anchor": filepath.Dir(o.anchor), "the witness's folder": o.witness} {
 		noneInTree(t, when+": "+what, folder, nowhere)
 	}
+	// Here what unseals is at home.
+	noneInTree(t, when+": the configuration's folder", o.folder, func(string) []leak.Kind { return []leak.Kind{leak.Secret} })
 }
 
 // backup makes a backup, and returns its path without the extension.

@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +100,21 @@ func newLeakage(t *testing.T) *leakage {
 	}
 	if err := os.Remove(filepath.Join(l.people, "north.csv")); err != nil {
 		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(l.people, "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := regexp.MustCompile(`"[0-9a-f]{64}"`).FindAllString(string(b), -1)
+	if len(keys) < 3 {
+		t.Fatalf("%d keys were found in keys.json", len(keys))
+	}
+	for _, text := range keys {
+		key, err := hex.DecodeString(strings.Trim(text, `"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		strangersScanner().Secret(key)
 	}
 	l.writeTables(t)
 	return l
@@ -733,6 +750,16 @@ func (l *leakage) testPanic(t *testing.T) {
 	}
 }
 
+// aKey is a key of keys.json, in hexadecimal.
+func (l *leakage) aKey(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.people, "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`[0-9a-f]{64}`).FindString(string(b))
+}
+
 // testPlanted plants somebody in a copy of each sort of file, as a leak would be there,
 // and wants the search to name the place and the person.
 func (l *leakage) testPlanted(t *testing.T) {
@@ -763,6 +790,7 @@ func (l *leakage) testPlanted(t *testing.T) {
 		put  func([]byte) []byte
 	}{
 		{"refused.csv", leak.Number, add("5001,,nhs_number," + p.Number + "\n")},
+		{"whole.manifest.json", leak.Secret, add(l.aKey(t))},
 		{"warnings.csv", leak.Family, add("5001,," + p.Family + ",name_junk\n")},
 		{"whole.manifest.json", leak.Postcode, add(`{"note":"` + p.Postcode + `"}`)},
 		{"whole.parquet", leak.Number, whole},
@@ -790,7 +818,9 @@ func (l *leakage) testPlanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(astray(found, asDocumented), func(f leak.Finding) bool { return f.Place == planted.file && f.Person == 77 && f.Kind == planted.kind }) {
+		if !slices.ContainsFunc(astray(found, asDocumented), func(f leak.Finding) bool {
+			return f.Place == planted.file && (f.Person == 77 || f.Kind == leak.Secret) && f.Kind == planted.kind
+		}) {
 			t.Errorf("%s: planted, and not found: %v", planted.file, found)
 		}
 	}

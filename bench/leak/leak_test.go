@@ -337,6 +337,29 @@ func TestParquet(t *testing.T) {
 	}
 }
 
+func TestSecrets(t *testing.T) {
+	s := leak.NewScanner(nil)
+	key := sha256.Sum256([]byte("a key"))
+	first, second := s.Secret(key[:]), s.Secret([]byte("tarn-enrol-abcdefghijk"))
+	if s.Secret(key[:]) != first || first == second {
+		t.Error("secrets have the wrong numbers")
+	}
+	for name, wrap := range wraps {
+		if textual(name) {
+			continue
+		}
+		if found := s.Bytes("here", wrap(append([]byte("key: "), key[:]...))); len(found) == 0 || slices.ContainsFunc(found, func(f leak.Finding) bool { return f.Kind != leak.Secret || f.Person != first }) {
+			t.Errorf("%s: found %v", name, found)
+		}
+		if found := s.Bytes("here", wrap(append([]byte("key: "), key[1:]...))); len(found) != 0 {
+			t.Errorf("%s: found %v of a part", name, found)
+		}
+	}
+	if found := s.Text("here", "the code is tarn-enrol-abcdefghijk."); len(found) != 1 || found[0].String() != "here: secret 1, plain" {
+		t.Errorf("found %v", found)
+	}
+}
+
 func TestTree(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(folder, "a", "b"), 0o700); err != nil {

@@ -29,18 +29,22 @@ const (
 	Family   Kind = "family name"
 	Birth    Kind = "date of birth"
 	Postcode Kind = "postcode"
+	Secret   Kind = "secret" // of nobody: see [Scanner.Secret]
 )
 
 // Finding is a value where it was found.
 type Finding struct {
 	Place  string // a file, or what the bytes were said to be
-	Person int    // which of the scanner's people
+	Person int    // which of the scanner's people, or secrets
 	Kind   Kind
 	Form   string // how it was written: "plain", "gzip > base64 > sha-256"
 }
 
 // String says what was found, without the value.
 func (f Finding) String() string {
+	if f.Kind == Secret {
+		return fmt.Sprintf("%s: secret %d, %s", f.Place, f.Person, f.Form)
+	}
 	return fmt.Sprintf("%s: %s of person %d, %s", f.Place, f.Kind, f.Person, f.Form)
 }
 
@@ -59,6 +63,8 @@ func (f Finding) String() string {
 // wherever they begin, in the pages and the values of Parquet, and in what several of
 // these give one after another.
 //
+// Secrets are found as their bytes, in the same encodings.
+//
 // It is safe for concurrent use.
 type Scanner struct {
 	people []Person
@@ -68,7 +74,9 @@ type Scanner struct {
 	days      map[uint32]int32     // YYYYMMDD
 	postcodes map[uint64]int32     // packed letters and digits
 	digests   map[uint64]reference // the first eight bytes, big-endian
-	begins    []uint64             // a bit for each first three bytes of a digest
+	begins    []uint64             // a bit for each first three bytes of a digest, or of a secret's last eight
+	secrets   [][]byte
+	tails     map[uint64]int32 // a secret's last eight bytes, big-endian
 }
 
 type reference struct {
@@ -80,7 +88,7 @@ type reference struct {
 // NewScanner returns a scanner for the values of people.
 func NewScanner(people []Person) *Scanner {
 	s := &Scanner{people: people, numbers: map[uint64]int32{}, words: map[uint64]reference{}, days: map[uint32]int32{}, postcodes: map[uint64]int32{},
-		digests: map[uint64]reference{}, begins: make([]uint64, 1<<24/64)}
+		digests: map[uint64]reference{}, begins: make([]uint64, 1<<24/64), tails: map[uint64]int32{}}
 	for i, p := range people {
 		person := int32(i)
 		value, err := strconv.ParseUint(p.Number, 10, 64)
@@ -113,8 +121,30 @@ func NewScanner(people []Person) *Scanner {
 	return s
 }
 
+// Secret has the scanner look for some bytes, at least eight, too: a key, or the text
+// of a code. It returns the number that findings call it by. It is not to be called while
+// the scanner is in use.
+func (s *Scanner) Secret(value []byte) int {
+	if len(value) < 8 {
+		panic("leak: a secret of less than eight bytes is found everywhere")
+	}
+	tail := value[len(value)-8:]
+	key := binary.BigEndian.Uint64(tail)
+	if number, there := s.tails[key]; there {
+		return int(number)
+	}
+	s.secrets = append(s.secrets, slices.Clone(value))
+	s.tails[key] = int32(len(s.secrets) - 1)
+	s.begin(tail)
+	return len(s.secrets) - 1
+}
+
 func (s *Scanner) digest(sum []byte, r reference) {
 	s.digests[binary.BigEndian.Uint64(sum)] = r
+	s.begin(sum)
+}
+
+func (s *Scanner) begin(sum []byte) {
 	begin := uint32(sum[0])<<16 | uint32(sum[1])<<8 | uint32(sum[2])
 	s.begins[begin/64] |= 1 << (begin % 64)
 }
@@ -422,7 +452,15 @@ func (s *Scanner) binaries(f *findings, data []byte, form string) {
 			if r, ok := s.digests[binary.BigEndian.Uint64(b)]; ok {
 				f.add(r.person, r.kind, describe(form, r.form))
 			}
+			s.secret(f, data[:i+8], form)
 		}
+	}
+}
+
+// secret looks for one that ends where data do.
+func (s *Scanner) secret(f *findings, data []byte, form string) {
+	if number, ok := s.tails[binary.BigEndian.Uint64(data[len(data)-8:])]; ok && bytes.HasSuffix(data, s.secrets[number]) {
+		f.add(number, Secret, describe(form, "plain"))
 	}
 }
 

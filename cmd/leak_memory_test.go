@@ -24,7 +24,7 @@ var errNoSight = errors.New("the memory of another process cannot be read here")
 func inMemory(pid int) (found []leak.Finding, bytesSeen int, err error) {
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("%w: %v", errNoSight, err)
 	}
 	defer func() { _ = maps.Close() }() // read only
 	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"tarn/bench/faults"
+	"tarn/bench/keyholder"
 	"tarn/bench/measure"
 	"tarn/keys"
 	"tarn/keys/api"
@@ -131,7 +134,8 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
-	keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	j.keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	j.run(t, 0, "tarn", "faults", "rollback", "--out", "faults", "--json")
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
 	j.run(t, 0, "auditor", "verify", log, "--json")
 	j.run(t, 0, "auditor", "report", log, "--month", time.Now().UTC().Format("2006-01"), "--json")
@@ -161,7 +165,7 @@ func newJourney(t *testing.T) *journey {
 // keyholderDocuments leaves what a key holder and its operator write: with
 // custody by a passphrase and by shares, whose documents have members of their
 // own, and of a running one.
-func keyholderDocuments(t *testing.T, folder string) {
+func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	t.Helper()
 	for name, custody := range map[string]holder.Custody{
 		"passphrase": {Method: "passphrase", Passphrase: []byte("a passphrase of nobody's at all")},
@@ -179,8 +183,7 @@ func keyholderDocuments(t *testing.T, folder string) {
 			t.Fatal(err)
 		}
 	}
-	s := newKeyholder(t)
-	s.start()
+	s := newService(t)
 	operator := s.operator()
 	defer operator.Close()
 	o, err := operator.Ask(t.Context(), api.OpBackup, api.Backup{})
@@ -197,15 +200,26 @@ func keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.kill()
-	for to, from := range map[string]string{"running": s.folder, "holder": s.dir} {
+	planted := faults.Acknowledged{Kind: "domain", Name: "planted", Operation: "none"}
+	ledger, err := faults.OpenLedger(filepath.Join(t.TempDir(), "ledger"))
+	if err == nil {
+		err = errors.Join(ledger.Keep(planted), ledger.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.run(t, 4, "tarn", "faults", "check", "--ledger", ledger.Path(), "--keyholder", s.URL, "--as", s.Credentials(keyholder.Operator), "--json")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for to, from := range map[string]string{"running": s.Folder, "holder": s.Dir} {
 		if err := os.CopyFS(filepath.Join(folder, to), os.DirFS(from)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// While a key is destroyed the anchor has two marks.
 	var anchor map[string]any
-	b, err := os.ReadFile(s.anchor)
+	b, err := os.ReadFile(s.Anchor)
 	if err == nil {
 		err = json.Unmarshal(b, &anchor)
 	}

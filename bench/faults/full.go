@@ -51,15 +51,15 @@ func fullDisk(t *Trial) error {
 	}
 	defer operator.Close()
 	n := 0
-	add := func() (api.Code, error) {
+	add := func() (status int, code api.Code, err error) {
 		n++
 		name := fmt.Sprintf("during-%d", n)
 		var o api.Operation
-		status, code, err := operator.Call(t.ctx, http.MethodPost, "/v1/operations", request(api.OpDomainAdd, api.DomainAdd{Name: name, Scheme: "keyed-hash"}), &o)
+		status, code, err = operator.Call(t.ctx, http.MethodPost, "/v1/operations", request(api.OpDomainAdd, api.DomainAdd{Name: name, Scheme: "keyed-hash"}), &o)
 		if err == nil && status < http.StatusMultipleChoices {
 			err = l.Keep(Acknowledged{Kind: ackDomain, Name: name, Operation: o.Hash})
 		}
-		return code, unanswered(k, err)
+		return status, code, unanswered(k, err)
 	}
 	t.note("the disk fills")
 	// A change that was decided when there was room ends the key holder if there is
@@ -70,19 +70,19 @@ func fullDisk(t *Trial) error {
 	if err != nil {
 		return err
 	}
-	_, late, err := until(fullWithin, func() (bool, error) { code, err := add(); return code == api.CodeNoSpace, err })
+	_, late, err := until(fullWithin, func() (bool, error) { _, code, err := add(); return code == api.CodeNoSpace, err })
 	if err != nil {
 		return err
 	}
 	t.check(!late, "on a full disk changes are refused with 507", "%s", k.Process.Said())
 	for range t.times(3, 30) {
-		code, err := add()
+		status, code, err := add()
 		if err != nil {
 			return err
 		}
-		t.check(code == api.CodeNoSpace, "on a full disk changes are refused with 507", "code %q", code)
+		t.check(status == http.StatusInsufficientStorage && code == api.CodeNoSpace, "on a full disk changes are refused with 507", "status %d, code %q", status, code)
 		var domains api.List[api.Domain]
-		status, _, err := operator.Call(t.ctx, http.MethodGet, "/v1/domains", nil, &domains)
+		status, _, err = operator.Call(t.ctx, http.MethodGet, "/v1/domains", nil, &domains)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func fullDisk(t *Trial) error {
 	if err := empty(); err != nil {
 		return err
 	}
-	took, late, err := until(fullWithin, func() (bool, error) { code, err := add(); return code == "", err })
+	took, late, err := until(fullWithin, func() (bool, error) { status, _, err := add(); return status < http.StatusMultipleChoices, err })
 	if err != nil {
 		return err
 	}

@@ -8,16 +8,14 @@ import (
 	"tarn/bench/faults"
 )
 
-// holds runs a scenario of bench/faults over the binaries, and fails for all that
-// does not hold. A scenario that cannot be run here is skipped, and says why.
-func holds(t *testing.T, name string) {
+// holds runs a scenario of bench/faults over the binaries in a folder, and fails for
+// all that does not hold. A scenario that cannot be run here is skipped, and says why.
+func holds(t *testing.T, binaries, name string) {
 	t.Helper()
 	found, err := faults.Find([]string{name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	binaries := t.TempDir()
-	build(t, binaries)
 	r, err := faults.Run(t.Context(), found[0], faults.Options{Binaries: binaries, Folder: t.TempDir(), Full: full, Software: "test", Clock: time.Now})
 	for _, line := range r.Wrong() {
 		t.Error(line)
@@ -36,7 +34,11 @@ func holds(t *testing.T, name string) {
 
 // TestKilledKeyholder is scenario 1, which needs nothing that a machine may not
 // have.
-func TestKilledKeyholder(t *testing.T) { holds(t, "kill") }
+func TestKilledKeyholder(t *testing.T) {
+	binaries := t.TempDir()
+	build(t, binaries)
+	holds(t, binaries, "kill")
+}
 
 // TestTableOfScenarios: the table in the document is the one that the last results
 // make, and has every scenario.

@@ -173,7 +173,7 @@ func WriteTable(w io.Writer, results []*Result) error {
 	for _, r := range results {
 		fmt.Fprintf(&b, "%3d %-14s %-8s %6.1f s  %d checks, %d controls; %s\n", r.Number, r.Name, r.Outcome, r.WallS, len(r.Checks), len(r.Controls), r.figures())
 		for _, line := range r.Wrong() {
-			fmt.Fprintf(&b, "    %s\n", line)
+			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(line, "\n", "\n      "))
 		}
 		for _, part := range r.LeftOut {
 			fmt.Fprintf(&b, "    left out: %s\n", part)

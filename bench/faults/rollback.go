@@ -129,7 +129,7 @@ func (t *Trial) newStates() (*states, error) {
 				return nil, err
 			}
 		}
-		if err := t.leases(k, t.times(30, 500)); err != nil {
+		if err := t.leases(k, t.times(30, 150)); err != nil {
 			return nil, err
 		}
 		if err := k.Stop(); err != nil { // the last checkpoint is cosigned when it ends

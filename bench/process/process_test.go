@@ -30,6 +30,9 @@ func TestServiceAnswersAndIsEnded(t *testing.T) {
 		if err != nil || answer != "answering on here, ready" || p.HasEnded() {
 			t.Fatalf("%s: %q, %v", name, answer, err)
 		}
+		for until := time.Now().Add(time.Minute); !strings.HasSuffix(p.Said(), "more") && time.Now().Before(until); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		err = tt.end(p)
 		if name == "kill" && err != nil || p.ExitCode() != tt.code || !p.HasEnded() {
 			t.Errorf("%s: %v, exit code %d", name, err, p.ExitCode())

@@ -192,7 +192,7 @@ func (s *states) controls() error {
 		return err
 	}
 	err = k.Start(t.ctx)
-	t.control(err == nil, "the newest copy starts", "%v", err)
+	t.control(err == nil, "the newest copy starts", "%s", wrong(err))
 	if err := k.Kill(); err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (s *states) controls() error {
 	}
 	t.check(code == int(fault.Disagreement) && strings.Contains(v.RolledBack, "when it was last seen"), "an auditor who kept a checkpoint sees the older copy", "exit code %d, %q", code, v.RolledBack)
 	err = k.Start(t.ctx)
-	t.control(err == nil, "without a witness the key holder starts on the older copy", "%v", err)
+	t.control(err == nil, "without a witness the key holder starts on the older copy", "%s", wrong(err))
 	if err != nil {
 		return nil
 	}

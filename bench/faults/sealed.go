@@ -206,7 +206,7 @@ func (t *Trial) inMemory(k *keyholder.KeyHolder, key secret.Key) (found bool, er
 // opened is the control of closed.
 func (t *Trial) opened(k *keyholder.KeyHolder, key secret.Key) error {
 	err := t.leases(k, 1)
-	t.control(err == nil, "open, a key is leased", "%v", err)
+	t.control(err == nil, "open, a key is leased", "%s", wrong(err))
 	if !mayLook() {
 		t.leaveOut("the memory of the key holder", "only root may read it")
 		return nil

@@ -177,7 +177,7 @@ func (r *region) check(holds bool, what, detail string, values ...any) {
 func (r *region) ends(code, want int, said string, took time.Duration) {
 	r.check(code == want && took <= stalledTTL && strings.Contains(said, "what was encoded so far is kept"), "the run ends before its leases do, and says what to do", "exit code %d after %v: %s", code, took, said)
 	_, err := os.Stat(filepath.Join(r.Folder, "north.parquet"))
-	r.check(os.IsNotExist(err), "a run that ended early leaves no cohort", "%v", err)
+	r.check(os.IsNotExist(err), "a run that ended early leaves no cohort", "%s", wrong(err))
 	r.t.together.Lock()
 	defer r.t.together.Unlock()
 	r.t.figure("ended_after_s", took.Seconds())
@@ -191,7 +191,7 @@ func (r *region) resumes() error {
 		return err
 	}
 	got, err := os.ReadFile(filepath.Join(r.Folder, "north.parquet"))
-	r.check(err == nil && code == 0 && strings.Contains(said, "had been encoded before the interruption") && bytes.Equal(got, r.want), "it goes on later to the same bytes", "exit code %d, %v: %s", code, err, said)
+	r.check(err == nil && code == 0 && strings.Contains(said, "had been encoded before the interruption") && bytes.Equal(got, r.want), "it goes on later to the same bytes", "exit code %d%s: %s", code, wrong(err), said)
 	return nil
 }
 
@@ -247,7 +247,7 @@ func stalledWholly(r *region) error {
 	}
 	back := time.Now()
 	err = r.Ready(r.t.ctx)
-	r.check(err == nil && time.Since(back) <= backWithin, "it is ready within 2 s when it goes on", "%v, %v", time.Since(back), err)
+	r.check(err == nil && time.Since(back) <= backWithin, "it is ready within 2 s when it goes on", "after %v%s", time.Since(back), wrong(err))
 	if err := r.resumes(); err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func stalledBriefly(r *region) error {
 	}
 	got, err := os.ReadFile(filepath.Join(r.Folder, "north.parquet"))
 	r.t.together.Lock()
-	r.t.control(err == nil && code == 0 && bytes.Equal(got, r.want), "a key holder that stalls for a while ends no run", "exit code %d, %v: %s", code, err, said)
+	r.t.control(err == nil && code == 0 && bytes.Equal(got, r.want), "a key holder that stalls for a while ends no run", "exit code %d%s: %s", code, wrong(err), said)
 	r.t.together.Unlock()
 	used, err := r.used()
 	whole := 0

@@ -121,6 +121,14 @@ func told(before []Finding, f Finding) []Finding {
 	return []Finding{f}
 }
 
+// wrong is an error in a detail: nothing where there is none.
+func wrong(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ", " + err.Error()
+}
+
 // figure tells a number, of which the largest is kept.
 func (t *Trial) figure(name string, value float64) {
 	t.result.Figures[name] = max(value, t.result.Figures[name])

@@ -153,6 +153,23 @@ func (a *Appender) Append(ctx context.Context, first uint64, entries [][]byte) e
 	if err := a.probe(); err != nil {
 		return fault.Wrap(fault.Internal, doing, err, "see that its disk is there, and well")
 	}
+	for len(entries) > 0 {
+		group := entries[:min(len(entries), batchSize)]
+		if err := a.group(ctx, first, group); err != nil {
+			return err
+		}
+		first += uint64(len(group))
+		entries = entries[len(group):]
+	}
+	return nil
+}
+
+// group appends at most batchSize entries. The library hands batches to its writer
+// from two places, when one is full and when the first of its entries has waited long
+// enough, and where both do at once the later batch may be written first: so no more
+// is given to it than makes one batch full.
+func (a *Appender) group(ctx context.Context, first uint64, entries [][]byte) error {
+	const doing = "writing the log"
 	futures := make([]tessera.IndexFuture, len(entries))
 	for i, entry := range entries {
 		futures[i] = a.add.Add(ctx, tessera.NewEntry(entry))

@@ -82,19 +82,25 @@ unit: venv node browser compiler ## unit, property, fuzz-seed, import-policy and
 exhaustive: ## tests that try everything: every character, every date, every postcode of some letters
 	$(GO) test -timeout $(TEST_TIMEOUT) -run '^TestEvery' ./tokenise/demographics
 
-# The fault tests of the key holder and its store.
-FAULTS := TestRunOutlivesNoLease|TestPowerCut|TestFailingSystemCalls|TestFullDisk
+# The fault scenarios, and the fault tests of the key holder's store.
+SCENARIOS := TestFaultScenarios
+STOREFAULTS := TestPowerCut|TestFullDisk
 
 .PHONY: test-heavy
 test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full
-	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|$(FAULTS)' -v ./cmd/
-	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(FAULTS)' -v ./keys/holder/internal/store
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|$(SCENARIOS)' -v ./cmd/
+	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
 
 .PHONY: test-faults
-test-faults: disk ## fault tests in full: kill -9, power cuts, failing system calls, full disks, damaged files (as root; says what it leaves out)
-	$(GO) test -tags faults -timeout 40m -count=1 -run 'TestKilledKeyholder|$(FAULTS)' -v ./cmd/
+test-faults: disk ## fault scenarios and tests in full (as root; says what it leaves out): docs/reliability.md
+	$(GO) test -tags faults -timeout 40m -count=1 -run '$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags faults -timeout 40m -count=1 -v ./keys/holder/internal/store
+
+.PHONY: faults
+faults: build disk ## the fault scenarios in full, as root, and the table of their results in docs/reliability.md
+	bin/tarn faults --scale full --out docs/reliability
+	bin/tarn faults table --in docs/reliability --document docs/reliability.md
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5m each; FUZZ=Name for one); stops at the first thing found

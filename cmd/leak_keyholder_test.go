@@ -29,7 +29,7 @@ import (
 // observed is a key holder with metrics, a witness and all its log, a tokeniser that is
 // enrolled with it, and a project.
 type observed struct {
-	*keyholder
+	*service
 	*leakage
 	metrics, witness     string // an address, a folder
 	credentials, project string
@@ -56,13 +56,15 @@ func must(t *testing.T, err error) {
 
 func newObserved(t *testing.T, l *leakage) *observed {
 	t.Helper()
-	o := &observed{leakage: l, keyholder: newKeyholder(t), metrics: freeAddress(t), witness: filepath.Join(t.TempDir(), "witness")}
-	o.credentials, o.project = filepath.Join(o.folder, "north"), filepath.Join(o.folder, "project.json")
+	s := newService(t)
+	must(t, s.Kill())
+	o := &observed{leakage: l, service: s, metrics: freeAddress(t), witness: filepath.Join(t.TempDir(), "witness")}
+	o.credentials, o.project = filepath.Join(o.Folder, "north"), filepath.Join(o.Folder, "project.json")
 	o.watch(t)
-	config, err := os.ReadFile(o.config)
+	config, err := os.ReadFile(o.Config)
 	must(t, err)
-	must(t, os.WriteFile(o.config, bytes.Replace(config, []byte("[listen]\n"), fmt.Appendf(nil, "[listen]\nmetrics_address = %q\n", o.metrics), 1), 0o600))
-	o.start()
+	must(t, os.WriteFile(o.Config, bytes.Replace(config, []byte("[listen]\n"), fmt.Appendf(nil, "[listen]\nmetrics_address = %q\n", o.metrics), 1), 0o600))
+	must(t, o.Start(t.Context()))
 	operator := o.operator()
 	defer operator.Close()
 	ask := func(kind api.OperationKind, body any) *api.Operation {
@@ -78,14 +80,14 @@ func newObserved(t *testing.T, l *leakage) *observed {
 	given, err := operator.Collect(t.Context(), added.ID)
 	must(t, err)
 	strangersScanner().Secret([]byte(given.Code))
-	identity, err := os.ReadFile(o.identity)
+	identity, err := os.ReadFile(o.Identity())
 	must(t, err)
 	unseals := regexp.MustCompile(`AGE-SECRET-KEY-[0-9A-Z-]+`).Find(identity)
 	if len(unseals) == 0 {
 		t.Fatal("the identity file holds no identity")
 	}
 	strangersScanner().Secret(unseals)
-	_, err = client.Enrol(t.Context(), client.Enrolment{URL: "https://" + o.address, Code: given.Code, Folder: o.credentials}, time.Now)
+	_, err = client.Enrol(t.Context(), client.Enrolment{URL: o.URL, Code: given.Code, Folder: o.credentials}, time.Now)
 	must(t, err)
 	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"project", "synth-9", "--as", o.credentials, "--out", o.project}})
 	return o
@@ -100,10 +102,9 @@ func (o *observed) watch(t *testing.T) {
 		t.Fatalf("auditor witness new: exit %d: %s", code, said)
 	}
 	address := freeAddress(t)
-	config := filepath.Join(o.folder, "witness.toml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, "dir = %q\nlog_keys = [%q]\n[listen]\naddress = %q\n", o.witness, filepath.Join(o.dir, "log", "1", "log.vkey"), address), 0o600))
+	config := filepath.Join(o.Folder, "witness.toml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, "dir = %q\nlog_keys = [%q]\n[listen]\naddress = %q\n", o.witness, filepath.Join(o.Dir, "log", "1", "log.vkey"), address), 0o600))
 	process := exec.Command(auditor, "witness", "--config", config, "--log-level", "debug")
-	var said lines
 	read, write, err := os.Pipe()
 	must(t, err)
 	process.Stderr = write
@@ -113,7 +114,7 @@ func (o *observed) watch(t *testing.T) {
 		_ = process.Process.Kill() // it may have ended
 		_ = process.Wait()
 		content, _ := io.ReadAll(read)
-		noneAstray(t, "what the witness says", strangersScanner().Bytes("output", append(content, strings.Join(said.all, "\n")...)), nowhere)
+		noneAstray(t, "what the witness says", strangersScanner().Bytes("output", content), nowhere)
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		connection, err := net.Dial("tcp", address)
@@ -125,7 +126,7 @@ func (o *observed) watch(t *testing.T) {
 			t.Fatalf("the witness does not listen: %v", err)
 		}
 	}
-	f, err := os.OpenFile(o.config, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(o.Config, os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	_, err = fmt.Fprintf(f, "[audit]\nwitness_url = \"http://%s\"\nwitness_key = %q\n[log]\nformat = \"json\"\nlevel = \"debug\"\n", address, filepath.Join(o.witness, "witness.vkey"))
 	must(t, err)
@@ -134,7 +135,7 @@ func (o *observed) watch(t *testing.T) {
 
 // run encodes a table with keys that the key holder leases.
 func (o *observed) encode(in, folder string, more ...string) happens {
-	return happens{binary: o.tokeniser(), args: append([]string{"run", "--project", o.project, "--as", o.credentials, "--keyholder", "https://" + o.address, "--in", in, "--source", "north", "--confirm-map",
+	return happens{binary: o.tokeniser(), args: append([]string{"run", "--project", o.project, "--as", o.credentials, "--keyholder", o.URL, "--in", in, "--source", "north", "--confirm-map",
 		"--out", filepath.Join(folder, "north.parquet"), "--log-level", "debug"}, more...)}
 }
 
@@ -155,13 +156,13 @@ func (o *observed) page(t *testing.T) string {
 // nothingThere looks at everything that a key holder says and keeps.
 func (o *observed) nothingThere(t *testing.T, when string) {
 	t.Helper()
-	noneAstray(t, when+": the log lines", strangersScanner().Text("output", o.said()), nowhere)
+	noneAstray(t, when+": the log lines", strangersScanner().Text("output", o.Process.Said()), nowhere)
 	noneAstray(t, when+": the metrics", strangersScanner().Text("metrics", o.page(t)), nowhere)
-	for what, folder := range map[string]string{"store, log and backups": o.dir, "anchor": filepath.Dir(o.anchor), "the witness's folder": o.witness} {
+	for what, folder := range map[string]string{"store, log and backups": o.Dir, "anchor": filepath.Dir(o.Anchor), "the witness's folder": o.witness} {
 		noneInTree(t, when+": "+what, folder, nowhere)
 	}
 	// Here what unseals is at home.
-	noneInTree(t, when+": the configuration's folder", o.folder, func(string) []leak.Kind { return []leak.Kind{leak.Secret} })
+	noneInTree(t, when+": the configuration's folder", o.Folder, func(string) []leak.Kind { return []leak.Kind{leak.Secret} })
 }
 
 // backup makes a backup, and returns its path without the extension.
@@ -173,7 +174,7 @@ func (o *observed) backup(t *testing.T) string {
 	must(t, err)
 	collected, err := operator.Collect(t.Context(), asked.ID)
 	must(t, err)
-	made, err := filepath.Glob(filepath.Join(o.dir, "backups", "*.age"))
+	made, err := filepath.Glob(filepath.Join(o.Dir, "backups", "*.age"))
 	must(t, err)
 	if len(made) != 1 || collected.Path == "" {
 		t.Fatalf("there are %d backups", len(made))
@@ -186,11 +187,11 @@ func (o *observed) backup(t *testing.T) string {
 // none of the latter.
 func (l *leakage) testKeyholder(t *testing.T) {
 	o := newObserved(t, l)
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", o.process.Process.Pid))
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", o.Process.ID()))
 	if err == nil && !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
 		t.Errorf("the key holder may leave a core file: %s", limits)
 	}
-	if said := o.said(); !strings.Contains(said, "the process is hardened") {
+	if said := o.Process.Said(); !strings.Contains(said, "the process is hardened") {
 		t.Errorf("the key holder does not say that it is hardened: %s", said)
 	}
 	// A key holder that nobody answers for takes its time to be given up.
@@ -206,7 +207,7 @@ func (l *leakage) testKeyholder(t *testing.T) {
 	}
 	folder := t.TempDir()
 	o.leakage.run(t, 3, o.encode(l.table("refused.csv"), folder, all(folder)...))
-	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"column", "--project", o.project, "--as", o.credentials, "--keyholder", "https://" + o.address, "--in", l.table("north.csv"),
+	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"column", "--project", o.project, "--as", o.credentials, "--keyholder", o.URL, "--in", l.table("north.csv"),
 		"--column", "nhs_number", "--out", filepath.Join(folder, "out.csv")}})
 	o.nothingThere(t, "after the tokeniser")
 
@@ -223,13 +224,13 @@ func (l *leakage) testKeyholder(t *testing.T) {
 	if leaksInFull {
 		o.stalled(t)
 	}
-	must(t, o.process.Process.Signal(syscall.SIGTERM))
-	<-o.ended
+	must(t, o.Process.Signal(syscall.SIGTERM))
+	<-o.Process.Ended()
 	if leaksInFull {
 		o.panics(t)
 	}
 	standby := filepath.Join(t.TempDir(), "standby")
-	code, said := output(t, o.binary, "restore", made, "--dir", standby, "--anchor", o.anchor, "--host", "127.0.0.1", "--accept-loss", "100000", "--identity-file", o.identity)
+	code, said := output(t, o.Binary, "restore", made, "--dir", standby, "--anchor", o.Anchor, "--host", "127.0.0.1", "--accept-loss", "100000", "--identity-file", o.Identity())
 	if code != 0 {
 		t.Fatalf("keyholder restore: exit %d: %s", code, said)
 	}
@@ -244,21 +245,21 @@ func (o *observed) plantedAreFound(t *testing.T, backup string) {
 	p := strangers()[99]
 	logged, err := json.Marshal(map[string]string{"level": "INFO", "msg": "answered", "client": p.Number[:3] + "-" + p.Number[3:6] + "-" + p.Number[6:]})
 	must(t, err)
-	stores, err := filepath.Glob(filepath.Join(o.dir, "store*", "*.vlog"))
+	stores, err := filepath.Glob(filepath.Join(o.Dir, "store*", "*.vlog"))
 	must(t, err)
-	entries, err := filepath.Glob(filepath.Join(o.dir, "log", "1", "tile", "entries", "*"))
+	entries, err := filepath.Glob(filepath.Join(o.Dir, "log", "1", "tile", "entries", "*"))
 	must(t, err)
 	witnessed, err := os.ReadDir(o.witness)
 	must(t, err)
 	if len(stores) == 0 || len(entries) == 0 || len(witnessed) == 0 {
 		t.Fatalf("there are %d files of the store, %d of the log and %d of the witness to plant in", len(stores), len(entries), len(witnessed))
 	}
-	for what, text := range map[string]string{"log line": o.said() + "\n" + string(logged), "metric": "tarn_requests_total{client=\"" + p.Number + "\"} 1\n"} {
+	for what, text := range map[string]string{"log line": o.Process.Said() + "\n" + string(logged), "metric": "tarn_requests_total{client=\"" + p.Number + "\"} 1\n"} {
 		if found := strangersScanner().Text(what, text); len(astray(found, nowhere)) == 0 {
 			t.Errorf("nobody was found in a %s, though somebody was planted", what)
 		}
 	}
-	for what, path := range map[string]string{"store": stores[0], "backup": backup + ".age", "manifest": backup + ".manifest.json", "audit log": entries[0], "anchor": o.anchor} {
+	for what, path := range map[string]string{"store": stores[0], "backup": backup + ".age", "manifest": backup + ".manifest.json", "audit log": entries[0], "anchor": o.Anchor} {
 		info, err := os.Stat(path)
 		must(t, err)
 		if info.IsDir() {
@@ -286,7 +287,7 @@ type caller struct {
 
 func (o *observed) caller(t *testing.T, credentials string) *caller {
 	t.Helper()
-	ca, err := os.ReadFile(o.ca)
+	ca, err := os.ReadFile(o.CA())
 	must(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
@@ -296,7 +297,7 @@ func (o *observed) caller(t *testing.T, credentials string) *caller {
 		must(t, err)
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return &caller{Client: &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}, Timeout: 30 * time.Second}, base: "https://" + o.address, count: map[int]int{}}
+	return &caller{Client: &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}, Timeout: 30 * time.Second}, base: o.URL, count: map[int]int{}}
 }
 
 func (c *caller) send(t *testing.T, verb, path string, header map[string]string, body string) {
@@ -331,7 +332,7 @@ func (o *observed) misuse(t *testing.T) []byte {
 		next++
 		return strangers()[next%len(strangers())]
 	}
-	ann := o.caller(t, filepath.Join(o.folder, "ann"))
+	ann := o.caller(t, filepath.Join(o.Folder, "ann"))
 	callers := []*caller{o.caller(t, ""), o.caller(t, o.credentials), ann}
 	for _, method := range api.Methods() {
 		for _, c := range callers {
@@ -441,7 +442,7 @@ func (o *observed) raw(t *testing.T, table string) {
 		"POST /v1/enrol HTTP/1.1\r\nHost: " + p.Number + "\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n" + p.Number, "GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat(p.Number, 5000) + "\r\n\r\n",
 	} {
 		for _, plain := range []bool{true, false} {
-			connection, err := net.Dial("tcp", o.address)
+			connection, err := net.Dial("tcp", strings.TrimPrefix(o.URL, "https://"))
 			must(t, err)
 			_ = connection.SetDeadline(time.Now().Add(2 * time.Second)) // what is not answered by then is not looked for
 			if !plain {
@@ -458,15 +459,15 @@ func (o *observed) raw(t *testing.T, table string) {
 // in a goroutine of its own, which ends it.
 func (o *observed) panics(t *testing.T) {
 	t.Helper()
-	ours := o.binary
-	defer func() { o.binary = ours }()
+	ours := o.Binary
+	defer func() { o.Binary = ours }()
 	before := "\tcode, document, err := c.answer(ctx, w, answer)\n"
-	o.binary = plantFor(t, t.TempDir(), "keyholder", patch{"keys/holder/planted.go", "", plant("holder")},
+	o.Binary = plantFor(t, t.TempDir(), "keyholder", patch{"keys/holder/planted.go", "", plant("holder")},
 		patch{"keys/holder/server.go", before, "\tplanted(r.Header.Get(\"X-Plant\"), fmt.Sprint(r.Header, r.URL))\n" + before})
 	for _, how := range []string{"", " in a library"} {
 		t.Setenv("TARN_TEST_PLANT", "request"+how)
-		o.start()
-		c := o.caller(t, filepath.Join(o.folder, "ann"))
+		must(t, o.Start(t.Context()))
+		c := o.caller(t, filepath.Join(o.Folder, "ann"))
 		for _, p := range strangers()[:20] {
 			c.send(t, "GET", "/v1/domains/"+p.Number+"?name="+p.Family, map[string]string{"X-Plant": "request", "X-Name": p.Given}, "")
 		}
@@ -476,25 +477,25 @@ func (o *observed) panics(t *testing.T) {
 				t.Errorf("it was answered, by status: %v", c.count)
 			}
 			o.nothingThere(t, "after panics")
-			if said := o.said(); strings.Count(said, "a request ended in a panic") != 20 || !strings.Contains(said, "tarn/keys/holder.planted") {
+			if said := o.Process.Said(); strings.Count(said, "a request ended in a panic") != 20 || !strings.Contains(said, "tarn/keys/holder.planted") {
 				t.Errorf("it does not say where it panicked: %s", said)
 			}
-			o.kill()
+			must(t, o.Kill())
 			continue
 		}
-		<-o.ended
-		if code := o.process.ProcessState.ExitCode(); code != 1 || !strings.Contains(o.said(), "panic, its value withheld because it could hold data") {
-			t.Errorf("exit %d: %s", code, o.said())
+		<-o.Process.Ended()
+		if code := o.Process.ExitCode(); code != 1 || !strings.Contains(o.Process.Said(), "panic, its value withheld because it could hold data") {
+			t.Errorf("exit %d: %s", code, o.Process.Said())
 		}
-		noneAstray(t, "what it says at its end", strangersScanner().Text("output", o.said()), nowhere)
+		noneAstray(t, "what it says at its end", strangersScanner().Text("output", o.Process.Said()), nowhere)
 	}
 	// Control: without what holds the value back it is found.
-	o.binary = plantFor(t, t.TempDir(), "keyholder", patch{"keys/holder/planted.go", "", plant("holder")},
+	o.Binary = plantFor(t, t.TempDir(), "keyholder", patch{"keys/holder/planted.go", "", plant("holder")},
 		patch{"keys/holder/server.go", before, "\tplanted(r.Header.Get(\"X-Plant\"), fmt.Sprint(r.Header, r.URL))\n" + before}, softened[1])
-	o.start()
+	must(t, o.Start(t.Context()))
 	o.caller(t, "").send(t, "GET", "/livez?name="+strangers()[0].Family, map[string]string{"X-Plant": "request"}, "")
-	<-o.ended
-	if found := strangersScanner().Text("output", o.said()); len(found) == 0 {
-		t.Errorf("nobody was found in what it said at its end, though somebody was planted: %s", o.said())
+	<-o.Process.Ended()
+	if found := strangersScanner().Text("output", o.Process.Said()); len(found) == 0 {
+		t.Errorf("nobody was found in what it said at its end, though somebody was planted: %s", o.Process.Said())
 	}
 }

@@ -57,7 +57,7 @@ func inMemory(pid int) (found []leak.Finding, bytesSeen int, err error) {
 // in the middle of its table.
 func (o *observed) neverInMemory(t *testing.T) {
 	t.Helper()
-	found, seen, err := inMemory(o.process.Process.Pid)
+	found, seen, err := inMemory(o.Process.ID())
 	if errors.Is(err, errNoSight) {
 		t.Log(err)
 		return
@@ -87,10 +87,10 @@ func (o *observed) neverInMemory(t *testing.T) {
 func (o *observed) stalled(t *testing.T) {
 	t.Helper()
 	folder := t.TempDir()
-	must(t, o.process.Process.Signal(syscall.SIGSTOP))
+	must(t, o.Process.Signal(syscall.SIGSTOP))
 	o.leakage.run(t, 5, o.encode(o.table("north.csv"), folder, all(folder)...))
-	must(t, o.process.Process.Signal(syscall.SIGCONT))
-	o.ready()
+	must(t, o.Process.Signal(syscall.SIGCONT))
+	must(t, o.Ready(t.Context()))
 	in, stop := o.half(t)
 	h := o.encode("-", folder, append(all(folder), "--checkpoint-rows", "500")...)
 	h.in = in
@@ -99,11 +99,11 @@ func (o *observed) stalled(t *testing.T) {
 	c.Stdout, c.Stderr = &both, &both
 	must(t, c.Start())
 	awaitCheckpoint(t, folder)
-	must(t, o.process.Process.Signal(syscall.SIGSTOP))
+	must(t, o.Process.Signal(syscall.SIGSTOP))
 	stop() // the table ends here: the run ends its leases, which nobody takes
 	_ = c.Wait()
-	must(t, o.process.Process.Signal(syscall.SIGCONT))
-	o.ready()
+	must(t, o.Process.Signal(syscall.SIGCONT))
+	must(t, o.Ready(t.Context()))
 	noneAstray(t, "a run whose key holder stalled", strangersScanner().Bytes("output", both.Bytes()), nowhere)
 	noneInTree(t, "left by a run whose key holder stalled", folder, asDocumented)
 	o.nothingThere(t, "after it stalled")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"tarn/bench/faults"
+	"tarn/bench/keyholder"
 	"tarn/bench/measure"
 	"tarn/keys"
 	"tarn/keys/api"
@@ -132,7 +135,8 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
-	keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	j.keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
+	j.run(t, 0, "tarn", "faults", "rollback", "--out", "faults", "--json")
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
 	j.run(t, 0, "auditor", "verify", log, "--json")
 	j.run(t, 0, "auditor", "report", log, "--month", time.Now().UTC().Format("2006-01"), "--json")
@@ -162,7 +166,7 @@ func newJourney(t *testing.T) *journey {
 // keyholderDocuments leaves what a key holder and its operator write: with
 // custody by a passphrase and by shares, whose documents have members of their
 // own, and of a running one.
-func keyholderDocuments(t *testing.T, folder string) {
+func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	t.Helper()
 	for name, custody := range map[string]holder.Custody{
 		"passphrase": {Method: "passphrase", Passphrase: []byte("a passphrase of nobody's at all")},
@@ -180,15 +184,12 @@ func keyholderDocuments(t *testing.T, folder string) {
 			t.Fatal(err)
 		}
 	}
-	s := newKeyholder(t)
-	config, err := os.ReadFile(s.config)
-	if err == nil {
-		err = os.WriteFile(s.config, append(config, "[alerts]\nurl = \"http://127.0.0.1:1/nobody\"\n"...), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.start()
+	s := newService(t)
+	must(t, s.Kill())
+	config, err := os.ReadFile(s.Config)
+	must(t, err)
+	must(t, os.WriteFile(s.Config, append(config, "[alerts]\nurl = \"http://127.0.0.1:1/nobody\"\n"...), 0o600))
+	must(t, s.Start(t.Context()))
 	operator := s.operator()
 	defer operator.Close()
 	raiseAlarm(t, s, operator)
@@ -206,15 +207,26 @@ func keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.kill()
-	for to, from := range map[string]string{"running": s.folder, "holder": s.dir} {
+	planted := faults.Acknowledged{Kind: "domain", Name: "planted", Operation: "none"}
+	ledger, err := faults.OpenLedger(filepath.Join(t.TempDir(), "ledger"))
+	if err == nil {
+		err = errors.Join(ledger.Keep(planted), ledger.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.run(t, 4, "tarn", "faults", "check", "--ledger", ledger.Path(), "--keyholder", s.URL, "--as", s.Credentials(keyholder.Operator), "--json")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for to, from := range map[string]string{"running": s.Folder, "holder": s.Dir} {
 		if err := os.CopyFS(filepath.Join(folder, to), os.DirFS(from)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// While a key is destroyed the anchor has two marks.
 	var anchor map[string]any
-	b, err := os.ReadFile(s.anchor)
+	b, err := os.ReadFile(s.Anchor)
 	if err == nil {
 		err = json.Unmarshal(b, &anchor)
 	}
@@ -232,18 +244,17 @@ func keyholderDocuments(t *testing.T, folder string) {
 
 // raiseAlarm has a client use up its budget, and waits for the alert that nobody
 // hears.
-func raiseAlarm(t *testing.T, s *keyholder, operator *client.Client) {
+func raiseAlarm(t *testing.T, s *service, operator *client.Client) {
 	t.Helper()
-	s.addTokeniser("north")
+	must(t, s.AddDomain(t.Context(), "lake"))
+	must(t, s.AddProject(t.Context(), keyholder.Record("sample", "lake")))
+	must(t, s.AddTokeniser(t.Context(), "north", "sample"))
 	budgets, err := operator.Budgets(t.Context())
 	if err != nil || len(budgets) == 0 {
 		t.Fatalf("%v, %v", budgets, err)
 	}
-	credentials, err := client.Load(client.Files{Folder: filepath.Join(s.folder, "north"), URL: "https://" + s.address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	north := client.New(credentials, time.Now)
+	north, err := s.As("north")
+	must(t, err)
 	defer north.Close()
 	for _, rows := range []int64{budgets[0].Rows * 95 / 100, budgets[0].Rows * 6 / 100} {
 		_, err = north.Lease(t.Context(), "sample", api.LeaseRequest{Use: api.UseToken, RowsExpected: rows})
@@ -252,7 +263,7 @@ func raiseAlarm(t *testing.T, s *keyholder, operator *client.Client) {
 		t.Fatalf("beyond its budget: %v", err)
 	}
 	for range 1500 {
-		if spooled, err := filepath.Glob(filepath.Join(s.dir, "alerts", "*.json")); err == nil && len(spooled) == 2 {
+		if spooled, err := filepath.Glob(filepath.Join(s.Dir, "alerts", "*.json")); err == nil && len(spooled) == 2 {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -9,12 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
+	"tarn/bench/keyholder"
 	"tarn/keys/api"
-	"tarn/keys/client"
 )
 
 // TestKeyholderAnswersAsDescribed has schemathesis call the running service as
@@ -27,26 +24,33 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 	if _, err := os.Stat(program); python == "" || err != nil {
 		t.Skip("TARN_PYTHON is not set or has no schemathesis beside it, so the service is not called by it: make venv installs it")
 	}
-	s := newKeyholder(t)
-	s.start()
-	defer s.kill()
-	s.addTokeniser("region")
+	s := newService(t)
+	err := s.AddDomain(t.Context(), "lake")
+	if err == nil {
+		err = s.AddProject(t.Context(), keyholder.Record("sample", "lake"))
+	}
+	if err == nil {
+		err = s.AddTokeniser(t.Context(), "region", "sample")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Names that are there, so that calls get past the question whether they are.
-	config := filepath.Join(s.folder, "schemathesis.toml")
+	config := filepath.Join(s.Folder, "schemathesis.toml")
 	if err := os.WriteFile(config, []byte("[parameters]\nproject = \"sample\"\ndomain = \"lake\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run := func(who, description string, more ...string) (int, string) {
 		t.Helper()
-		folder := filepath.Join(s.folder, who)
+		folder := filepath.Join(s.Folder, who)
 		command := exec.Command(program, slices.Concat([]string{
-			"--no-color", "--config-file", config, "run", description, "--url", "https://" + s.address, "--tls-verify", s.ca,
+			"--no-color", "--config-file", config, "run", description, "--url", s.URL, "--tls-verify", s.CA(),
 			"--request-cert", filepath.Join(folder, "cert.pem"), "--request-cert-key", filepath.Join(folder, "key.pem"),
 			"--generation-deterministic", "--max-examples", "20", "--phases", "coverage,fuzzing,stateful", "--continue-on-failure",
 			// What a schema cannot say, such as that a thing exists, may be refused.
 			"--exclude-checks", "positive_data_acceptance",
 		}, more)...)
-		command.Dir = s.folder // it leaves what failed there
+		command.Dir = s.Folder // it leaves what failed there
 		said, err := command.CombinedOutput()
 		if err != nil && command.ProcessState == nil {
 			t.Fatal(err)
@@ -54,7 +58,7 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 		return command.ProcessState.ExitCode(), string(said)
 	}
 	for _, call := range [][]string{
-		{"ann"}, {"region"},
+		{keyholder.Operator}, {"region"},
 		// Of all methods hardly any sequence leads from a lease to its end.
 		{"region", "--include-path-regex", "^/v1/projects/.*/leases", "--exclude-operation-id", "leases.list", "--phases", "stateful", "--max-examples", "60"},
 	} {
@@ -95,7 +99,7 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 
 // lie runs schemathesis on a description whose seal status is another, and
 // returns what it says; it has to fail.
-func (s *keyholder) lie(run func(who, description string, more ...string) (int, string), members string) string {
+func (s *service) lie(run func(who, description string, more ...string) (int, string), members string) string {
 	s.t.Helper()
 	var document map[string]any
 	if err := json.Unmarshal(api.OpenAPI(), &document); err != nil {
@@ -107,59 +111,16 @@ func (s *keyholder) lie(run func(who, description string, more ...string) (int, 
 	}
 	document["components"].(map[string]any)["schemas"].(map[string]any)["SealStatus"] = status
 	b, err := json.Marshal(document)
-	path := filepath.Join(s.folder, "lie.json")
+	path := filepath.Join(s.Folder, "lie.json")
 	if err == nil {
 		err = os.WriteFile(path, b, 0o600)
 	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	code, said := run("ann", path, "--include-path", "/v1/seal-status", "--include-method", "GET")
+	code, said := run(keyholder.Operator, path, "--include-path", "/v1/seal-status", "--include-method", "GET")
 	if code == 0 {
 		return fmt.Sprintf("exit 0: %s", said)
 	}
 	return said
-}
-
-// addTokeniser adds the domain lake, its project sample, and a client of that
-// project which has enrolled into the folder of its name.
-func (s *keyholder) addTokeniser(name string) {
-	s.t.Helper()
-	operator := s.operator()
-	defer operator.Close()
-	var record map[string]any
-	example, err := os.ReadFile("../testdata/formats/project.json")
-	if err == nil {
-		err = json.Unmarshal(example, &record)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	record["name"], record["domain"] = "sample", "lake"
-	record["reidentify"] = map[string]any{"mode": "none"} // so that the release key may be leased
-	record["expires"] = time.Now().AddDate(1, 0, 0).Format(time.DateOnly)
-	changed, err := json.Marshal(record)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var last *api.Operation
-	for _, change := range []struct {
-		kind api.OperationKind
-		body any
-	}{
-		{api.OpDomainAdd, api.DomainAdd{Name: "lake", Scheme: "keyed-hash"}},
-		{api.OpProjectAdd, api.ProjectAdd{Record: jsontext.Value(changed)}},
-		{api.OpClientAdd, api.ClientAdd{Name: name, Role: api.RoleTokeniser, Organisation: "X26", Projects: []string{"sample"}}},
-	} {
-		if last, err = operator.Ask(s.t.Context(), change.kind, change.body); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	collected, err := operator.Collect(s.t.Context(), last.ID)
-	if err == nil {
-		_, err = client.Enrol(s.t.Context(), client.Enrolment{URL: "https://" + s.address, Code: collected.Code, Folder: filepath.Join(s.folder, name)}, time.Now)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
 }

@@ -50,18 +50,16 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	if o.Full {
 		s.entries = 1_000_000
 	}
-	signer, key, err := checkpoint.NewSigner("bench/log/1", &[32]byte{1})
-	if err != nil {
+	if s.log, err = options(filepath.Join(o.Folder, "log")); err != nil {
 		return nil, err
 	}
-	s.log = appender.Options{Folder: filepath.Join(o.Folder, "log"), Signer: signer, Verifier: key, HTTP: http.DefaultClient}
 	for _, step := range []struct {
 		name string
 		run  func() (*measure.Result, error)
 	}{{"append", s.appended}, {"fill", nil}, {"verify", s.verified}, {"open", s.opened}} {
 		o.Progress(step.name)
 		if step.run == nil {
-			if err := s.fill(); err != nil {
+			if err := fill(ctx, s.log, s.entries); err != nil {
 				return results, err
 			}
 			continue
@@ -75,7 +73,22 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	return results, nil
 }
 
-func (s *suite) entry(n int) []byte {
+// options are those of a log in a folder, whose key anybody has.
+func options(folder string) (appender.Options, error) {
+	signer, key, err := checkpoint.NewSigner("bench/log/1", &[32]byte{1})
+	return appender.Options{Folder: folder, Signer: signer, Verifier: key, HTTP: http.DefaultClient}, err
+}
+
+// Make makes a log of so many entries in a folder, which must not exist.
+func Make(ctx context.Context, folder string, entries int) error {
+	o, err := options(folder)
+	if err != nil {
+		return err
+	}
+	return fill(ctx, o, entries)
+}
+
+func entry(n int) []byte {
 	b, err := audit.Leaf{Actor: audit.Actor{Issuer: "mtls", Organisation: "RX1", Role: "tokeniser", Subject: "north"}, Count: int64(n%1000) + 1, Domain: "lake", Holder: "keyholder",
 		Kind: audit.KindLease, Outcome: "used", Project: "study", Purpose: "token", Request: "15767dc710b5d44eb80ba1dc04b6644a", SelfReported: true,
 		Time: audit.FormatTime(time.Date(2026, 1, 1, 0, 0, 0, n*1_000_000, time.UTC)), TokenEpoch: 1}.Encode()
@@ -100,7 +113,7 @@ func (s *suite) appended() (*measure.Result, error) {
 	n := 0
 	for ; n < one; n++ {
 		begun := time.Now()
-		if err := a.Append(s.ctx, uint64(n), [][]byte{s.entry(n)}); err != nil {
+		if err := a.Append(s.ctx, uint64(n), [][]byte{entry(n)}); err != nil {
 			return nil, err
 		}
 		_ = latencies.RecordValue(max(1, time.Since(begun).Microseconds())) // beyond a minute it has failed
@@ -110,7 +123,7 @@ func (s *suite) appended() (*measure.Result, error) {
 	for range batches {
 		entries := make([][]byte, together)
 		for i := range entries {
-			entries[i] = s.entry(n + i)
+			entries[i] = entry(n + i)
 		}
 		if err := a.Append(s.ctx, uint64(n), entries); err != nil {
 			return nil, err
@@ -143,23 +156,23 @@ func (s *suite) appendCase(latencies, floor *hdrhistogram.Histogram, rate float6
 }
 
 // fill makes the long log.
-func (s *suite) fill() error {
-	a, err := appender.Open(s.ctx, s.log)
+func fill(ctx context.Context, o appender.Options, entries int) error {
+	a, err := appender.Open(ctx, o)
 	if err != nil {
 		return err
 	}
-	const chunk = 4096
-	for n := 0; n < s.entries; {
-		var entries [][]byte
-		for len(entries) < chunk && n+len(entries) < s.entries {
-			entries = append(entries, s.entry(n+len(entries)))
+	const most = 4096
+	for n := 0; n < entries; {
+		var chunk [][]byte
+		for len(chunk) < most && n+len(chunk) < entries {
+			chunk = append(chunk, entry(n+len(chunk)))
 		}
-		if err := a.Append(s.ctx, uint64(n), entries); err != nil {
-			return errors.Join(err, a.Close(context.WithoutCancel(s.ctx)))
+		if err := a.Append(ctx, uint64(n), chunk); err != nil {
+			return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
 		}
-		n += len(entries)
+		n += len(chunk)
 	}
-	return a.Close(s.ctx)
+	return a.Close(ctx)
 }
 
 // target is judged at full scale only.

@@ -3,28 +3,21 @@
 package keys
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sync/errgroup"
 
+	"tarn/bench/keyholder"
 	"tarn/bench/measure"
 	"tarn/keys/api"
-	"tarn/keys/client"
-	"tarn/keys/fault"
-	"tarn/keys/holder"
 )
 
 // Suite is the suite's name.
@@ -46,17 +39,16 @@ const (
 	leaseRate   = 500 // requests a second, open loop
 )
 
+// domain is the one that all projects are of.
+const domain = "lake"
+
 type suite struct {
 	Options
 	ctx      context.Context
 	projects int
 	seconds  int
 
-	identity, config string
-	ca               string
-	process          *exec.Cmd
-	address          string
-	operator         *client.Client
+	holder *keyholder.KeyHolder
 }
 
 // Run measures all cases. With an error come the results before it.
@@ -65,10 +57,14 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	if o.Full {
 		s.projects, s.seconds = 10_000, 60
 	}
-	if err := s.deploy(); err != nil {
+	s.holder, err = keyholder.Begin(ctx, keyholder.Options{Binary: o.Keyholder, Folder: o.Folder, FreeFloor: "256MiB", Software: o.Software, Clock: o.Clock})
+	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = errors.Join(err, s.holder.Stop()) }()
+	if err := s.holder.AddDomain(ctx, domain); err != nil {
+		return nil, err
+	}
 	for _, step := range []struct {
 		name string
 		run  func() ([]*measure.Result, error)
@@ -83,122 +79,16 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	return results, nil
 }
 
-// deploy makes a key holder, starts it and enrols its one operator.
-func (s *suite) deploy() error {
-	dir := filepath.Join(s.Folder, "holder")
-	elsewhere := filepath.Join(s.Folder, "anchor")
-	if err := os.Mkdir(elsewhere, 0o700); err != nil {
-		return err
-	}
-	made, err := holder.Init(s.ctx, holder.InitOptions{
-		Dir: dir, Anchor: filepath.Join(elsewhere, "anchor.json"), Custody: holder.Custody{Method: "identity"}, Name: "bench", Organisation: "X26",
-		Operators: []string{"ann"}, Hosts: []string{"127.0.0.1"}, Software: s.Software, Clock: s.Clock,
-	})
-	if err != nil {
-		return err
-	}
-	s.identity, s.config, s.ca = filepath.Join(s.Folder, "identity.txt"), filepath.Join(s.Folder, "keyholder.toml"), filepath.Join(dir, holder.AuthorityFile)
-	if err := os.WriteFile(s.identity, made.Identity, 0o600); err != nil {
-		return err
-	}
-	config := fmt.Sprintf(`production = false
-[listen]
-address = "127.0.0.1:0"
-[store]
-dir = %q
-anchor = %q
-free_floor = "256MiB"
-[custody]
-identity_file = %q
-[operators]
-required = 1
-`, dir, filepath.Join(elsewhere, "anchor.json"), s.identity)
-	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
-		return err
-	}
-	if s.operator, err = s.enrol("ann", made.Codes["ann"]); err != nil {
-		return err
-	}
-	_, err = s.operator.Ask(s.ctx, api.OpDomainAdd, api.DomainAdd{Name: "lake", Scheme: "keyed-hash"})
-	return err
-}
-
-// start starts the program, and returns when it says where it answers.
-func (s *suite) start() error {
-	const doing = "starting the key holder"
-	s.process = exec.CommandContext(s.ctx, s.Keyholder, "serve", "--config", s.config)
-	s.process.Cancel = func() error { return s.process.Process.Signal(syscall.SIGTERM) }
-	said, err := s.process.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := s.process.Start(); err != nil {
-		return fault.Wrap(fault.Unavailable, doing, err, "give the path of a program that can be run")
-	}
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
-		if _, after, ok := strings.Cut(lines.Text(), "answering on "); ok {
-			s.address, _, _ = strings.Cut(after, ",")
-			go func() { _, _ = io.Copy(io.Discard, said) }() // what it says further
-			return nil
-		}
-	}
-	return fault.New(fault.Internal, doing, "it ended before it answered", "run it by hand: "+s.Keyholder+" serve")
-}
-
-func (s *suite) stop() error {
-	if s.process == nil {
-		return nil
-	}
-	_ = s.process.Process.Signal(syscall.SIGTERM) // it may have ended
-	err := s.process.Wait()
-	s.process = nil
-	return err
-}
-
-func (s *suite) enrol(name, code string) (*client.Client, error) {
-	folder := filepath.Join(s.Folder, name)
-	if _, err := client.Enrol(s.ctx, client.Enrolment{URL: "https://" + s.address, Code: code, Folder: folder}, s.Clock); err != nil {
-		return nil, err
-	}
-	return s.as(name)
-}
-
-// as is a client of the credentials that enrol wrote, at the address of now.
-func (s *suite) as(name string) (*client.Client, error) {
-	credentials, err := client.Load(client.Files{Folder: filepath.Join(s.Folder, name), URL: "https://" + s.address})
-	if err != nil {
-		return nil, err
-	}
-	return client.New(credentials, s.Clock), nil
-}
-
-func (s *suite) addProject(name string) error {
-	record := fmt.Sprintf(`{"schema":"tarn.project/1","name":%q,"domain":"lake","scheme":"keyed-hash","profile":"nhs-field-dob-1","purpose":"bench","legal_basis":{},
-		"controllers":["X26"],"parties":[{"source_dataset":"north"}],"opt_outs":{"ndoo":true,"type1":true,"local":false},"groups":[],
-		"keys":{"domain_no":0,"token_epoch":0,"token_public_key":null,"token_kcv":null,"encoding_epoch":0,"encoding_kcv":null},"reidentify":{"mode":"none"},"expires":"2999-12-31"}`, name)
-	_, err := s.operator.Ask(s.ctx, api.OpProjectAdd, api.ProjectAdd{Record: []byte(record)})
-	return err
-}
-
 // leases asks for leases at a steady rate, whatever the answers take, and
 // measures each from the moment at which it was due.
 func (s *suite) leases() ([]*measure.Result, error) {
-	if err := s.addProject("study"); err != nil {
+	if err := s.holder.AddProject(s.ctx, keyholder.Record("study", domain)); err != nil {
 		return nil, err
 	}
-	invited, err := s.operator.Ask(s.ctx, api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"study"}})
-	if err != nil {
+	if err := s.holder.AddTokeniser(s.ctx, "north", "study"); err != nil {
 		return nil, err
 	}
-	collected, err := s.operator.Collect(s.ctx, invited.ID)
-	if err != nil {
-		return nil, err
-	}
-	tokeniser, err := s.enrol("north", collected.Code)
+	tokeniser, err := s.holder.As("north")
 	if err != nil {
 		return nil, err
 	}
@@ -212,12 +102,12 @@ func (s *suite) leases() ([]*measure.Result, error) {
 			return nil, err
 		}
 	}
-	before, err := cpuOf(s.process.Process.Pid)
+	before, err := cpuOf(s.holder.Process.ID())
 	if err != nil {
 		return nil, err
 	}
 	latencies, failed := openLoop(s.ctx, leaseRate, time.Duration(s.seconds)*time.Second, ask)
-	after, err := cpuOf(s.process.Process.Pid)
+	after, err := cpuOf(s.holder.Process.ID())
 	if err != nil {
 		return nil, err
 	}
@@ -301,13 +191,21 @@ func cpuOf(pid int) (float64, error) {
 func (s *suite) ready() ([]*measure.Result, error) {
 	var group errgroup.Group
 	group.SetLimit(32)
+	operator, err := s.holder.As(keyholder.Operator)
+	if err != nil {
+		return nil, err
+	}
+	defer operator.Close()
 	for i := range s.projects - 1 {
-		group.Go(func() error { return s.addProject(fmt.Sprintf("project-%d", i)) })
+		group.Go(func() error {
+			_, err := operator.Ask(s.ctx, api.OpProjectAdd, api.ProjectAdd{Record: keyholder.Record(fmt.Sprintf("project-%d", i), domain)})
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if err := s.stop(); err != nil {
+	if err := s.holder.Stop(); err != nil {
 		return nil, err
 	}
 	c := measure.Case{
@@ -315,19 +213,14 @@ func (s *suite) ready() ([]*measure.Result, error) {
 		Dataset: measure.Dataset{Name: "projects, each with its keys; every record is read and held to the anchor", Rows: int64(s.projects)},
 		Subject: func(context.Context) (float64, error) {
 			begun := time.Now()
-			if err := s.start(); err != nil {
+			if err := s.holder.Start(s.ctx); err != nil {
 				return 0, err
 			}
-			anyone, err := client.Anonymous("https://"+s.address, s.ca, s.Clock)
-			if err != nil {
-				return 0, err
-			}
-			defer anyone.Close()
-			if err := anyone.Ready(s.ctx); err != nil {
+			if err := s.holder.Ready(s.ctx); err != nil {
 				return 0, err
 			}
 			took := time.Since(begun).Seconds()
-			return took, s.stop()
+			return took, s.holder.Stop()
 		},
 		Notes: "from starting the program, with an identity file, to its answer 200 of /readyz",
 	}

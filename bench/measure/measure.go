@@ -116,7 +116,7 @@ type Result struct {
 // machine does falls on both.
 func (c *Case) Run(ctx context.Context, runs int, software string, clock func() time.Time) (*Result, error) {
 	r := &Result{Schema: Schema, Software: software, Created: clock().UTC().Format(time.RFC3339), Suite: c.Suite, Case: c.Name, Subject: Party{"tarn", c.SubjectVersion},
-		Machine: machine(), Parameters: c.Parameters, Dataset: c.Dataset, Unit: c.Unit, HigherIsBetter: c.HigherIsBetter, Load: "batch", Target: c.Target, Notes: c.Notes, Runs: []float64{}, PeerRuns: []float64{}}
+		Machine: ThisMachine(), Parameters: c.Parameters, Dataset: c.Dataset, Unit: c.Unit, HigherIsBetter: c.HigherIsBetter, Load: "batch", Target: c.Target, Notes: c.Notes, Runs: []float64{}, PeerRuns: []float64{}}
 	before := cpu()
 	for range runs {
 		value, err := c.Subject(ctx)
@@ -191,7 +191,8 @@ func peakRSS() (most int64) {
 	return most
 }
 
-func machine() Machine {
+// ThisMachine is the one that this process runs on.
+func ThisMachine() Machine {
 	m := Machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Flags: []string{}, Go: runtime.Version()}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {

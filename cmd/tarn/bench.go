@@ -14,6 +14,7 @@ import (
 	"tarn/bench/keys"
 	"tarn/bench/link"
 	"tarn/bench/measure"
+	"tarn/bench/process"
 	"tarn/bench/quality"
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
@@ -43,7 +44,7 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 			return audit.Run(ctx, audit.Options{Folder: o.folder, Full: o.full, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		keys.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
-			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: beside("keyholder"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: process.Beside("keyholder"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		link.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return link.Run(ctx, link.Options{Folder: o.folder, Cache: o.cache, Full: o.full, Linker: o.linker, Python: o.python, Skip: o.skip,
@@ -98,20 +99,11 @@ packages; make bench installs them and runs this.`,
 	}
 	c.Flags().StringVar(&out, "out", filepath.Join("bench", "results"), "folder of the results")
 	c.Flags().StringVar(&scale, "scale", "small", "small or full")
-	c.Flags().StringVar(&linker, "linker", beside("linker"), "the linker that quality and link run")
+	c.Flags().StringVar(&linker, "linker", process.Beside("linker"), "the linker that quality and link run")
 	c.Flags().StringVar(&cache, "cache", "", "folder where link keeps its cohorts from run to run")
 	c.Flags().StringSliceVar(&skip, "skip", nil, "leave out data sets and cases of quality and link that begin with this")
 	c.Flags().StringVar(&python, "python", "python3", "a Python that has the peers")
 	return c
-}
-
-// beside returns the path of a program in the folder of this one.
-func beside(program string) string {
-	self, err := os.Executable()
-	if err != nil {
-		return program
-	}
-	return filepath.Join(filepath.Dir(self), program)
 }
 
 func runSuite(ctx context.Context, env *boot.Environment, run func(context.Context, benchOptions) ([]*measure.Result, error), name, out string, o benchOptions) ([]*measure.Result, error) {

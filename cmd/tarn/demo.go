@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/bench/demo"
+	"tarn/bench/process"
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
 	"tarn/linkage/cohort/outdir"
@@ -82,7 +81,7 @@ const stopGrace = 10 * time.Second
 // returns what it printed. What it says on failing is passed on: commands print
 // nothing that must not be seen.
 func runBinary(ctx context.Context, folder, name string, args ...string) ([]byte, error) {
-	path, err := find(name)
+	path, err := process.Find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -117,68 +116,13 @@ const startTime = 30 * time.Second
 // startBinary starts a binary as a service, and returns the line in which it says
 // until, on standard error, and what stops it.
 func startBinary(ctx context.Context, folder, until, name string, args ...string) (said string, stop func() error, err error) {
-	path, err := find(name)
+	path, err := process.Find(name)
 	if err != nil {
 		return "", nil, err
 	}
-	doing := fmt.Sprintf("running %s %s", name, args[0])
-	command := exec.CommandContext(ctx, path, args...)
-	prepare(command, folder)
-	stderr, err := command.StderrPipe()
-	if err == nil {
-		err = command.Start()
-	}
+	p, said, err := process.Start(ctx, process.Options{Folder: folder, Until: until, Within: startTime, Grace: stopGrace}, path, args...)
 	if err != nil {
-		return "", nil, fault.Wrap(fault.Internal, "running "+path, err, "")
+		return "", nil, err
 	}
-	found := make(chan string, 1)
-	drained := make(chan struct{})
-	var lines strings.Builder
-	go func() { // to its end, so that the service never waits for a reader
-		defer close(drained)
-		for scanner := bufio.NewScanner(stderr); scanner.Scan(); {
-			fmt.Fprintln(&lines, scanner.Text())
-			if strings.Contains(scanner.Text(), until) {
-				select {
-				case found <- scanner.Text():
-				default:
-				}
-			}
-		}
-	}()
-	stop = func() error {
-		_ = command.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-drained
-		var exit *exec.ExitError
-		if err := command.Wait(); errors.As(err, &exit) && exit.ExitCode() != 128+int(syscall.SIGTERM) {
-			return fault.New(fault.Internal, doing, fmt.Sprintf("it ended with exit code %d: %s", exit.ExitCode(), strings.TrimSpace(lines.String())), "")
-		}
-		return nil
-	}
-	select {
-	case said = <-found:
-		return said, stop, nil
-	case <-drained:
-		return "", nil, errors.Join(fault.New(fault.Internal, doing, "it ended before it answered: "+strings.TrimSpace(lines.String()), ""), stop())
-	case <-time.After(startTime):
-		return "", nil, errors.Join(fault.New(fault.Internal, doing, fmt.Sprintf("it did not answer within %v", startTime), ""), stop())
-	}
-}
-
-func find(name string) (string, error) {
-	own, err := os.Executable()
-	if err == nil {
-		beside := filepath.Join(filepath.Dir(own), name)
-		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
-			return beside, nil
-		}
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fault.New(fault.Usage, "looking for "+name, "it lies neither beside tarn nor on the PATH", "build all binaries into one folder: make build")
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return "", fault.Wrap(fault.Internal, "looking for "+name, err, "")
-	}
-	return path, nil
+	return said, p.Stop, nil
 }

@@ -150,6 +150,26 @@ func (a *Appender) Size(ctx context.Context) (uint64, error) {
 // an error some may be: Size says how many.
 func (a *Appender) Append(ctx context.Context, first uint64, entries [][]byte) error {
 	const doing = "writing the log"
+	if err := a.probe(); err != nil {
+		return fault.Wrap(fault.Internal, doing, err, "see that its disk is there, and well")
+	}
+	for len(entries) > 0 {
+		group := entries[:min(len(entries), batchSize)]
+		if err := a.group(ctx, first, group); err != nil {
+			return err
+		}
+		first += uint64(len(group))
+		entries = entries[len(group):]
+	}
+	return nil
+}
+
+// group appends at most batchSize entries. The library hands batches to its writer
+// from two places, when one is full and when the first of its entries has waited long
+// enough, and where both do at once the later batch may be written first: so no more
+// is given to it than makes one batch full.
+func (a *Appender) group(ctx context.Context, first uint64, entries [][]byte) error {
+	const doing = "writing the log"
 	futures := make([]tessera.IndexFuture, len(entries))
 	for i, entry := range entries {
 		futures[i] = a.add.Add(ctx, tessera.NewEntry(entry))
@@ -165,6 +185,22 @@ func (a *Appender) Append(ctx context.Context, first uint64, entries [][]byte) e
 		}
 	}
 	return failed
+}
+
+// probeFile is opened, for writing, before entries are given to the library.
+const probeFile = ".state/probe"
+
+// probe returns an error where a file of the log cannot be opened: the library ends
+// the process when it cannot open its lock, and a disk that is away shall be
+// refused, and come back, instead. (Not the lock itself is opened: closing it would
+// unlock it.) A disk that fails between this and that ends the process; nothing was
+// answered then.
+func (a *Appender) probe() error {
+	f, err := os.OpenFile(filepath.Join(a.options.Folder, filepath.FromSlash(probeFile)), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // checkpoint returns the newest signed checkpoint; nil where there is none yet.

@@ -237,3 +237,19 @@ func BenchmarkAppend(b *testing.B) {
 		n++
 	}
 }
+
+// TestManyEntriesKeepTheirOrder: more entries at once than the library writes as one
+// batch are in the log in their order.
+func TestManyEntriesKeepTheirOrder(t *testing.T) {
+	a := open(t, newOptions(t))
+	defer closed(t, a)
+	const many = 4096
+	for round := range 3 {
+		if err := a.Append(t.Context(), uint64(round*many), leaves(t, round*many, many)); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if size, err := a.Size(t.Context()); err != nil || size != 3*many {
+		t.Errorf("%d entries, %v", size, err)
+	}
+}

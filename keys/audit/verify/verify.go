@@ -316,7 +316,10 @@ func (v *verifier) name(i uint64, j int, computed, stored []tiles.Hash) *Finding
 		if j+1 < len(hashes) {
 			return hashes[j+1]
 		}
-		if more, err := tile(i + 1); (i+1)*tiles.Width < v.size && err == nil && len(more) > 0 {
+		if (i+1)*tiles.Width >= v.size {
+			return next // it is the log's last entry
+		}
+		if more, err := tile(i + 1); err == nil && len(more) > 0 {
 			return more[0]
 		}
 		return next

@@ -18,7 +18,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
-	"tarn/keys/holder/disktest"
+	"tarn/keys/holder/disk"
 )
 
 // What a child does with a store, besides opening it.
@@ -125,6 +125,29 @@ func ledgerNames(path string) []string {
 	return strings.Fields(string(b))
 }
 
+// newDisk makes a disk until the test ends. It skips the test, and says why, where
+// that cannot be done.
+func newDisk(t *testing.T) *disk.Disk {
+	t.Helper()
+	if missing := disk.Missing(disk.Programs...); missing != "" {
+		t.Skip("skipped: " + missing)
+	}
+	d, err := disk.New(t.TempDir(), diskSize)
+	if errors.Is(err, disk.ErrNoLoop) {
+		t.Skipf("skipped: %v", err)
+	}
+	try(t, err)
+	t.Cleanup(func() { _ = d.Remove() }) // gone when its last user is
+	return d
+}
+
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // disturbed is a store that a child loads on a disk of its own. The anchor and
 // the ledger lie elsewhere.
 type disturbed struct {
@@ -135,11 +158,11 @@ type disturbed struct {
 	said   bytes.Buffer
 }
 
-func disturb(t *testing.T, disk *disktest.Disk, does string) *disturbed {
+func disturb(t *testing.T, on *disk.Disk, does string) *disturbed {
 	t.Helper()
 	elsewhere := t.TempDir()
 	d := &disturbed{ledger: filepath.Join(elsewhere, "ledger"), ended: make(chan error, 1)}
-	d.Options = Options{Dir: filepath.Join(disk.Path, "store.1"), Anchor: filepath.Join(elsewhere, "anchor.json")}
+	d.Options = Options{Dir: filepath.Join(on.Path, "store.1"), Anchor: filepath.Join(elsewhere, "anchor.json")}
 	d.child = d.command(does)
 	d.child.Stderr = &d.said
 	out, err := d.child.StdoutPipe()
@@ -192,17 +215,17 @@ func (d *disturbed) missing(holds string) (missing int) {
 // it acknowledged, and its anchor says so.
 func TestPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 	cut := func(does string) (*disturbed, string, bool) {
-		disk := disktest.New(t, diskSize)
-		d := disturb(t, disk, does)
+		on := newDisk(t)
+		d := disturb(t, on, does)
 		time.Sleep(50*time.Millisecond + rand.N(800*time.Millisecond))
 		// The processor stops with the disk: a sync that is on its way while a filesystem
 		// is shut down was seen to succeed without the data being there.
 		if err := d.child.Process.Signal(unix.SIGSTOP); err != nil {
 			t.Error(err)
 		}
-		disk.Cut(t)
+		try(t, on.Cut())
 		d.kill()
-		disk.Remount(t)
+		try(t, on.Remount())
 		holds, opened := opens(t, d.Options)
 		return d, holds, opened
 	}
@@ -248,23 +271,24 @@ func TestPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 // Either way nothing that was acknowledged is lost.
 func TestFullDiskIsNotRunInto(t *testing.T) {
 	for does, lives := range map[string]bool{doesLoad: true, doesHeedless: false} {
-		disk := disktest.New(t, diskSize)
-		d := disturb(t, disk, does)
+		on := newDisk(t)
+		d := disturb(t, on, does)
 		time.Sleep(200 * time.Millisecond)
-		empty := disk.Fill(t)
-		var err error
+		empty, err := on.Fill()
+		try(t, err)
 		select {
 		case err = <-d.ended:
 			d.ended <- err
 		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: it goes on, with %d bytes free", does, disk.Free(t))
+			free, err := on.Free()
+			t.Fatalf("%s: it goes on, with %d bytes free, %v", does, free, err)
 		}
 		said := d.said.String()
 		refused, killed := strings.Contains(said, ErrNoSpace.Error()), strings.Contains(said, "SIGBUS")
 		if refused != lives || killed == lives {
 			t.Errorf("%s: %v: %.300s", does, err, said)
 		}
-		empty()
+		try(t, empty())
 		holds, opened := opens(t, d.Options)
 		if missing := d.missing(holds); !opened || missing > 0 || len(ledgerNames(d.ledger)) == 0 {
 			t.Errorf("%s: with space again: opened %v, %d of %d acknowledged records missing", does, opened, missing, len(ledgerNames(d.ledger)))

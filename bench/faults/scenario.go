@@ -1,0 +1,128 @@
+// Package faults runs Tarn's services and does to them what a bad day does: kills
+// them, takes the power from their disks, fills those, has system calls fail,
+// tampers with the log, puts back old copies. The service is the binary as it is
+// shipped, in a process of its own.
+//
+// What the service acknowledged is kept in a [Ledger], on another filesystem than
+// the service's. Whether it is still there is asked by another process, tarn faults
+// check: whatever becomes of the service, or of the one that puts load on it, the
+// ledger says what was promised.
+//
+// A [Scenario] has controls: the same without the fault, or with a fault that must
+// be found. A scenario whose control does not fail as it must has shown nothing, and
+// does not pass.
+//
+// The scenarios are numbered as the design's list of twenty. To add one write a
+// function that takes a [Trial] and put it into [All] in the place of its number.
+package faults
+
+import (
+	"slices"
+	"strconv"
+
+	"tarn/keys/fault"
+)
+
+// Scenario is one of the twenty.
+type Scenario struct {
+	Number  int
+	Name    string // one word, for the command line
+	Does    string // what is done, and what must hold
+	Control string // what must fail, or be found, for it to have shown something
+	// Run runs it. It tells the Trial what it found; an error says that it could not be
+	// run to its end. nil is a scenario that is to come.
+	Run func(*Trial) error
+	// Awaits says what there must be first, where Run is nil.
+	Awaits string
+}
+
+// All returns the twenty scenarios, in order.
+func All() []Scenario {
+	return []Scenario{
+		{Number: 1, Name: "kill", Run: killed,
+			Does:    "The key holder is killed (SIGKILL) again and again while callers change it and lease keys. It comes back with everything that it acknowledged, and is ready in 5 s.",
+			Control: "An acknowledgement that is planted in the ledger is missed, and one that is altered is seen to differ."},
+		{Number: 2, Name: "power", Run: powerCut,
+			Does:    "The disks of store and anchor lose their power while callers change it: nothing acknowledged is missing.",
+			Control: "The same with a key holder whose syncs do nothing loses what it acknowledged, or sees that it has."},
+		{Number: 3, Name: "calls", Run: failingCalls,
+			Does:    "A sync, write, open or rename of the key holder fails, or kills it, every thirtieth time from some moment on. It goes on, or ends and says why; started again it has everything that it acknowledged.",
+			Control: "The trace shows the fault in at least half of the rounds; traced without one, the key holder goes on; a planted acknowledgement is missed."},
+		{Number: 4, Name: "full", Run: fullDisk,
+			Does:    "The store's disk is full: changes are refused with 507, reading goes on, and with room again it takes changes by itself.",
+			Control: "A key holder that does not look at free space does not live through it."},
+		{Number: 5, Name: "damage", Run: damaged,
+			Does:    "One byte of a store file is flipped, or the file is cut short, each file in turn, with the key holder stopped. It refuses to start, or everything that it acknowledged is there and equal: nothing is wrong or empty.",
+			Control: "The untouched copy starts and is whole; of the damaged ones some are refused."},
+		{Number: 6, Name: "log-away", Run: logAway,
+			Does:    "The log cannot be written: its folder is in the way, its disk is full, its disk fails. Every use of a key and every change is answered 503 log_unavailable, reading goes on, the metric says so; it recovers by itself, with an alarm in the log, and of what was begun the store has nothing that the log has not.",
+			Control: "The same calls with the log well are all answered, before and after."},
+		{Number: 7, Name: "tamper", Run: tampered,
+			Does:    "In copies of a key holder's log one entry is flipped, removed, put in, moved or cut off with all after it: auditor verify names its index. Asked for: within 10 s a million entries.",
+			Control: "The untouched copy is whole."},
+		{Number: 8, Name: "rollback", Run: rolledBack,
+			Does:    "Log, or store, or both with the anchor, are put back to an older copy that is consistent: the start is refused, by the store, the anchor or the witness.",
+			Control: "Without a witness the key holder starts on the older copy, and only an auditor who kept a checkpoint notices; the newest copy starts."},
+		{Number: 9, Name: "enumerate", Awaits: "budgets",
+			Does:    "A client enumerates a million numbers: it is stopped at its budget with 429, there is an alarm within 10 s, and both hold over a restart.",
+			Control: "A client inside its budget is not stopped."},
+		{Number: 10, Name: "probe", Awaits: "the linkage service",
+			Does:    "The linkage is probed with single rows: budgets hold, and small cells are suppressed.",
+			Control: "Without suppression a single row is found."},
+		{Number: 11, Name: "identity", Awaits: "the tokeniser service",
+			Does:    "No, an expired, a foreign or a wrong role's certificate; tokens of no algorithm, of another audience, signed with a public key: all are refused and recorded, and nothing is fetched.",
+			Control: "The right certificate is answered."},
+		{Number: 12, Name: "leak", Awaits: "the leak test",
+			Does:    "5,000 identifiers go through success, error, panic and timeout: none is in a log, metric, store, backup or core file.",
+			Control: "Identifiers that are planted there are found."},
+		{Number: 13, Name: "hostile", Awaits: "the tokeniser service",
+			Does:    "Bombs, fields of 100 MB, bad UTF-8, bidirectional text, formulas: no 5xx, no crash, bounded memory, inert exports.",
+			Control: "The same input through a reader without limits is not bounded."},
+		{Number: 14, Name: "self-approval", Awaits: "re-identification",
+			Does:    "Somebody tries to approve her own request by every entrance: none is open.",
+			Control: "Another's approval counts."},
+		{Number: 15, Name: "races", Awaits: "re-identification",
+			Does:    "An edit after approval, 200 executions at once, replay, expiry: what was approved is executed once.",
+			Control: "Two approvals of two requests execute twice."},
+		{Number: 16, Name: "http", Awaits: "the tokeniser service",
+			Does:    "Smuggled requests and 500 slow connections: one answer a request, or the connection is closed.",
+			Control: "A well-formed request between them is answered."},
+		{Number: 17, Name: "sealed", Run: sealed,
+			Does:    "A key holder that was started with no, too few or wrong shares answers 503 to every use of a key, its memory holds no key, and the tries are in the log.",
+			Control: "With enough shares it answers, and the key is found in its memory."},
+		{Number: 18, Name: "backup", Run: backedUp,
+			Does:    "Backups are taken under load and restored: everything acknowledged before is there. Copies that are cut short, flipped, of another backup or older than the anchor are refused.",
+			Control: "The untouched copy is restored; what was acknowledged after it is missed."},
+		{Number: 19, Name: "stalled", Run: stalled,
+			Does:    "The key holder stalls, or is cut off, or revokes the client, in the middle of a tokeniser's run: the run ends before its leases do, without a storm of requests, goes on later to the same bytes, and nothing is recorded twice. It is ready again within 2 s.",
+			Control: "A key holder that stalls for less than the leases last ends no run."},
+		{Number: 20, Name: "load", Awaits: "the tokeniser service",
+			Does:    "60 s of open-loop load with a rotation and a SIGTERM in the middle: nothing lost, nothing wrong, memory and goroutines flat.",
+			Control: "A stall of 2 s shows in the latencies."},
+	}
+}
+
+// Find returns the scenarios of these names or numbers, in order; of none all that
+// there are to run.
+func Find(names []string) (found []Scenario, err error) {
+	known := map[string]bool{}
+	for _, s := range All() {
+		wanted := len(names) == 0 && s.Run != nil
+		for _, name := range names {
+			if name == s.Name || name == strconv.Itoa(s.Number) {
+				wanted, known[name] = true, true
+			}
+		}
+		if !wanted {
+			continue
+		}
+		if s.Run == nil {
+			return nil, fault.New(fault.Usage, "finding the scenario "+s.Name, "it awaits "+s.Awaits, "list those that there are: tarn faults list")
+		}
+		found = append(found, s)
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return !known[name] }) {
+		return nil, fault.New(fault.Usage, "finding the scenario", "there is none of this name or number", "list them: tarn faults list")
+	}
+	return found, nil
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"tarn/bench/enumerate"
 	"tarn/bench/synth"
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -61,9 +62,9 @@ type demo struct {
 	linked   *result.Summary
 	judged   *evaluate.Evaluation
 
-	url  string       // the key holder's
-	stop func() error // ends the key holder while it runs
-	duty *duty        // hears its alarms
+	url  string          // the key holder's
+	stop func() error    // ends the key holder while it runs
+	duty *enumerate.Duty // hears its alarms
 	said strings.Builder
 }
 
@@ -78,13 +79,13 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 	for i := range o.Parties {
 		d.parties = append(d.parties, synth.PartyName(i))
 	}
-	duty, err := newDuty()
+	duty, err := enumerate.NewDuty()
 	if err != nil {
 		return d.document, err
 	}
 	d.duty = duty
 	defer func() {
-		_ = d.duty.server.Close() // nothing is heard any more
+		_ = d.duty.Close() // nothing is heard any more
 		if d.stop != nil {
 			_ = d.stop() // the step that failed is what is said
 		}

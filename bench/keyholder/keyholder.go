@@ -35,7 +35,10 @@ type Options struct {
 	Custody              holder.Custody // by an identity where it is empty
 	FreeFloor            string         // as keyholder.toml has it; empty is 64MiB
 	LeaseTTL             time.Duration  // 0 is the service's default
+	BudgetRows           int64          // of a client whose project states none; 0 is the service's default
+	AlertsURL            string         // where alarms are sent; empty is nowhere
 	Metrics              bool           // whether it answers Prometheus
+	LogLevel             string         // of its log; empty is the service's default
 	Software             string
 	Clock                func() time.Time
 }
@@ -125,6 +128,15 @@ func (k *KeyHolder) Configure() error {
 	fmt.Fprintf(&b, "[operators]\nrequired = 1\n")
 	if k.LeaseTTL > 0 {
 		fmt.Fprintf(&b, "[leases]\nttl = %q\n", k.LeaseTTL)
+	}
+	if k.LogLevel != "" {
+		fmt.Fprintf(&b, "[log]\nlevel = %q\n", k.LogLevel)
+	}
+	if k.BudgetRows > 0 {
+		fmt.Fprintf(&b, "[budgets]\nunstated_rows = %d\n", k.BudgetRows)
+	}
+	if k.AlertsURL != "" {
+		fmt.Fprintf(&b, "[alerts]\nurl = %q\n", k.AlertsURL)
 	}
 	if k.Logs != "" || k.WitnessURL != "" {
 		fmt.Fprintf(&b, "[audit]\n")

@@ -94,32 +94,42 @@ func (c *Caller) Call(ctx context.Context, verb, path string, body, answer any) 
 	return response.StatusCode, "", nil
 }
 
-// Metric returns a metric without labels of a key holder that has Metrics.
-func (k *KeyHolder) Metric(ctx context.Context, name string) (value float64, err error) {
+// MetricsPage returns all metrics of a key holder that has Metrics, as Prometheus reads
+// them.
+func (k *KeyHolder) MetricsPage(ctx context.Context) (string, error) {
 	const doing = "reading the key holder's metrics"
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+k.metrics+"/metrics", nil)
 	if err != nil {
-		return 0, fault.New(fault.Internal, doing, "it has no address", "")
+		return "", fault.New(fault.Internal, doing, "it has no address", "")
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, fault.New(fault.Unavailable, doing, "it did not answer", "")
+		return "", fault.New(fault.Unavailable, doing, "it did not answer", "")
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end below
 	b, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return 0, fault.New(fault.Unavailable, doing, "its answer was cut off", "")
+		return "", fault.New(fault.Unavailable, doing, "its answer was cut off", "")
 	}
-	for line := range strings.Lines(string(b)) {
+	return string(b), nil
+}
+
+// Metric returns a metric without labels of a key holder that has Metrics.
+func (k *KeyHolder) Metric(ctx context.Context, name string) (value float64, err error) {
+	page, err := k.MetricsPage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(page) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
 			if _, err := fmt.Sscan(text, &value); err == nil {
 				return value, nil
 			}
 		}
 	}
-	return 0, fault.New(fault.Internal, doing, "there is no metric "+name, "")
+	return 0, fault.New(fault.Internal, "reading the key holder's metrics", "there is no metric "+name, "")
 }
 
 // freeAddress is a loopback address that nobody listens on.

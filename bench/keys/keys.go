@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ const Suite = "keys"
 type Options struct {
 	Folder    string // for its deployments
 	Keyholder string // the key holder's program
-	Full      bool   // 10,000 projects and a minute of load; else 1,000 and ten seconds, and targets are not judged
+	Full      bool   // 10,000 projects, a minute of load and a million entries; else 1,000, ten seconds and 20,000, and targets are not judged
 	Software  string
 	Clock     func() time.Time
 	Progress  func(string)
@@ -37,6 +38,7 @@ type Options struct {
 const (
 	targetReady = 5.0 // seconds from start to ready
 	leaseRate   = 500 // requests a second, open loop
+	logCallers  = 128 // that fill the log at once
 )
 
 // domain is the one that all projects are of.
@@ -47,15 +49,16 @@ type suite struct {
 	ctx      context.Context
 	projects int
 	seconds  int
+	entries  int // of the log
 
 	holder *keyholder.KeyHolder
 }
 
 // Run measures all cases. With an error come the results before it.
 func Run(ctx context.Context, o Options) (results []*measure.Result, err error) {
-	s := &suite{Options: o, ctx: ctx, projects: 1000, seconds: 10}
+	s := &suite{Options: o, ctx: ctx, projects: 1000, seconds: 10, entries: 20_000}
 	if o.Full {
-		s.projects, s.seconds = 10_000, 60
+		s.projects, s.seconds, s.entries = 10_000, 60, 1_000_000
 	}
 	s.holder, err = keyholder.Begin(ctx, keyholder.Options{Binary: o.Keyholder, Folder: o.Folder, FreeFloor: "256MiB", Software: o.Software, Clock: o.Clock})
 	if err != nil {
@@ -68,7 +71,7 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	for _, step := range []struct {
 		name string
 		run  func() ([]*measure.Result, error)
-	}{{"lease", s.leases}, {"ready", s.ready}} {
+	}{{"lease", s.leases}, {"ready", s.ready}, {"ready-long-log", s.longLog}} {
 		o.Progress(step.name)
 		some, err := step.run()
 		results = append(results, some...)
@@ -205,12 +208,52 @@ func (s *suite) ready() ([]*measure.Result, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	return s.starts("ready", measure.Dataset{Name: "projects, each with its keys; every record is read and held to the anchor", Rows: int64(s.projects)})
+}
+
+// longLog fills the log, and measures the same.
+func (s *suite) longLog() ([]*measure.Result, error) {
+	if err := s.holder.Start(s.ctx); err != nil {
+		return nil, err
+	}
+	tokeniser, err := s.holder.As("north")
+	if err != nil {
+		return nil, err
+	}
+	defer tokeniser.Close()
+	lease, err := tokeniser.Lease(s.ctx, "study", api.LeaseRequest{Use: api.UseEncoding, RowsExpected: int64(s.entries)})
+	if err != nil {
+		return nil, err
+	}
+	caller, err := s.holder.CallAs("north")
+	if err != nil {
+		return nil, err
+	}
+	defer caller.Close()
+	var group errgroup.Group
+	group.SetLimit(logCallers)
+	for range s.entries {
+		group.Go(func() error {
+			status, code, err := caller.Call(s.ctx, http.MethodPost, "/v1/projects/study/leases/"+lease.ID+"/usage", api.Usage{Rows: 1}, nil)
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("reporting a row: %d %s", status, code)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return s.starts("ready-long-log", measure.Dataset{Name: "entries of the log, which is held to the store", Rows: int64(s.entries)})
+}
+
+// starts measures starts of the key holder, which runs, as it is now.
+func (s *suite) starts(name string, dataset measure.Dataset) ([]*measure.Result, error) {
 	if err := s.holder.Stop(); err != nil {
 		return nil, err
 	}
 	c := measure.Case{
-		Suite: Suite, Name: "ready", SubjectVersion: s.Software, Unit: "s",
-		Dataset: measure.Dataset{Name: "projects, each with its keys; every record is read and held to the anchor", Rows: int64(s.projects)},
+		Suite: Suite, Name: name, SubjectVersion: s.Software, Unit: "s", Dataset: dataset,
 		Subject: func(context.Context) (float64, error) {
 			begun := time.Now()
 			if err := s.holder.Start(s.ctx); err != nil {

@@ -86,8 +86,8 @@ exhaustive: ## tests that try everything: every character, every date, every pos
 FAULTS := TestRunOutlivesNoLease|TestPowerCut|TestFailingSystemCalls|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short
-	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|$(FAULTS)' -v ./cmd/
+test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the privacy self-audit
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(FAULTS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(FAULTS)' -v ./keys/holder/internal/store
 
 .PHONY: test-faults

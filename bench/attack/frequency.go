@@ -23,13 +23,11 @@ type alignment struct {
 	field     int
 	reference []individual
 	seed      uint64
+	most      int // filters, the most frequent, that are looked at; half as many more values are
 }
 
-const (
-	generation = 5   // years to which others' names count
-	mostSeen   = 400 // filters, the most frequent, that are looked at
-	mostValues = 600 // values, the most frequent, that they may stand for
-)
+// generation is to how many years others' names count.
+const generation = 5
 
 // run aligns one scope of records: those of one key, of one date where keys are by
 // date.
@@ -56,7 +54,7 @@ func (a *alignment) run(ctx context.Context, e *encodings, people []individual) 
 		looked[x] = x
 	}
 	slices.SortStableFunc(looked, func(x, y int) int { return cmp.Compare(often[y], often[x]) })
-	looked = looked[:min(len(looked), mostSeen)]
+	looked = looked[:min(len(looked), a.most)]
 
 	some := &encodings{n: len(looked), columns: make([]column, len(e.columns))}
 	for f := range some.columns {
@@ -128,7 +126,7 @@ func (a *alignment) values(people []individual) (somebody []individual, counts [
 		}
 	}
 	for _, v := range byCount(times) {
-		if len(somebody) == mostValues {
+		if len(somebody) == a.most*3/2 {
 			break
 		}
 		somebody, counts = append(somebody, a.reference[who[v]]), append(counts, times[v])
@@ -150,7 +148,7 @@ func byCount(counts map[string]int) []string {
 
 // frequencies runs attack 5 on a field of a scheme over registers.
 func (r *run) frequencies(ctx context.Context, s scheme, f int) (total aligned, err error) {
-	a := &alignment{scheme: s, field: f, seed: r.world.seed}
+	a := &alignment{scheme: s, field: f, seed: r.world.seed, most: r.world.values}
 	if a.reference, err = readAll(ctx, s, r.world.reference); err != nil {
 		return total, err
 	}

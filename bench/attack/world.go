@@ -25,11 +25,12 @@ type size struct {
 	controls  int // blocks of each of them, for the control
 	learnt    int // dates of attacks 3 and S4, for the control
 	aligned   int // dates of attack 5, where keys are by date
+	values    int // filters, the most frequent, that attack 5 looks at under a key
 }
 
 var (
-	smallSize = size{dates: 24, register: 1560, cohort: 28, pairs: 12_000, reference: 200_000, targets: 200, pooled: 300_000, tables: 2, block: 780, whole: 1, half: 2, seeded: 1, controls: 1, learnt: 4, aligned: 3}
-	fullSize  = size{dates: 120, register: 1560, cohort: 28, pairs: 12_000, reference: 400_000, targets: 2_000, pooled: 1_000_000, tables: 6, block: 1560, whole: 2, half: 4, seeded: 3, controls: 1, learnt: 12, aligned: 12}
+	smallSize = size{dates: 24, register: 1560, cohort: 28, pairs: 12_000, reference: 200_000, targets: 200, pooled: 300_000, tables: 2, block: 780, whole: 1, half: 2, seeded: 1, controls: 1, learnt: 4, aligned: 3, values: 300}
+	fullSize  = size{dates: 120, register: 1560, cohort: 28, pairs: 12_000, reference: 400_000, targets: 2_000, pooled: 1_000_000, tables: 6, block: 1560, whole: 2, half: 4, seeded: 3, controls: 1, learnt: 12, aligned: 12, values: 400}
 )
 
 const (

@@ -30,7 +30,7 @@ type size struct {
 
 var (
 	smallSize = size{dates: 24, register: 1560, cohort: 28, pairs: 12_000, reference: 200_000, targets: 200, pooled: 300_000, tables: 2, block: 780, whole: 1, half: 2, seeded: 1, controls: 1, learnt: 4, aligned: 3, values: 300}
-	fullSize  = size{dates: 120, register: 1560, cohort: 28, pairs: 12_000, reference: 400_000, targets: 2_000, pooled: 1_000_000, tables: 6, block: 1560, whole: 2, half: 4, seeded: 3, controls: 1, learnt: 12, aligned: 12, values: 400}
+	fullSize  = size{dates: 60, register: 1560, cohort: 28, pairs: 12_000, reference: 300_000, targets: 1_000, pooled: 1_000_000, tables: 4, block: 1560, whole: 1, half: 2, seeded: 1, controls: 1, learnt: 8, aligned: 4, values: 400}
 )
 
 const (

@@ -10,6 +10,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tarn/keys/fault"
@@ -106,10 +107,10 @@ func (r *run) attackDictionary() ([]Attack, error) {
 	a := Attack{ID: "1", Name: "dictionary", Has: "the project's key, which leaked; lists of names and dates", Finds: "names, date of birth and sex of a record", Expected: ExpectFall}
 	var found score
 	var err error
-	if r.profile.hasNames() {
+	if r.profile.inLists() {
 		found.records, found.right, err = r.dictionary(r.ctx, r.profile)
 	} else {
-		a.Has = "the project's key, which leaked; the registers"
+		a.Has, a.Finds = "the project's key, which leaked; the registers", "who a record is of"
 		found.records, found.right, err = r.registerLookUp(r.ctx, r.profile)
 	}
 	if err != nil {
@@ -127,15 +128,19 @@ func (r *run) attackDictionary() ([]Attack, error) {
 }
 
 // hasNames reports whether a field can be looked up in a list of names.
-func (s *profileScheme) hasNames() bool { return s.nameField() >= 0 }
+func (s *profileScheme) hasNames() bool {
+	return slices.ContainsFunc(s.public, func(f field) bool { return f.listed == listedNames })
+}
 
-func (s *profileScheme) nameField() int {
-	for f, public := range s.public {
-		if public.listed == listedNames {
-			return f
+// inLists reports whether names can be looked up field by field: a field of several
+// names has as many values as there are pairs of names.
+func (s *profileScheme) inLists() bool {
+	for i, f := range s.profile.Encoding.Fields {
+		if s.public[i].listed == listedNames && len(f.Inputs) > 1 {
+			return false
 		}
 	}
-	return -1
+	return s.hasNames()
 }
 
 func (r *run) attackTable() ([]Attack, error) {
@@ -199,14 +204,24 @@ func (r *run) attackTable() ([]Attack, error) {
 	if filters == 0 {
 		return []Attack{a}, nil
 	}
-	control, err := r.recoverPooled(r.ctx, truth, func(f int) ([]table, error) {
-		t, _, err := truth.tableOf(r.victim, "", f)
+	// Fuller filters hide even one table for longer. What the attack must break is the
+	// same for all profiles, so that it says what the attack can do.
+	usual, err := encode.LoadProfile(encode.DefaultPreset, ".")
+	if err != nil {
+		return nil, err
+	}
+	variant, err := newOneTable(usual)
+	if err != nil {
+		return nil, err
+	}
+	control, err := r.recoverPooled(r.ctx, variant, func(f int) ([]table, error) {
+		t, _, err := variant.tableOf(r.victim, "", f)
 		return []table{t}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.Control = newControl("the same with one table for all records", score{control.columns, control.right}, mustTable)
+	a.Control = newControl(usual.Name+" with one table for all records", score{control.columns, control.right}, mustTable)
 	return []Attack{a}, nil
 }
 

@@ -292,6 +292,15 @@ func TestDictionary(t *testing.T) {
 	if records, right, err := r.registerLookUp(t.Context(), control(t)); err != nil || right != records || records == 0 {
 		t.Errorf("CLK: %d of %d, %v", right, records, err)
 	}
+	both, err := encode.LoadProfile("../../testdata/attack/one-name-dob-1.profile.json", ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := newProfileScheme(both); s.inLists() || !s.hasNames() {
+		t.Error("names that are one field are looked up one by one")
+	} else if records, right, err := r.registerLookUp(t.Context(), s); err != nil || right != records || records == 0 {
+		t.Errorf("one name: %d of %d, %v", right, records, err)
+	}
 	s := newProfileScheme(preset(t, "nhs-field-1"))
 	words, err := r.words(t.Context(), s)
 	if err != nil {
@@ -357,7 +366,7 @@ func TestRunIsReproducible(t *testing.T) {
 		t.Errorf("one core:\n%s\nthree:\n%s", one, three)
 	}
 	err := d.Verdict()
-	if d.OK || fault.KindOf(err) != fault.Policy || !strings.Contains(err.Error(), "blind: of its control, the same with one table for all records") {
+	if d.OK || fault.KindOf(err) != fault.Policy || !strings.Contains(err.Error(), "blind: of its control, nhs-field-dob-1 with one table for all records") {
 		t.Errorf("ok %v, %v", d.OK, err)
 	}
 	ids := ""

@@ -26,8 +26,9 @@ Each attack is also run against an encoding that must fall to it. The exit code 
 every limit holds and every attack breaks what it must break, else 4; the figures are
 printed in any case. docs/privacy-audit.md explains them.
 
---profile takes a preset or the path of a profile file. small ends within two minutes on two cores
-and takes registers of half a date; full within a quarter of an hour. The same seed gives the same figures.`,
+--profile takes a preset or the path of a profile file. small takes two minutes of
+processor time and registers of half a date; full several times that, whole registers and
+more dates. The same seed gives the same figures.`,
 		Example: `  tarn attack --profile nhs-field-dob-1
   tarn attack --profile my.profile.json --scale full --json > audit.json`,
 		Args: cobra.NoArgs,

@@ -87,8 +87,8 @@ SCENARIOS := TestFaultScenarios
 STOREFAULTS := TestPowerCut|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full
-	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|$(SCENARIOS)' -v ./cmd/
+test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit
+	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
 

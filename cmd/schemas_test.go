@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"tarn/bench/attack"
 	"tarn/bench/faults"
 	"tarn/bench/keyholder"
 	"tarn/bench/measure"
@@ -160,6 +161,14 @@ func newJourney(t *testing.T) *journey {
 	if err != nil {
 		t.Fatal(err)
 	}
+	half := .5
+	audit, err := keys.Encode(&attack.Document{Schema: attack.Schema, Software: "test", Created: "2026-01-01T00:00:00Z", Profile: attack.Subject{Name: "none", Digest: strings.Repeat("0", 64)},
+		Scale: attack.ScaleSmall, NotAttacked: []string{"ward"}, Attacks: []attack.Attack{{ID: "1", Name: "none", Has: "nothing", Finds: "nothing", Expected: attack.ExpectReport, Records: 2, Right: 1,
+			Found: &half, Low: &half, High: &half, Chance: &half, Floor: &half, Limit: &half, Must: &half, Verdict: attack.VerdictReported, Control: &attack.Control{Name: "none", Records: 1, Must: .5}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.write(t, "audit.json", audit)
 	return j
 }
 

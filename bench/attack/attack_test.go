@@ -452,4 +452,12 @@ func TestInterval(t *testing.T) {
 	if *a.Low < .0551 || *a.Low > .0554 || *a.High < .1742 || *a.High > .1745 {
 		t.Errorf("%v to %v, want .0552 to .1744", *a.Low, *a.High)
 	}
+	for n := 1; n < 2000; n += 7 {
+		a.found(score{n, 0})
+		b := a
+		b.found(score{n, n})
+		if *a.Low != 0 || *b.High != 1 || *a.High <= 0 || *b.Low >= 1 {
+			t.Errorf("of %d: none %v to %v, all %v to %v", n, *a.Low, *a.High, *b.Low, *b.High)
+		}
+	}
 }

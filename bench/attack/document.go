@@ -104,7 +104,15 @@ func (a *Attack) found(s score) {
 	p, n := float64(s.right)/float64(s.records), float64(s.records)
 	const z = 1.96
 	middle, half := (p+z*z/(2*n))/(1+z*z/n), z*math.Sqrt(p*(1-p)/n+z*z/(4*n*n))/(1+z*z/n)
-	a.Found, a.Low, a.High = share(p), share(max(middle-half, 0)), share(min(middle+half, 1))
+	low, high := max(middle-half, 0), min(middle+half, 1)
+	// Rounding is not to say more than was seen.
+	if s.right == 0 {
+		low = 0
+	}
+	if s.right == s.records {
+		high = 1
+	}
+	a.Found, a.Low, a.High = share(p), share(low), share(high)
 }
 
 func (a *Attack) figures(f figures) {

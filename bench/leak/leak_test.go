@@ -335,6 +335,12 @@ func TestParquet(t *testing.T) {
 	if found := scanner.Bytes("strangers", write(strangers[:1], parquet.WithCompression(compress.Codecs.Snappy))); slices.ContainsFunc(found, func(f leak.Finding) bool { return f.Kind != leak.Birth }) {
 		t.Errorf("found %v", found)
 	}
+	// A tag is a random number of many digits, among which somebody's are by chance.
+	tag := people[7]
+	tag.Number += "12345678"
+	if found := scanner.Bytes("tags", write([]leak.Person{tag}, parquet.WithDictionaryDefault(false))); contains(found, 7, leak.Number) {
+		t.Errorf("a tag is taken for a person: %v", found)
+	}
 }
 
 func TestSecrets(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"time"
 
@@ -49,6 +50,9 @@ func pages(group *file.RowGroupReader, column int) (inner []byte) {
 	return inner
 }
 
+// longer is a number of more digits than an NHS number has.
+const longer = 10_000_000_000
+
 // batch is how many values are read at a time.
 const batch = 4096
 
@@ -61,7 +65,13 @@ func values(group *file.RowGroupReader, leaf *schema.Column, column int) (inner 
 	_, days := leaf.LogicalType().(schema.DateLogicalType)
 	definition, repetition := make([]int16, batch), make([]int16, batch)
 	line := func(text []byte) { inner = append(append(inner, text...), '\n') }
-	whole := func(v int64) { line(strconv.AppendInt(nil, v, 10)) }
+	// A tag is a random number of 19 digits, of which some ten are somebody's now and
+	// then: what has more digits than any number that is looked for is none.
+	whole := func(v int64) {
+		if v > -longer && v < longer {
+			line(strconv.AppendInt(nil, v, 10))
+		}
+	}
 	for chunk.HasNext() {
 		switch c := chunk.(type) {
 		case *file.ByteArrayColumnChunkReader:
@@ -79,7 +89,11 @@ func values(group *file.RowGroupReader, leaf *schema.Column, column int) (inner 
 				}
 			})
 		case *file.Float64ColumnChunkReader:
-			read(c.ReadBatch, definition, repetition, func(v float64) { line(strconv.AppendFloat(nil, v, 'f', 0, 64)) })
+			read(c.ReadBatch, definition, repetition, func(v float64) {
+				if math.Abs(v) < longer {
+					line(strconv.AppendFloat(nil, v, 'f', 0, 64))
+				}
+			})
 		default:
 			return inner // truth values, and kinds that hold no text: the pages count
 		}

@@ -2,7 +2,6 @@ package ristretto
 
 import "encoding/binary"
 
-
 // WeightSize is the length in bytes of a weight.
 const WeightSize = 16
 

@@ -151,7 +151,11 @@ func numbers(count int) (all []nhsnumber.Number) {
 // slowToken is kEnc(x) by the letter of the specification.
 func slowToken(t testing.TB, key secret.Key, n nhsnumber.Number) (token Point) {
 	t.Helper()
-	p := Encode(n)
+	return multiplied(t, key, Encode(n))
+}
+
+// multiplied is kP.
+func multiplied(t interface{ Fatal(...any) }, key secret.Key, p Point) (token Point) {
 	key.Use(func(b *[secret.Size]byte) {
 		k, err := edwards25519.NewScalar().SetCanonicalBytes(b[:])
 		e := new(ristretto.Element)

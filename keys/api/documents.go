@@ -29,8 +29,10 @@ type Epoch struct {
 	Epoch    uint32     `json:"epoch"`
 	State    EpochState `json:"state"`
 	KeyCheck string     `json:"key_check"` // see KeyCheck
-	Created  time.Time  `json:"created"`
-	Changed  time.Time  `json:"changed"`
+	// PublicKey is the public key of a domain's evaluated scheme, hex.
+	PublicKey string    `json:"public_key,omitzero"`
+	Created   time.Time `json:"created"`
+	Changed   time.Time `json:"changed"`
 }
 
 // Domain is a set of data within which a person has one token.

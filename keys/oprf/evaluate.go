@@ -14,17 +14,31 @@ import (
 // what comes of it.
 type Request struct {
 	Header
-	N     int // elements
-	bytes []byte
+	N      int // elements
+	bytes  []byte
+	inputs []ristretto.Element
 }
 
-// ParseRequest reads a request. The bytes must not change while it is used.
-func ParseRequest(b []byte) (*Request, error) {
+// ParseRequest reads a request, on so many threads, and refuses it whole where one of its
+// elements is none. The bytes must not change while it is used.
+func ParseRequest(b []byte, threads int) (*Request, error) {
 	h, n, err := parse(b, requestMagic, RequestSize)
 	if err != nil {
 		return nil, err
 	}
-	return &Request{h, n, b}, nil
+	r := &Request{h, n, b, make([]ristretto.Element, n)}
+	err = inRanges(n, threads, func(from, to int) error {
+		for i := from; i < to; i++ {
+			if !r.inputs[i].SetBytes(point(b, i)) || r.inputs[i].IsIdentity() {
+				return ErrElement
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // elementsInRange is how many elements a worker takes at a time.
@@ -64,17 +78,13 @@ func inRanges(n, threads int, f func(from, to int) error) error {
 // interpolates in the exponent: nothing outside this package and the keyring knows that
 // there is one key.
 func (r *Request) Answer(key secret.Key, base, public Point, threads int) (response []byte, err error) {
-	inputs := make([]ristretto.Element, r.N)
 	response = r.append(make([]byte, 0, ResponseSize(r.N)), responseMagic, r.N)
 	response = response[:ResponseSize(r.N)]
 	err = useScalar(key, func(k *edwards25519.Scalar) error {
 		err := inRanges(r.N, threads, func(from, to int) error {
 			var z ristretto.Element
 			for i := from; i < to; i++ {
-				if !inputs[i].SetBytes(point(r.bytes, i)) || inputs[i].IsIdentity() {
-					return ErrElement
-				}
-				z.Multiply(k, &inputs[i]).AppendTo(point(response, i)[:0])
+				z.Multiply(k, &r.inputs[i]).AppendTo(point(response, i)[:0])
 			}
 			return nil
 		})
@@ -84,7 +94,7 @@ func (r *Request) Answer(key secret.Key, base, public Point, threads int) (respo
 		s := statement{r.context(), base, public}
 		weights := s.weights(r.N, func(i int) []byte { return point(r.bytes, i) }, func(i int) []byte { return point(response, i) })
 		secretScalar := circlScalar(k)
-		proof, err := s.prove(secretScalar, weights, inputs)
+		proof, err := s.prove(secretScalar, weights, r.inputs)
 		copy(response[len(response)-ProofSize:], proof[:])
 		return err
 	})

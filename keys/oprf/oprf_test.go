@@ -127,7 +127,7 @@ func blinder(t testing.TB, base, public Point) *Blinder {
 
 func answer(t testing.TB, request []byte, key secret.Key, base, public Point) []byte {
 	t.Helper()
-	r, err := ParseRequest(request)
+	r, err := ParseRequest(request, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +398,7 @@ func TestErrorsThatCancelAreRefused(t *testing.T) {
 		t.Fatal("the errors do not cancel under weights of single elements: the control is none")
 	}
 	// It proves what it can: that sum.
-	r, err := ParseRequest(batch.Request)
+	r, err := ParseRequest(batch.Request, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,7 +454,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"negative":             func(g []byte) []byte { point(g, 2)[0] |= 1; return g },
 		"the prime, and so on": func(g []byte) []byte { copy(point(g, 0), bytes.Repeat([]byte{0xfe}, 32)); return g },
 	} {
-		r, err := ParseRequest(change(bytes.Clone(batch.Request)))
+		r, err := ParseRequest(change(bytes.Clone(batch.Request)), 2)
 		if err == nil {
 			_, err = r.Answer(key, Generator(), public, 2)
 		}
@@ -541,7 +541,7 @@ func BenchmarkAnswer(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := ParseRequest(batch.Request)
+	r, err := ParseRequest(batch.Request, 2)
 	if err != nil {
 		b.Fatal(err)
 	}

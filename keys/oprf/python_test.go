@@ -125,7 +125,7 @@ func TestAgreesWithPython(t *testing.T) {
 		if got := ask(t, asked).Request; got != text(batch.Request) {
 			t.Fatalf("its request is %s, not %x", got, batch.Request)
 		}
-		r, err := ParseRequest(batch.Request)
+		r, err := ParseRequest(batch.Request, 2)
 		if err != nil {
 			t.Fatal(err)
 		}

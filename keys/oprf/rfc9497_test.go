@@ -87,7 +87,7 @@ func TestVectorsOfRFC9497(t *testing.T) {
 			h.Operation = EvaluateRFC9497
 			n := len(blinded)
 			request := append(h.append(nil, requestMagic, n), bytes.Join(blinded, nil)...)
-			r, err := ParseRequest(request)
+			r, err := ParseRequest(request, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestBatchesOfRFC9497(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := ParseRequest(batch.Request)
+		r, err := ParseRequest(batch.Request, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestBatchesOfRFC9497(t *testing.T) {
 			}
 		}
 	}
-	if _, err := ParseRequest(nil); !errors.Is(err, ErrWire) {
+	if _, err := ParseRequest(nil, 2); !errors.Is(err, ErrWire) {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,144 @@
+package keyring
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/audit"
+	"tarn/keys/oprf"
+	"tarn/keys/secret"
+)
+
+// batch is what is kept of an evaluated batch: that it was charged, and of which bytes
+// it was. It holds nothing by which anybody could be found: the bytes are blinded.
+type batch struct {
+	Digest  string    `json:"digest"`
+	Created time.Time `json:"created"`
+}
+
+const (
+	kindBatch   = "batch"
+	keepBatches = 24 * time.Hour // as long as a request may be sent again
+)
+
+// Evaluation is what a key holder does with a batch once it is charged and recorded.
+// It is the one place that knows there is one key in one process: threshold custody
+// gives others.
+type Evaluation struct {
+	request *oprf.Request
+	key     secret.Key
+	public  oprf.Point
+}
+
+// Rows is how many elements the batch has.
+func (e *Evaluation) Rows() int { return e.request.N }
+
+// Answer evaluates the batch on so many threads, which needs no lock: all of one batch
+// under one key.
+func (e *Evaluation) Answer(threads int) ([]byte, error) {
+	if e.request.Operation == oprf.EvaluateRFC9497 {
+		return e.request.AnswerRFC9497(e.key, threads)
+	}
+	return e.request.Answer(e.key, oprf.Generator(), e.public, threads)
+}
+
+// Evaluate charges and records a batch of blinded numbers of a project, and returns what
+// answers it. The same batch under the same id is charged once.
+func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projectName string, body []byte) (evaluation *Evaluation, err error) {
+	// Before anything is charged or stored: a batch with one wrong element is none.
+	request, err := oprf.ParseRequest(body, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, api.Refuse(api.CodeMalformed, err.Error(), "see specification (h)")
+	}
+	if id, err := uuid.Parse(requestID); err != nil || id != uuid.UUID(request.RequestID) {
+		return nil, api.Refuse(api.CodeMalformed, "the batch's request id is not that of X-Request-ID", "send the same UUID in both")
+	}
+	id := idOf("batch", caller, requestID)
+	sum := sha256.Sum256(body)
+	digest := hex.EncodeToString(sum[:])
+	err = k.change(ctx, func(t *transaction) error {
+		p, c, err := k.mayLease(caller, projectName, t.now)
+		if err != nil {
+			return err
+		}
+		e, err := k.evaluated(p, request)
+		if err != nil {
+			return err
+		}
+		public, err := hex.DecodeString(e.PublicKey)
+		if err != nil || len(public) != oprf.PointSize {
+			return errors.New("the public key of an epoch cannot be read")
+		}
+		evaluation = &Evaluation{request, k.keys[tokenKey(p.Domain, e.Epoch)], oprf.Point(public)}
+		if again := k.batches[id]; again != nil {
+			if !hmac.Equal([]byte(again.Digest), []byte(digest)) {
+				return api.Refuse(api.CodeConflict, "a request of this id was answered before, and was another", "give each request an id of its own")
+			}
+			return nil
+		}
+		a := k.budgets.account(accountKey{p.Name, c.Name, api.UseToken})
+		rows := int64(request.N)
+		if err := t.allow(a, p, c, rows); err != nil {
+			return err
+		}
+		t.spend(a, caller, rows, k.budgets.allowance(p, c))
+		t.tidyBatches()
+		b := &batch{Digest: digest, Created: t.now}
+		k.batches[id] = b
+		t.put(kindBatch, id, b)
+		t.event(audit.Leaf{Kind: audit.KindEvaluate, Actor: caller.actor(), Project: p.Name, Domain: p.Domain, TokenEpoch: e.Epoch, Request: id, Count: rows})
+		return nil
+	})
+	return evaluation, k.refusedForBudget(ctx, caller, err)
+}
+
+// evaluated returns the epoch under which a batch is evaluated: the current one of the
+// project's domain, by the numbers that the batch itself gives.
+func (k *Keyring) evaluated(p *project, request *oprf.Request) (*api.Epoch, error) {
+	d := k.domains[p.Domain]
+	want := map[string]oprf.Operation{keys.SchemeOblivious: oprf.Evaluate, keys.SchemeRFC9497: oprf.EvaluateRFC9497}[d.Scheme]
+	e := d.Epochs.current()
+	switch {
+	case want == 0:
+		return nil, api.Refuse(api.CodeForbidden, "nothing is evaluated in a domain of scheme "+d.Scheme, "lease the token key")
+	case request.Operation != want:
+		return nil, api.Refuse(api.CodeMalformed, "the operation is not one of the domain's scheme, or not of this path", "send what scheme "+d.Scheme+" evaluates")
+	case request.DomainNo != d.No:
+		return nil, api.Refuse(api.CodeForbidden, "the domain is not that of the project", "one certificate works in one domain")
+	case e == nil:
+		return nil, api.Refuse(api.CodeKeyState, "the domain has no current key", "ask the key holder's operators: keyholder key rotate")
+	case request.TokenEpoch != e.Epoch:
+		return nil, api.Refuse(api.CodeKeyState, "the epoch is not the current one", "get the project's record again")
+	}
+	return e, nil
+}
+
+// tidyBatches forgets batches that are too old to be sent again.
+func (t *transaction) tidyBatches() {
+	k := t.keyring
+	if k.sinceBatchTidy++; k.sinceBatchTidy < tidyEvery {
+		return
+	}
+	k.sinceBatchTidy = 0
+	var old []string
+	for id, b := range k.batches {
+		if t.now.Sub(b.Created) > keepBatches {
+			old = append(old, id)
+		}
+	}
+	slices.Sort(old)
+	for _, id := range old {
+		delete(k.batches, id)
+		t.remove(kindBatch, id)
+	}
+}

@@ -35,6 +35,7 @@ func handlers() map[string]handler {
 		"leases.end":         endLease,
 		"leases.list":        listLeases,
 		"points.evaluate":    evaluatePoints,
+		"tokens.rotate":      rotateTokens,
 		"clients.list":       listClients,
 		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
@@ -207,18 +208,31 @@ const evaluations = 2
 type octets []byte
 
 func evaluatePoints(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Evaluate(ctx, c.caller, c.id, project, body)
+	})
+}
+
+func rotateTokens(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Rotate(ctx, c.caller, c.id, project, c.request.PathValue("domain"), body)
+	})
+}
+
+// batch answers a batch of a project once it is charged and recorded.
+func (c *call) batch(ctx context.Context, charge func(project string, body []byte) (*keyring.Evaluation, error)) (int, any, error) {
 	project, there, err := c.query("project")
 	if err != nil {
 		return 0, nil, err
 	}
 	if !there {
-		return 0, nil, api.Refuse(api.CodeMalformed, "the project is missing", "name it: /v1/points?project=NAME")
+		return 0, nil, api.Refuse(api.CodeMalformed, "the project is missing", "name it at the end of the address: ?project=NAME")
 	}
 	body, err := c.body("application/octet-stream")
 	if err != nil {
 		return 0, nil, err
 	}
-	evaluation, err := c.ring.Evaluate(ctx, c.caller, c.id, project, body)
+	evaluation, err := charge(project, body)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -60,6 +60,10 @@ type Options struct {
 	// Evaluate has tokens made by the key holder, of a scheme of which it makes them; nil
 	// else.
 	Evaluate tokenise.Evaluate
+	// Rotate, if it is not nil, brings tokens that the column holds from the epoch of the
+	// record From to that of Project; numbers are then not looked for.
+	Rotate func(ctx context.Context, tokens [][keys.TokenSize]byte) ([][keys.TokenSize]byte, error)
+	From   *keys.Project
 	// Use is asked before the keys are used for rows, and refuses; may be nil.
 	Use func(ctx context.Context, rows int64) error
 	// Canaries is told of rows with a number of the test range; may be nil.
@@ -258,18 +262,22 @@ type judge struct {
 	keys     *tokenise.TokenKeys
 	tokens   *tokenise.Tokens
 	evaluate tokenise.Evaluate
+	options  *Options
 	test     bool
 	counts   *Result
 }
 
 func (s *setting) newJudge() *judge {
-	return &judge{keys: s.keys, tokens: s.keys.NewTokens(), evaluate: s.Evaluate, test: s.Keys.Test, counts: newResult()}
+	return &judge{keys: s.keys, tokens: s.keys.NewTokens(), evaluate: s.Evaluate, options: s.Options, test: s.Keys.Test, counts: newResult()}
 }
 
 // cells returns for each value the token's text, or "" and why there is none; no code
 // where nothing was there. The key holder, where it makes the tokens, is asked once for
 // all.
 func (j *judge) cells(ctx context.Context, values []string) (texts []string, codes []reason.Code, err error) {
+	if j.options.Rotate != nil {
+		return j.rotated(ctx, values)
+	}
 	texts, codes = make([]string, len(values)), make([]reason.Code, len(values))
 	var numbers []nhsnumber.Number
 	var at []int
@@ -302,6 +310,43 @@ func (j *judge) cells(ctx context.Context, values []string) (texts []string, cod
 		} else {
 			token = j.tokens.Of(number)
 		}
+		if texts[at[i]], err = j.keys.Text(token); err != nil {
+			return nil, nil, err
+		}
+	}
+	return texts, codes, nil
+}
+
+// rotated is cells for a column of tokens.
+func (j *judge) rotated(ctx context.Context, values []string) (texts []string, codes []reason.Code, err error) {
+	texts, codes = make([]string, len(values)), make([]reason.Code, len(values))
+	scheme, err := keys.SchemeNo(j.options.From.Scheme, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	var tokens [][keys.TokenSize]byte
+	var at []int
+	for i, value := range values {
+		if value == "" {
+			j.counts.Absent++
+			continue
+		}
+		token, err := keys.ParseToken(value)
+		switch from := j.options.From.Keys; {
+		case err != nil:
+			codes[i] = reason.TokenMalformed
+		case token.Scheme != scheme || token.DomainNo != from.DomainNo || uint32(token.TokenEpoch) != from.TokenEpoch:
+			codes[i] = reason.TokenOther
+		default:
+			tokens, at = append(tokens, token.Value), append(at, i)
+		}
+	}
+	j.counts.Tokens += int64(len(tokens))
+	made, err := j.options.Rotate(ctx, tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, token := range made {
 		if texts[at[i]], err = j.keys.Text(token); err != nil {
 			return nil, nil, err
 		}

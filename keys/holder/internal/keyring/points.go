@@ -35,9 +35,9 @@ const (
 // It is the one place that knows there is one key in one process: threshold custody
 // gives others.
 type Evaluation struct {
-	request *oprf.Request
-	key     secret.Key
-	public  oprf.Point
+	request      *oprf.Request
+	key          secret.Key
+	base, public oprf.Point
 }
 
 // Rows is how many elements the batch has.
@@ -49,12 +49,28 @@ func (e *Evaluation) Answer(threads int) ([]byte, error) {
 	if e.request.Operation == oprf.EvaluateRFC9497 {
 		return e.request.AnswerRFC9497(e.key, threads)
 	}
-	return e.request.Answer(e.key, oprf.Generator(), e.public, threads)
+	return e.request.Answer(e.key, e.base, e.public, threads)
 }
 
 // Evaluate charges and records a batch of blinded numbers of a project, and returns what
 // answers it. The same batch under the same id is charged once.
-func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projectName string, body []byte) (evaluation *Evaluation, err error) {
+func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projectName string, body []byte) (*Evaluation, error) {
+	return k.batch(ctx, caller, requestID, projectName, body, k.evaluated)
+}
+
+// Rotate does the same for a batch of blinded tokens, of a project's domain, which are
+// brought from the key of an epoch that is over to that of the current one.
+func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectName, domainName string, body []byte) (*Evaluation, error) {
+	return k.batch(ctx, caller, requestID, projectName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+		if p.Domain != domainName {
+			return nil, audit.Leaf{}, api.Refuse(api.CodeForbidden, "the domain is not that of the project", "one certificate works in one domain")
+		}
+		return k.rotated(p, request)
+	})
+}
+
+// batch charges and records a batch, once prepare has found what answers it.
+func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
 	// Before anything is charged or stored: a batch with one wrong element is none.
 	request, err := oprf.ParseRequest(body, runtime.GOMAXPROCS(0))
 	if err != nil {
@@ -71,15 +87,10 @@ func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projec
 		if err != nil {
 			return err
 		}
-		e, err := k.evaluated(p, request)
-		if err != nil {
+		var leaf audit.Leaf
+		if evaluation, leaf, err = prepare(p, request); err != nil {
 			return err
 		}
-		public, err := hex.DecodeString(e.PublicKey)
-		if err != nil || len(public) != oprf.PointSize {
-			return errors.New("the public key of an epoch cannot be read")
-		}
-		evaluation = &Evaluation{request, k.keys[tokenKey(p.Domain, e.Epoch)], oprf.Point(public)}
 		if again := k.batches[id]; again != nil {
 			if !hmac.Equal([]byte(again.Digest), []byte(digest)) {
 				return api.Refuse(api.CodeConflict, "a request of this id was answered before, and was another", "give each request an id of its own")
@@ -96,15 +107,66 @@ func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projec
 		b := &batch{Digest: digest, Created: t.now}
 		k.batches[id] = b
 		t.put(kindBatch, id, b)
-		t.event(audit.Leaf{Kind: audit.KindEvaluate, Actor: caller.actor(), Project: p.Name, Domain: p.Domain, TokenEpoch: e.Epoch, Request: id, Count: rows})
+		leaf.Actor, leaf.Project, leaf.Domain, leaf.Request, leaf.Count = caller.actor(), p.Name, p.Domain, id, rows
+		t.event(leaf)
 		return nil
 	})
+	if err != nil {
+		evaluation = nil
+	}
 	return evaluation, k.refusedForBudget(ctx, caller, err)
 }
 
-// evaluated returns the epoch under which a batch is evaluated: the current one of the
+// publicKey returns an epoch's public key.
+func publicKey(e *api.Epoch) (oprf.Point, error) {
+	b, err := hex.DecodeString(e.PublicKey)
+	if err != nil || len(b) != oprf.PointSize {
+		return oprf.Point{}, errors.New("the public key of an epoch cannot be read")
+	}
+	return oprf.Point(b), nil
+}
+
+// evaluated returns what evaluates a batch: the current key of the project's domain, if
+// it is the one that the batch itself names.
+func (k *Keyring) evaluated(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+	e, err := k.currentOf(p, request)
+	if err != nil {
+		return nil, audit.Leaf{}, err
+	}
+	public, err := publicKey(e)
+	return &Evaluation{request, k.keys[tokenKey(p.Domain, e.Epoch)], oprf.Generator(), public}, audit.Leaf{Kind: audit.KindEvaluate, TokenEpoch: e.Epoch}, err
+}
+
+// rotated returns what brings tokens of an epoch that is over to the current one.
+func (k *Keyring) rotated(p *project, request *oprf.Request) (evaluation *Evaluation, leaf audit.Leaf, err error) {
+	d := k.domains[p.Domain]
+	from, to := d.Epochs.get(request.TokenEpoch), d.Epochs.current()
+	switch {
+	case d.Scheme != keys.SchemeOblivious:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "tokens of scheme "+d.Scheme+" cannot be rotated", "make them again from the numbers")
+	case request.Operation != oprf.Rotate:
+		return nil, leaf, api.Refuse(api.CodeMalformed, "the operation is not a rotation", "see specification (h)")
+	case request.DomainNo != d.No:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the domain is not that of the project", "one certificate works in one domain")
+	case to == nil || request.ToTokenEpoch != to.Epoch:
+		return nil, leaf, api.Refuse(api.CodeKeyState, "the epoch that tokens go to is not the current one", "get the project's record again")
+	case from == nil || from.State != api.StateReadable && from.State != api.StateCompromised:
+		return nil, leaf, api.Refuse(api.CodeKeyState, "the epoch that tokens come from is not one that was replaced and can be read", "make the tokens again from the numbers")
+	}
+	evaluation = &Evaluation{request: request}
+	if evaluation.base, err = publicKey(from); err != nil {
+		return nil, leaf, err
+	}
+	if evaluation.public, err = publicKey(to); err != nil {
+		return nil, leaf, err
+	}
+	evaluation.key, err = oprf.Quotient(k.keys[tokenKey(p.Domain, to.Epoch)], k.keys[tokenKey(p.Domain, from.Epoch)])
+	return evaluation, audit.Leaf{Kind: audit.KindRotate, TokenEpoch: to.Epoch, Outcome: "tokens"}, err
+}
+
+// currentOf returns the epoch under which a batch is evaluated: the current one of the
 // project's domain, by the numbers that the batch itself gives.
-func (k *Keyring) evaluated(p *project, request *oprf.Request) (*api.Epoch, error) {
+func (k *Keyring) currentOf(p *project, request *oprf.Request) (*api.Epoch, error) {
 	d := k.domains[p.Domain]
 	want := map[string]oprf.Operation{keys.SchemeOblivious: oprf.Evaluate, keys.SchemeRFC9497: oprf.EvaluateRFC9497}[d.Scheme]
 	e := d.Epochs.current()

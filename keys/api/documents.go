@@ -85,6 +85,7 @@ type Grant struct {
 	LegalBasis string     `json:"legal_basis"`
 	OptOuts    string     `json:"opt_outs,omitzero"` // version of the opt-out list that was applied
 	RowCap     int64      `json:"row_cap,omitzero"`
+	RowsUsed   int64      `json:"rows_used,omitzero"` // conversions: rows that were converted under it
 	Expires    time.Time  `json:"expires"`
 	State      string     `json:"state"` // active, used, revoked
 	Created    time.Time  `json:"created"`

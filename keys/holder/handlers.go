@@ -36,6 +36,7 @@ func handlers() map[string]handler {
 		"leases.list":        listLeases,
 		"points.evaluate":    evaluatePoints,
 		"tokens.rotate":      rotateTokens,
+		"tokens.convert":     convertTokens,
 		"clients.list":       listClients,
 		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
@@ -216,6 +217,12 @@ func evaluatePoints(ctx context.Context, c *call) (int, any, error) {
 func rotateTokens(ctx context.Context, c *call) (int, any, error) {
 	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
 		return c.ring.Rotate(ctx, c.caller, c.id, project, c.request.PathValue("domain"), body)
+	})
+}
+
+func convertTokens(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), body)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"time"
@@ -69,8 +70,22 @@ func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectN
 	})
 }
 
+// Convert does the same for tokens of a project's domain that become another domain's,
+// within one controller, under a grant that names both. Its rows count against the grant,
+// too.
+func (k *Keyring) Convert(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte) (*Evaluation, error) {
+	return k.batchUnder(ctx, caller, requestID, projectName, grantName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+		return k.converted(p, k.grants[grantName], request)
+	})
+}
+
 // batch charges and records a batch, once prepare has found what answers it.
-func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
+func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (*Evaluation, error) {
+	return k.batchUnder(ctx, caller, requestID, projectName, "", body, prepare)
+}
+
+// batchUnder is batch for what needs a grant, where one is named.
+func (k *Keyring) batchUnder(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
 	// Before anything is charged or stored: a batch with one wrong element is none.
 	request, err := oprf.ParseRequest(body, runtime.GOMAXPROCS(0))
 	if err != nil {
@@ -101,6 +116,15 @@ func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectNa
 		rows := int64(request.N)
 		if err := t.allow(a, p, c, rows); err != nil {
 			return err
+		}
+		if grantName != "" {
+			g := *k.grants[grantName] // prepare has looked at it
+			if g.RowsUsed+rows > g.RowCap {
+				return api.Refuse(api.CodeForbidden, fmt.Sprintf("of the %d rows that the grant is for, %d are left", g.RowCap, g.RowCap-g.RowsUsed), "add another grant: keyholder grant add")
+			}
+			g.RowsUsed += rows
+			k.grants[grantName] = &g
+			t.put(kindGrant, grantName, &g)
 		}
 		t.spend(a, caller, rows, k.budgets.allowance(p, c))
 		t.tidyBatches()
@@ -162,6 +186,37 @@ func (k *Keyring) rotated(p *project, request *oprf.Request) (evaluation *Evalua
 	}
 	evaluation.key, err = oprf.Quotient(k.keys[tokenKey(p.Domain, to.Epoch)], k.keys[tokenKey(p.Domain, from.Epoch)])
 	return evaluation, audit.Leaf{Kind: audit.KindRotate, TokenEpoch: to.Epoch, Outcome: "tokens"}, err
+}
+
+// converted returns what makes tokens of a project's domain another domain's.
+func (k *Keyring) converted(p *project, g *api.Grant, request *oprf.Request) (evaluation *Evaluation, leaf audit.Leaf, err error) {
+	// The same for a grant that does not exist and one that is others': nobody learns of grants by asking.
+	if g == nil || g.Kind != api.GrantConvert || g.From != p.Domain {
+		return nil, leaf, api.Refuse(api.CodeForbidden, "there is no grant of this name to convert tokens of the project's domain", "ask the key holder's operators: keyholder grant add")
+	}
+	a, b := k.domains[g.From], k.domains[g.To]
+	from, to := a.Epochs.current(), b.Epochs.current()
+	switch {
+	case g.State != grantActive || !k.now().Before(g.Expires):
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the grant was revoked, or has expired", "ask the key holder's operators for another: keyholder grant add")
+	case a.Scheme != keys.SchemeOblivious || b.Scheme != keys.SchemeOblivious:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "only tokens of scheme oblivious can be converted", "make them again from the numbers")
+	case request.Operation != oprf.Convert:
+		return nil, leaf, api.Refuse(api.CodeMalformed, "the operation is not a conversion", "see specification (h)")
+	case request.DomainNo != a.No || request.ToDomainNo != b.No:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the domains are not those of the grant", "give the records of projects of both")
+	case from == nil || to == nil || request.TokenEpoch != from.Epoch || request.ToTokenEpoch != to.Epoch:
+		return nil, leaf, api.Refuse(api.CodeKeyState, "the epochs are not the current ones", "rotate the tokens first: tokeniser rotate; get the records again")
+	}
+	evaluation = &Evaluation{request: request}
+	if evaluation.base, err = publicKey(from); err != nil {
+		return nil, leaf, err
+	}
+	if evaluation.public, err = publicKey(to); err != nil {
+		return nil, leaf, err
+	}
+	evaluation.key, err = oprf.Quotient(k.keys[tokenKey(b.Name, to.Epoch)], k.keys[tokenKey(a.Name, from.Epoch)])
+	return evaluation, audit.Leaf{Kind: audit.KindConvert, TokenEpoch: to.Epoch, Rule: g.Name, Outcome: b.Name}, err
 }
 
 // currentOf returns the epoch under which a batch is evaluated: the current one of the

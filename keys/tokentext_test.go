@@ -64,3 +64,22 @@ func TestAnyMistypedCharacterIsFound(t *testing.T) {
 		}
 	})
 }
+
+// FuzzToken: a text is a token that is written again as it was read, but for its case, or
+// is explained; nothing is both.
+func FuzzToken(f *testing.F) {
+	good := keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: 7, TokenEpoch: 1}.String()
+	for _, text := range []string{good, strings.ToUpper(good), good[:73], good + "q", "tarn1", "", " " + good, strings.Repeat("é", 37)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := keys.ParseToken(text)
+		explained := keys.ExplainToken(text)
+		if (err == nil) != (explained == nil) {
+			t.Fatalf("read %v, explained %v", err, explained)
+		}
+		if err == nil && token.String() != strings.ToLower(text) {
+			t.Fatal("what was read is written otherwise")
+		}
+	})
+}

@@ -19,7 +19,10 @@ const maxTokenEpoch = math.MaxUint16
 // maxGroupName is the length in bytes that the name of a group column may have.
 const maxGroupName = 100
 
-var checkValuePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+var (
+	checkValuePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	publicKeyPattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
 
 // Check refuses a project that nothing could be done with. Each error names the
 // member and what to put there, never what was found there.
@@ -31,8 +34,12 @@ func (p *Project) Check() error {
 		return fmt.Errorf("member name must be 1 to 32 of a-z, 0-9 and -")
 	case !ValidName(p.Domain):
 		return fmt.Errorf("member domain must be 1 to 32 of a-z, 0-9 and -")
-	case p.Scheme != SchemeKeyedHash:
-		return fmt.Errorf("member scheme must be %q", SchemeKeyedHash)
+	case !slices.Contains(Schemes(), p.Scheme):
+		return fmt.Errorf("member scheme must be one of %s", strings.Join(Schemes(), ", "))
+	case !Evaluated(p.Scheme) && p.Keys.TokenPublicKey != nil:
+		return fmt.Errorf("member keys.token_public_key must be null: scheme %s has none", p.Scheme)
+	case p.Keys.TokenPublicKey != nil && !publicKeyPattern.MatchString(*p.Keys.TokenPublicKey):
+		return fmt.Errorf("member keys.token_public_key must be null or 64 of 0-9 and a-f: get the record from the key holder")
 	case p.Profile == "":
 		return fmt.Errorf("member profile is missing: a preset's name or a profile file's path")
 	case p.Reidentify.Mode != "none" && p.Reidentify.Mode != "direct":

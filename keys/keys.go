@@ -11,8 +11,23 @@ import (
 	"tarn/keys/nhsnumber"
 )
 
-// SchemeKeyedHash is the scheme name of HMAC tokens, specification (g).
-const SchemeKeyedHash = "keyed-hash"
+// The schemes by which tokens are made.
+const (
+	// SchemeKeyedHash is HMAC with a leased key, specification (g).
+	SchemeKeyedHash = "keyed-hash"
+	// SchemeOblivious has the key holder evaluate what it cannot see, specification (h).
+	SchemeOblivious = "oblivious"
+	// SchemeRFC9497 is the same by the letter of RFC 9497: its tokens can be neither
+	// rotated, converted nor opened.
+	SchemeRFC9497 = "rfc9497"
+)
+
+// Schemes returns every scheme.
+func Schemes() []string { return []string{SchemeOblivious, SchemeKeyedHash, SchemeRFC9497} }
+
+// Evaluated reports whether a scheme's tokens are made by the key holder, of what it
+// cannot see, and no key of it is ever leased.
+func Evaluated(scheme string) bool { return scheme == SchemeOblivious || scheme == SchemeRFC9497 }
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -94,6 +95,13 @@ func TokenKCV(kTok secret.Key) string {
 	return text
 }
 
+// PublicKCV returns the key check value of an evaluated scheme's token key, in hex, of
+// its public key: SHA-256(LP("tarn/kcv/v1", K))[0:16], specification (d).
+func PublicKCV(public []byte) string {
+	sum := sha256.Sum256(LP(Text("tarn/kcv/v1"), public))
+	return hex.EncodeToString(sum[:CheckValueSize])
+}
+
 // SchemeNo returns the number of a scheme's name in the text form.
 func SchemeNo(name string, release bool) (uint8, error) {
 	switch {
@@ -101,6 +109,10 @@ func SchemeNo(name string, release bool) (uint8, error) {
 		return SchemeNoRelease, nil
 	case name == SchemeKeyedHash:
 		return SchemeNoKeyedHash, nil
+	case name == SchemeOblivious:
+		return SchemeNoOblivious, nil
+	case name == SchemeRFC9497:
+		return SchemeNoRFC9497, nil
 	}
 	return 0, fmt.Errorf("keys: unknown token scheme")
 }

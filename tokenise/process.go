@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
 	"tarn/tokenise/source"
 )
 
@@ -31,9 +32,9 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 	work := make(chan *job, threads)
 	order := make(chan *job, 2*threads) // bounds the batches in memory
 	free := make(chan *job, 3*threads)
-	full, empty := make(chan *piece), make(chan *piece, 2)
+	full, empty := make(chan *piece), make(chan *piece, 3)
 	encoded, written := make(chan *encodedPiece), make(chan *encodedPiece, 2)
-	for range cap(empty) {
+	for range cap(written) {
 		empty <- &piece{}
 		written <- &encodedPiece{}
 	}
@@ -53,10 +54,21 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 		defer close(full)
 		return s.collect(ctx, order, free, full, empty)
 	})
+	ready := full
+	if s.Evaluate != nil {
+		tokens := make(chan *piece)
+		ready = tokens
+		empty <- &piece{}
+		group.Go(func() (err error) {
+			defer fault.Contain(&err)
+			defer close(tokens)
+			return s.evaluatePieces(ctx, full, tokens)
+		})
+	}
 	group.Go(func() (err error) {
 		defer fault.Contain(&err)
 		defer close(encoded)
-		return s.encodePieces(ctx, full, empty, encoded, written)
+		return s.encodePieces(ctx, ready, empty, encoded, written)
 	})
 	group.Go(func() (err error) {
 		defer fault.Contain(&err)
@@ -212,6 +224,37 @@ func (s *setting) encodePieces(ctx context.Context, full <-chan *piece, empty ch
 		empty <- p // it came from there
 		select {
 		case encoded <- out:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// evaluatePieces has the tokens of one piece after another made by the key holder,
+// while the piece before is encoded and the next is judged.
+func (s *setting) evaluatePieces(ctx context.Context, full <-chan *piece, ready chan<- *piece) error {
+	tokens := s.tokenKeys.NewTokens()
+	for p := range full {
+		var numbers []nhsnumber.Number
+		var at []int // in the piece's bytes
+		for i := range p.rows.len() {
+			if start, _ := p.rows.span(i); p.rows.bytes[start+preparedFlags]&flagToken != 0 {
+				at = append(at, start+preparedToken)
+				numbers = append(numbers, nhsnumber.Number(p.rows.bytes[start+preparedToken:]))
+			}
+		}
+		made, err := s.Evaluate(ctx, numbers)
+		if err != nil {
+			return err
+		}
+		for i, token := range made {
+			released := tokens.Released(token)
+			copy(p.rows.bytes[at[i]:], released[:])
+		}
+		clear(numbers)
+		select {
+		case ready <- p:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

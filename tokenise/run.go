@@ -67,6 +67,9 @@ type Options struct {
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
 	Stage    func(name string)       // what is being done; may be nil
+	// Evaluate has tokens made by the key holder, of a scheme of which it makes them; nil
+	// else.
+	Evaluate Evaluate
 	// Use is asked before keys are used for rows, and refuses; what was done before is
 	// kept, and a run that goes on begins there. May be nil.
 	Use func(ctx context.Context, rows int64) error

@@ -1,6 +1,7 @@
 package tokenise
 
 import (
+	"context"
 	"crypto/hmac"
 
 	"tarn/keys"
@@ -15,9 +16,13 @@ const (
 	reidentifyDirect = "direct" // the token itself may leave
 )
 
+// Evaluate has the key holder make tokens of numbers that it does not see.
+type Evaluate func(ctx context.Context, numbers []nhsnumber.Number) ([][keys.TokenSize]byte, error)
+
 // TokenKeys make the tokens of one project: the keyed hash of specification
-// (g) and, where the project says reidentify mode none, the release token of
-// (l), which is one-way and is never opened. They may be shared by goroutines.
+// (g), unless the key holder makes them, and, where the project says reidentify mode
+// none, the release token of (l), which is one-way and is never opened. They may be
+// shared by goroutines.
 type TokenKeys struct {
 	project  *keys.Project
 	token    secret.MAC // K_tok
@@ -33,8 +38,16 @@ func NewTokenKeys(p *keys.Project, k *keys.KeyFile) (*TokenKeys, error) {
 	if err := k.CheckProject(p); err != nil {
 		return nil, err
 	}
-	key := k.TokenDeriver(p.Keys.TokenEpoch)
-	t := &TokenKeys{project: p, token: key.MAC(), tokenKCV: keys.TokenKCV(key)}
+	t := &TokenKeys{project: p}
+	if keys.Evaluated(p.Scheme) {
+		if p.Keys.TokenKCV == nil || p.Keys.TokenPublicKey == nil {
+			return nil, fault.New(fault.Usage, "making tokens for project "+p.Name, "with scheme "+p.Scheme+" the project names the key holder's public key, and this one does not", "get the record from the key holder: tokeniser project")
+		}
+		t.tokenKCV = *p.Keys.TokenKCV
+	} else {
+		key := k.TokenDeriver(p.Keys.TokenEpoch)
+		t.token, t.tokenKCV = key.MAC(), keys.TokenKCV(key)
+	}
 	t.kcv = t.tokenKCV
 	switch p.Reidentify.Mode {
 	case reidentifyDirect:
@@ -83,14 +96,21 @@ type Tokens struct {
 // NewTokens returns a Tokens with scratch memory of its own.
 func (t *TokenKeys) NewTokens() *Tokens { return &Tokens{keys: t, hasher: secret.NewHasher()} }
 
+// Evaluated reports whether the key holder makes the tokens.
+func (t *TokenKeys) Evaluated() bool { return keys.Evaluated(t.project.Scheme) }
+
 // Of returns the token of a number: HMAC(K_tok, 10 digits), or, released,
 // HMAC(K_x, LP("tarn/export/v1", domain, u32(token_epoch), token)).
 func (t *Tokens) Of(n nhsnumber.Number) [keys.TokenSize]byte {
 	t.message = append(t.message[:0], n[:]...)
-	token := t.hasher.Sum(t.keys.token, t.message)
+	return t.Released(*t.hasher.Sum(t.keys.token, t.message))
+}
+
+// Released returns what leaves the region of a token: the token, or what is made of it.
+func (t *Tokens) Released(token [keys.TokenSize]byte) [keys.TokenSize]byte {
 	if t.keys.Release() {
 		t.message = keys.AppendLP(append(t.message[:0], t.keys.prefix...), token[:])
-		token = t.hasher.Sum(t.keys.release, t.message)
+		return *t.hasher.Sum(t.keys.release, t.message)
 	}
-	return *token
+	return token
 }

@@ -145,7 +145,7 @@ func (p *prepared) event(e *event) {
 //	8..23  unique_id
 //	24     state of the NHS number
 //	25     flags
-//	26..57 token, zeros where there is none
+//	26..57 token, zeros where there is none; digits where it is yet to be evaluated
 //	58     the texts of its entry, after their length in four bytes; then the
 //	       record, as encode writes it
 const (
@@ -178,7 +178,12 @@ func (w *worker) prepare(number int64, sourceID string, p *prepared) {
 	var token [cohort.TokenBytes]byte
 	flags := byte(0)
 	if state.Identifies(w.Keys.Test) {
-		token, flags = w.tokens.Of(digits), flagToken
+		flags = flagToken
+		if w.Evaluate != nil {
+			copy(token[:], digits[:]) // until it is evaluated, with others
+		} else {
+			token = w.tokens.Of(digits)
+		}
 	}
 	if w.Profile.Comparable(&w.record) {
 		flags |= flagEncoded

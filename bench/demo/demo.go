@@ -145,7 +145,7 @@ func (d *demo) runInto(document any, binary string, args ...string) error {
 
 func (d *demo) synth() (string, error) {
 	_, err := d.run("tarn", "synth", "--people", strconv.Itoa(d.People), "--parties", strconv.Itoa(d.Options.Parties),
-		"--seed", strconv.FormatUint(d.Seed, 10), "--errors", synth.ErrorsNHS, "--project", "--out", peopleFolder)
+		"--seed", strconv.FormatUint(d.Seed, 10), "--errors", synth.ErrorsNHS, "--project", "--scheme", keys.SchemeOblivious, "--out", peopleFolder)
 	return fmt.Sprintf("%d records of each party, half of them of people whom all have", d.People), err
 }
 
@@ -196,7 +196,7 @@ func (d *demo) tokenise() (string, error) {
 		}
 		d.document.Tokenise = append(d.document.Tokenise, t)
 	}
-	return "every party encoded, with keys leased from the key holder", d.fetch() // the first run pinned the encoding key
+	return "every party encoded: with tokens that the key holder made of what it cannot see, and proved, and a leased encoding key", d.fetch() // the first run pinned the encoding key
 }
 
 func (d *demo) truth() (string, error) {

@@ -17,7 +17,7 @@ const (
 	numbersFile  = "numbers.csv"
 	enumerated   = "enumerated.csv" // what would have come of it
 	enumeration  = 1_000_000        // numbers that are tried
-	budgetPeople = 5                // times the people of a party is the budget of its client
+	budgetPeople = 3                // times the people of a party is the budget of its client
 	leastBudget  = 20_000           // rows; small runs encode more than once
 )
 

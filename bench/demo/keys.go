@@ -78,7 +78,7 @@ func (d *demo) keyholder() (string, error) {
 	d.url = "https://" + address
 	for _, args := range [][]string{
 		{"enrol", "--keyholder", d.url, "--code-file", filepath.Join(handoutFolder, operator+".code"), "--out", d.credentials(operator)},
-		{"domain", "add", "synthetic", "--as", d.credentials(operator)},
+		{"domain", "add", "synthetic", "--scheme", keys.SchemeOblivious, "--as", d.credentials(operator)},
 		{"project", "add", filepath.Join(peopleFolder, synth.ProjectFile), "--as", d.credentials(operator)},
 	} {
 		if _, err := d.run("keyholder", args...); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -11,6 +12,7 @@ import (
 
 	"tarn/bench/synth"
 	"tarn/cmd/internal/boot"
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/linkage/cohort/outdir"
 	"tarn/tokenise/encode"
@@ -18,7 +20,7 @@ import (
 
 func synthCommand(env *boot.Environment) *cobra.Command {
 	config := synth.Config{Threads: runtime.NumCPU()}
-	var out, preset string
+	var out, preset, scheme string
 	var record, makeKeys, encoded bool
 	c := &cobra.Command{
 		Use:   "synth",
@@ -54,7 +56,7 @@ missing and wrong numbers, and the same for all groups.`,
 				return err
 			}
 			defer folder.Abort()
-			summary, err := makePeople(c, env, config, folder.Path(), preset, record, makeKeys, encoded)
+			summary, err := makePeople(c, env, config, folder.Path(), preset, scheme, record, makeKeys, encoded)
 			if err != nil {
 				return err
 			}
@@ -74,6 +76,7 @@ missing and wrong numbers, and the same for all groups.`,
 	flags.StringVar(&config.NamesDir, "tables", "", "folder with larger frequency tables: firstname_uk.csv, lastname_uk.csv, address_uk.csv")
 	flags.StringVar(&out, "out", "", "the folder to write")
 	flags.BoolVar(&record, "project", false, "also write project.json without keys, for a key holder")
+	flags.StringVar(&scheme, "scheme", keys.SchemeKeyedHash, "how the project's tokens are made: "+strings.Join(keys.Schemes(), ", "))
 	flags.BoolVar(&makeKeys, "keys", false, "also write project.json and keys.json")
 	flags.BoolVar(&encoded, "encode", false, "also encode every party (implies --keys)")
 	flags.StringVar(&preset, "profile", encode.DefaultPreset, "preset of the project: "+strings.Join(encode.PresetNames(), " or "))
@@ -81,9 +84,15 @@ missing and wrong numbers, and the same for all groups.`,
 	return c
 }
 
-func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, folder, preset string, record, makeKeys, encoded bool) (*synth.Summary, error) {
+func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, folder, preset, scheme string, record, makeKeys, encoded bool) (*synth.Summary, error) {
 	if err := config.Check(); err != nil {
 		return nil, err
+	}
+	switch {
+	case !slices.Contains(keys.Schemes(), scheme):
+		return nil, fault.New(fault.Usage, "tarn synth", "--scheme is none", "give one of: "+strings.Join(keys.Schemes(), ", "))
+	case keys.Evaluated(scheme) && (makeKeys || encoded):
+		return nil, fault.New(fault.Usage, "tarn synth", "with scheme "+scheme+" a key holder makes the tokens, and there is no key file", "give --project alone, or --scheme "+keys.SchemeKeyedHash)
 	}
 	switch {
 	case makeKeys || encoded:
@@ -98,7 +107,9 @@ func makePeople(c *cobra.Command, env *boot.Environment, config synth.Config, fo
 			config.Mint = project.Mint
 		}
 	case record:
-		if err := synth.WriteRecord(synth.NewRecord(&config, preset), folder); err != nil {
+		p := synth.NewRecord(&config, preset)
+		p.Scheme = scheme
+		if err := synth.WriteRecord(p, folder); err != nil {
 			return nil, err
 		}
 	}

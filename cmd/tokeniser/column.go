@@ -126,6 +126,9 @@ func leasedColumn(ctx context.Context, env *boot.Environment, open lease.Open, o
 	record, material := session.Keys()
 	if err = lease.Agree(o.Project, record, env.Stderr); err == nil {
 		o.Project, o.Keys, o.Use, o.Canaries = record, material, session.Take, session.Canaries
+		if session.Evaluated() {
+			o.Evaluate = session.Tokens
+		}
 		err = replaceColumn(running, env, o, asJSON)
 	}
 	if e := session.Close(ctx); e != nil {

@@ -29,8 +29,10 @@ type Epoch struct {
 	Epoch    uint32     `json:"epoch"`
 	State    EpochState `json:"state"`
 	KeyCheck string     `json:"key_check"` // see KeyCheck
-	Created  time.Time  `json:"created"`
-	Changed  time.Time  `json:"changed"`
+	// PublicKey is the public key of a domain's evaluated scheme, hex.
+	PublicKey string    `json:"public_key,omitzero"`
+	Created   time.Time `json:"created"`
+	Changed   time.Time `json:"changed"`
 }
 
 // Domain is a set of data within which a person has one token.
@@ -83,6 +85,7 @@ type Grant struct {
 	LegalBasis string     `json:"legal_basis"`
 	OptOuts    string     `json:"opt_outs,omitzero"` // version of the opt-out list that was applied
 	RowCap     int64      `json:"row_cap,omitzero"`
+	RowsUsed   int64      `json:"rows_used,omitzero"` // conversions: rows that were converted under it
 	Expires    time.Time  `json:"expires"`
 	State      string     `json:"state"` // active, used, revoked
 	Created    time.Time  `json:"created"`

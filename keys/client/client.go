@@ -144,24 +144,40 @@ func callAs[T any](ctx context.Context, c *Client, id, doing, verb, path string,
 		}
 		defer clear(content)
 	}
+	return exchanged(ctx, c, doing, func(ctx context.Context) (**T, error) {
+		return attempt(ctx, c, doing, sent{verb, path, id, "application/json", content}, func(b []byte) (**T, error) {
+			document, err := decode[T](doing, b)
+			return &document, err
+		})
+	})
+}
+
+// exchanged sends a request, and again where that may help.
+func exchanged[T any](ctx context.Context, c *Client, doing string, send func(context.Context) (*T, error)) (answer T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval, wait.Multiplier, wait.RandomizationFactor = firstWait, longestWait, 2, .8
 	first := true
-	answer, err := backoff.Retry(ctx, func() (*T, error) {
+	got, err := backoff.Retry(ctx, func() (*T, error) {
 		if first {
 			c.budget.earn()
 		} else if !c.budget.spend() {
 			return nil, backoff.Permanent(unavailable(doing, "it does not answer, and has been asked often enough"))
 		}
 		first = false
-		return attempt[T](ctx, c, doing, verb, path, id, content)
+		return send(ctx)
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(maxAttempts), backoff.WithMaxElapsedTime(callTimeout))
 	if err == nil {
-		return answer, nil
+		return *got, nil
 	}
-	return nil, explain(doing, err)
+	return answer, explain(doing, err)
+}
+
+// sent is a request.
+type sent struct {
+	verb, path, id, media string
+	content               []byte
 }
 
 // explain takes what the retrying library wraps around an error away.
@@ -181,16 +197,16 @@ func explain(doing string, err error) error {
 
 // attempt sends a request once. Errors that are not permanent may be tried
 // again.
-func attempt[T any](ctx context.Context, c *Client, doing, verb, path, id string, content []byte) (*T, error) {
+func attempt[T any](ctx context.Context, c *Client, doing string, s sent, read func([]byte) (*T, error)) (*T, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, verb, strings.TrimSuffix(c.credentials.URL, "/")+path, bytes.NewReader(content))
+	request, err := http.NewRequestWithContext(ctx, s.verb, strings.TrimSuffix(c.credentials.URL, "/")+s.path, bytes.NewReader(s.content))
 	if err != nil {
 		return nil, backoff.Permanent(fault.New(fault.Usage, doing, "the key holder's address cannot be used", "give it as https://host:port"))
 	}
-	request.Header.Set("X-Request-ID", id)
-	if content != nil {
-		request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Request-ID", s.id)
+	if s.content != nil {
+		request.Header.Set("Content-Type", s.media)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
@@ -210,7 +226,7 @@ func attempt[T any](ctx context.Context, c *Client, doing, verb, path, id string
 	case len(b) > maxAnswer:
 		return nil, backoff.Permanent(fault.New(fault.Internal, doing, "its answer is longer than any it gives", "check the address"))
 	case answer.StatusCode >= 200 && answer.StatusCode < 300:
-		return decode[T](doing, b)
+		return read(b)
 	}
 	return nil, refusal(doing, answer, b)
 }

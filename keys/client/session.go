@@ -14,6 +14,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
 	"tarn/keys/secret"
 )
 
@@ -33,6 +34,8 @@ type Session struct {
 	granted   atomic.Int64 // that every key may be used for
 
 	reporting sync.Mutex // one report at a time
+
+	evaluator *evaluator // of schemes whose tokens the key holder makes; else nil
 
 	mu     sync.Mutex
 	leases map[api.Use]*held
@@ -72,6 +75,13 @@ func Open(ctx context.Context, c *Client, clock func() time.Time, name string, r
 	}
 	if s.project.Reidentify.Mode == "none" && slices.Contains(uses, api.UseToken) {
 		s.uses = append(s.uses, api.UseRelease)
+	}
+	if keys.Evaluated(s.project.Scheme) && slices.Contains(s.uses, api.UseToken) {
+		// No token key is leased: each number is evaluated, and counts by that.
+		s.uses = slices.DeleteFunc(s.uses, func(use api.Use) bool { return use == api.UseToken })
+		if s.evaluator, err = newEvaluator(c, s.project); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, use := range s.uses {
 		if err := s.take(ctx, use, rows); err != nil {
@@ -172,6 +182,15 @@ func (s *Session) grant() {
 	s.granted.Store(granted)
 }
 
+// Evaluated reports whether the session's tokens are made by the key holder.
+func (s *Session) Evaluated() bool { return s.evaluator != nil }
+
+// Tokens has numbers evaluated by the key holder, which sees neither them nor their
+// tokens, and verifies that it was with the key of the project's record.
+func (s *Session) Tokens(ctx context.Context, numbers []nhsnumber.Number) ([][keys.TokenSize]byte, error) {
+	return s.evaluator.tokens(ctx, numbers)
+}
+
 // Take says that the keys are about to be used for so many more rows. Where the key
 // holder has granted fewer it is asked for more; what it does not grant is refused
 // with kind [fault.Policy], and the rows must not be used. They are reported from time
@@ -247,7 +266,7 @@ func (s *Session) keep(ctx context.Context) {
 	report := s.clock().Add(reportEvery)
 	for {
 		next, use := s.due()
-		reporting := report.Before(next)
+		reporting := next.IsZero() || report.Before(next)
 		if reporting {
 			next = report
 		}
@@ -277,7 +296,8 @@ func (s *Session) keep(ctx context.Context) {
 	}
 }
 
-// due returns the lease that is to be renewed first, and when.
+// due returns the lease that is to be renewed first, and when; the zero time where
+// there is none.
 func (s *Session) due() (at time.Time, use api.Use) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -33,6 +34,9 @@ func handlers() map[string]handler {
 		"leases.usage":       useLease,
 		"leases.end":         endLease,
 		"leases.list":        listLeases,
+		"points.evaluate":    evaluatePoints,
+		"tokens.rotate":      rotateTokens,
+		"tokens.convert":     convertTokens,
 		"clients.list":       listClients,
 		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
@@ -195,6 +199,62 @@ func listLeases(_ context.Context, c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	return list(leases)
+}
+
+// evaluations bounds how many batches are evaluated at once, each on every core: more
+// would only share the cores.
+const evaluations = 2
+
+// octets is an answer that is no document.
+type octets []byte
+
+func evaluatePoints(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Evaluate(ctx, c.caller, c.id, project, body)
+	})
+}
+
+func rotateTokens(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Rotate(ctx, c.caller, c.id, project, c.request.PathValue("domain"), body)
+	})
+}
+
+func convertTokens(ctx context.Context, c *call) (int, any, error) {
+	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
+		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), body)
+	})
+}
+
+// batch answers a batch of a project once it is charged and recorded.
+func (c *call) batch(ctx context.Context, charge func(project string, body []byte) (*keyring.Evaluation, error)) (int, any, error) {
+	project, there, err := c.query("project")
+	if err != nil {
+		return 0, nil, err
+	}
+	if !there {
+		return 0, nil, api.Refuse(api.CodeMalformed, "the project is missing", "name it at the end of the address: ?project=NAME")
+	}
+	body, err := c.body("application/octet-stream")
+	if err != nil {
+		return 0, nil, err
+	}
+	evaluation, err := charge(project, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	select {
+	case c.holder.evaluating <- struct{}{}:
+		defer func() { <-c.holder.evaluating }()
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+	answer, err := evaluation.Answer(runtime.GOMAXPROCS(0))
+	if err != nil {
+		return 0, nil, err
+	}
+	c.holder.options.Meter.Evaluated(evaluation.Rows())
+	return http.StatusOK, octets(answer), nil
 }
 
 func listClients(_ context.Context, c *call) (int, any, error) { return list(c.ring.Clients()) }

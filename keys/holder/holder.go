@@ -32,6 +32,8 @@ import (
 type Meter interface {
 	// Request counts an answered request.
 	Request(method string, status int, took time.Duration)
+	// Evaluated counts elements that were evaluated.
+	Evaluated(elements int)
 	// Leased counts a lease.
 	Leased(use string)
 	// Refused counts a refusal by its code.
@@ -98,8 +100,10 @@ type Options struct {
 type Holder struct {
 	options  Options
 	inFlight chan struct{}
-	refusals refusals
-	failed   chan struct{}
+	// evaluating bounds the batches that are evaluated at once.
+	evaluating chan struct{}
+	refusals   refusals
+	failed     chan struct{}
 
 	unsealTries, enrolTries tries
 	alerts                  *alerting
@@ -127,7 +131,7 @@ func New(o Options) (*Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Holder{options: o, inFlight: make(chan struct{}, maxInFlight), failed: make(chan struct{}), document: document}
+	h := &Holder{options: o, inFlight: make(chan struct{}, maxInFlight), evaluating: make(chan struct{}, evaluations), failed: make(chan struct{}), document: document}
 	h.unsealer = custody.NewUnsealer(document)
 	h.refusals.counts = map[refusalKey]int64{}
 	if h.alerts, err = newAlerting(h); err != nil {

@@ -33,6 +33,7 @@ import (
 type meter struct{}
 
 func (meter) Request(string, int, time.Duration) {}
+func (meter) Evaluated(int)                      {}
 func (meter) Leased(string)                      {}
 func (meter) Refused(string, string)             {}
 func (meter) Appended(int, time.Duration)        {}

@@ -168,14 +168,13 @@ func (h *Holder) identify(ring *keyring.Keyring, r *http.Request) (keyring.Calle
 	return ring.Identify(sha256.Sum256(r.TLS.PeerCertificates[0].Raw))
 }
 
-// decode reads a request's body into a document, strictly.
-func decode[T any](c *call) (*T, error) {
+// body reads a request's body, which must be of a media type.
+func (c *call) body(want string) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
-		return nil, api.Refuse(api.CodeMediaType, "", "send application/json")
+	if err != nil || media != want {
+		return nil, api.Refuse(api.CodeMediaType, "", "send "+want)
 	}
 	body, err := io.ReadAll(c.request.Body)
-	defer clear(body)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -183,6 +182,16 @@ func decode[T any](c *call) (*T, error) {
 	case err != nil:
 		return nil, api.Refuse(api.CodeMalformed, "the request ended too early", "send it again")
 	}
+	return body, nil
+}
+
+// decode reads a request's body into a document, strictly.
+func decode[T any](c *call) (*T, error) {
+	body, err := c.body("application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer clear(body)
 	document := new(T)
 	if err := keys.DecodeStrict(body, document); err != nil {
 		return nil, api.Refuse(api.CodeMalformed, err.Error(), "see /v1/openapi.json")
@@ -246,6 +255,12 @@ func (h *Holder) problem(w http.ResponseWriter, id string, refused *api.Error) i
 func (h *Holder) answer(w http.ResponseWriter, status int, document any) int {
 	if document == nil {
 		w.WriteHeader(status)
+		return status
+	}
+	if raw, ok := document.(octets); ok {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.WriteHeader(status)
+		_, _ = w.Write(raw) // the caller has gone: nothing to tell it
 		return status
 	}
 	if raw, ok := document.([]byte); ok {

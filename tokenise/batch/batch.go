@@ -150,6 +150,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	}
 	var use func(context.Context, int64) error
 	var canaries func(int64)
+	var evaluate tokenise.Evaluate
 	if o.Lease != nil {
 		running, session, err := o.Lease(ctx, project.Name, rows.Input().Rows, api.UseToken, api.UseEncoding)
 		if err != nil {
@@ -162,6 +163,9 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		// A reader that waits for its writer ends with the leases, too.
 		defer context.AfterFunc(running, func() { cancel(context.Cause(running)) })()
 		ctx, use, canaries = running, session.Take, session.Canaries
+		if session.Evaluated() {
+			evaluate = session.Tokens
+		}
 	}
 	guarded := &guard{Reader: rows}
 	if at, ok := positions[source.UniqueIDField]; ok {
@@ -176,7 +180,7 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
 		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
 		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume, ChunkRows: o.ChunkRows,
-		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage, Use: use, Canaries: canaries,
+		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage, Use: use, Canaries: canaries, Evaluate: evaluate,
 		KeepOther: o.In == "-",
 	})
 	if result != nil && result.Restarted {

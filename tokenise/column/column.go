@@ -57,6 +57,13 @@ type Options struct {
 	Threads    int
 	Wall       func() time.Time        // the real time, for expiry
 	Progress   func(done, total int64) // bytes of the input; may be nil
+	// Evaluate has tokens made by the key holder, of a scheme of which it makes them; nil
+	// else.
+	Evaluate tokenise.Evaluate
+	// Rotate, if it is not nil, brings tokens that the column holds from the epoch of the
+	// record From to that of Project; numbers are then not looked for.
+	Rotate func(ctx context.Context, tokens [][keys.TokenSize]byte) ([][keys.TokenSize]byte, error)
+	From   *keys.Project
 	// Use is asked before the keys are used for rows, and refuses; may be nil.
 	Use func(ctx context.Context, rows int64) error
 	// Canaries is told of rows with a number of the test range; may be nil.
@@ -252,34 +259,99 @@ func sum(counts map[reason.Code]int64) (n int64) {
 
 // judge turns what a cell held into what it holds from now on.
 type judge struct {
-	keys   *tokenise.TokenKeys
-	tokens *tokenise.Tokens
-	test   bool
-	counts *Result
+	keys     *tokenise.TokenKeys
+	tokens   *tokenise.Tokens
+	evaluate tokenise.Evaluate
+	options  *Options
+	test     bool
+	counts   *Result
 }
 
 func (s *setting) newJudge() *judge {
-	return &judge{keys: s.keys, tokens: s.keys.NewTokens(), test: s.Keys.Test, counts: newResult()}
+	return &judge{keys: s.keys, tokens: s.keys.NewTokens(), evaluate: s.Evaluate, options: s.Options, test: s.Keys.Test, counts: newResult()}
 }
 
-// cell returns the token's text, or "" and why there is none; no code where
-// nothing was there.
-func (j *judge) cell(value string) (text string, code reason.Code, err error) {
-	number, state, problem := nhsnumber.Parse(value)
-	code = reason.Code(problem.String())
-	switch {
-	case state == nhsnumber.Absent:
-		j.counts.Absent++
-		return "", "", nil
-	case !state.Identifies(j.test):
-		return "", code, nil
+// cells returns for each value the token's text, or "" and why there is none; no code
+// where nothing was there. The key holder, where it makes the tokens, is asked once for
+// all.
+func (j *judge) cells(ctx context.Context, values []string) (texts []string, codes []reason.Code, err error) {
+	if j.options.Rotate != nil {
+		return j.rotated(ctx, values)
 	}
-	if code != "" {
-		j.counts.Noted[code]++
+	texts, codes = make([]string, len(values)), make([]reason.Code, len(values))
+	var numbers []nhsnumber.Number
+	var at []int
+	for i, value := range values {
+		number, state, problem := nhsnumber.Parse(value)
+		code := reason.Code(problem.String())
+		switch {
+		case state == nhsnumber.Absent:
+			j.counts.Absent++
+		case !state.Identifies(j.test):
+			codes[i] = code
+		default:
+			if code != "" {
+				j.counts.Noted[code]++
+			}
+			numbers, at = append(numbers, number), append(at, i)
+		}
 	}
-	j.counts.Tokens++
-	text, err = j.keys.Text(j.tokens.Of(number))
-	return text, "", err
+	j.counts.Tokens += int64(len(numbers))
+	var made [][keys.TokenSize]byte
+	if j.evaluate != nil && len(numbers) > 0 {
+		if made, err = j.evaluate(ctx, numbers); err != nil {
+			return nil, nil, err
+		}
+	}
+	for i, number := range numbers {
+		var token [keys.TokenSize]byte
+		if made != nil {
+			token = j.tokens.Released(made[i])
+		} else {
+			token = j.tokens.Of(number)
+		}
+		if texts[at[i]], err = j.keys.Text(token); err != nil {
+			return nil, nil, err
+		}
+	}
+	return texts, codes, nil
+}
+
+// rotated is cells for a column of tokens.
+func (j *judge) rotated(ctx context.Context, values []string) (texts []string, codes []reason.Code, err error) {
+	texts, codes = make([]string, len(values)), make([]reason.Code, len(values))
+	scheme, err := keys.SchemeNo(j.options.From.Scheme, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	var tokens [][keys.TokenSize]byte
+	var at []int
+	for i, value := range values {
+		if value == "" {
+			j.counts.Absent++
+			continue
+		}
+		token, err := keys.ParseToken(value)
+		switch from := j.options.From.Keys; {
+		case err != nil:
+			codes[i] = reason.TokenMalformed
+		case token.Scheme != scheme || token.DomainNo != from.DomainNo || uint32(token.TokenEpoch) != from.TokenEpoch:
+			codes[i] = reason.TokenOther
+		default:
+			tokens, at = append(tokens, token.Value), append(at, i)
+		}
+	}
+	j.counts.Tokens += int64(len(tokens))
+	made, err := j.options.Rotate(ctx, tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, token := range made {
+		if texts[at[i]], err = j.keys.Text(token); err != nil {
+			return nil, nil, err
+		}
+	}
+	return texts, codes, nil
 }
 
 // add adds what one judge counted.

@@ -152,14 +152,16 @@ func (c *parquetCopy) replace(ctx context.Context, from file.ColumnChunkReader, 
 // tokensOf judges texts on as many goroutines as there are judges.
 func tokensOf(ctx context.Context, judges []*judge, texts []string) (tokens []string, events []event, err error) {
 	tokens, events = make([]string, len(texts)), make([]event, len(texts))
-	group, _ := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	share := (len(texts) + len(judges) - 1) / len(judges)
 	for i, j := range judges {
 		from, to := min(i*share, len(texts)), min((i+1)*share, len(texts))
 		group.Go(func() (err error) {
 			defer fault.Contain(&err)
-			for at := from; at < to && err == nil; at++ {
-				tokens[at], events[at].code, err = j.cell(texts[at])
+			made, codes, err := j.cells(ctx, texts[from:to])
+			copy(tokens[from:], made)
+			for i, code := range codes {
+				events[from+i].code = code
 			}
 			return err
 		})

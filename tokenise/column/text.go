@@ -94,7 +94,7 @@ func (s *setting) text(ctx context.Context, records *source.Records) error {
 			defer fault.Contain(&err)
 			j := s.newJudge()
 			for b := range receive(ctx, work) {
-				j.block(b, json)
+				j.block(ctx, b, json)
 				close(b.done)
 			}
 			return ctx.Err()
@@ -165,18 +165,22 @@ func (s *setting) readBlocks(ctx context.Context, records *source.Records, work,
 }
 
 // block replaces the cells of a block.
-func (j *judge) block(b *block, json bool) {
+func (j *judge) block(ctx context.Context, b *block, json bool) {
 	j.counts = newResult()
 	b.counts = j.counts
-	at, value := 0, 0
+	values, value := make([]string, len(b.cells)), 0
 	for i := range b.cells {
-		c := &b.cells[i]
-		text, code, err := j.cell(string(b.values[value:c.value]))
-		if err != nil {
-			b.err = err
-			return
-		}
-		value = c.value
+		values[i] = string(b.values[value:b.cells[i].value])
+		value = b.cells[i].value
+	}
+	texts, codes, err := j.cells(ctx, values)
+	if err != nil {
+		b.err = err
+		return
+	}
+	at := 0
+	for i := range b.cells {
+		c, text, code := &b.cells[i], texts[i], codes[i]
 		b.out = append(b.out, b.bytes[at:c.start]...)
 		b.out = appendCell(b.out, b.bytes[c.start:c.end], text, json)
 		at = c.end

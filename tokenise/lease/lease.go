@@ -12,6 +12,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
 )
 
 // Session is the keys of a run.
@@ -19,6 +20,10 @@ type Session interface {
 	// Keys returns the project's record as the key holder has it, and the keys,
 	// without row keys. Those that were not leased are not valid.
 	Keys() (*keys.Project, *keys.KeyFile)
+	// Evaluated reports whether tokens are made by the key holder, of numbers that it
+	// does not see, and Tokens has it make them.
+	Evaluated() bool
+	Tokens(ctx context.Context, numbers []nhsnumber.Number) ([][keys.TokenSize]byte, error)
 	// Pin reports the check value of the encoding key, and returns the record with
 	// it pinned.
 	Pin(ctx context.Context, encodingKCV string) (*keys.Project, error)
@@ -52,6 +57,9 @@ func Agree(file, record *keys.Project, messages io.Writer) error {
 		{"keys.domain_no", number(file.Keys.DomainNo), number(record.Keys.DomainNo)}, {"keys.token_epoch", number(file.Keys.TokenEpoch), number(record.Keys.TokenEpoch)},
 		{"keys.encoding_epoch", number(file.Keys.EncodingEpoch), number(record.Keys.EncodingEpoch)}, {"reidentify.mode", file.Reidentify.Mode, record.Reidentify.Mode},
 		{"parties", strings.Join(file.SourceDatasets(), ", "), strings.Join(record.SourceDatasets(), ", ")},
+	}
+	if file.Keys.TokenPublicKey != nil && record.Keys.TokenPublicKey != nil {
+		members = append(members, member{"keys.token_public_key", *file.Keys.TokenPublicKey, *record.Keys.TokenPublicKey})
 	}
 	if file.Keys.TokenKCV != nil && record.Keys.TokenKCV != nil {
 		members = append(members, member{"keys.token_kcv", *file.Keys.TokenKCV, *record.Keys.TokenKCV})

@@ -36,6 +36,12 @@ const (
 	UniqueIDLooksLikeNumbers Code = "unique_id_looks_like_nhs_number" // of a column, not a row: ends the run
 )
 
+// Codes of cells that should hold a token.
+const (
+	TokenMalformed Code = "token_malformed" // no token's text form: tarn token parse says what is wrong
+	TokenOther     Code = "token_other"     // of another scheme, domain or epoch than those that are rotated
+)
+
 // Problem is one reason at one place: a field, or the row where Field is empty.
 type Problem struct {
 	Field string // canonical field name
@@ -91,6 +97,10 @@ func (c Code) Advice() string {
 		return "placeholders stand where names should: leave them empty at the source"
 	case NameEmpty:
 		return "these names have no letter that can be written in a to z: send the transliteration the source holds"
+	case TokenMalformed:
+		return "these cells hold no token: tarn token parse says what is wrong with one"
+	case TokenOther:
+		return "these tokens are of another scheme, domain or epoch: give the record that they were made with"
 	case SexUnknown:
 		return "these codes say unknown, or are of another code list: map them to 1, 2, 9 or M, F, I"
 	}

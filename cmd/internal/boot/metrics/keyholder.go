@@ -12,6 +12,7 @@ import (
 type Keyholder struct {
 	duration *prometheus.HistogramVec
 	leases   *prometheus.CounterVec
+	elements prometheus.Counter
 	refusals *prometheus.CounterVec
 	appended prometheus.Histogram
 	failing  prometheus.Gauge
@@ -79,7 +80,8 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	k.alarms = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_alarms_total", Help: "Alarms, by the rule that gave them."}, []string{"rule"})
 	k.heard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_delivered_total", Help: "Alerts that were sent and heard."})
 	k.unheard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_failed_total", Help: "Tries of sending an alert that failed; they are repeated."})
-	registry.MustRegister(k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, &budgets{
+	k.elements = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_keyholder_evaluations_total", Help: "Blinded numbers that were evaluated."})
+	registry.MustRegister(k.elements, k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, &budgets{
 		left: prometheus.NewDesc("tarn_budget_remaining_rows", "Rows that a client may still use a project's keys for in this period, for the use of which it has least.", []string{"project", "client"}, nil),
 		each: state.Budgets,
 	})
@@ -93,6 +95,9 @@ func (k *Keyholder) Request(method string, status int, took time.Duration) {
 
 // Leased counts a lease.
 func (k *Keyholder) Leased(use string) { k.leases.WithLabelValues(use).Inc() }
+
+// Evaluated counts elements.
+func (k *Keyholder) Evaluated(elements int) { k.elements.Add(float64(elements)) }
 
 // Refused counts a refusal.
 func (k *Keyholder) Refused(method, code string) { k.refusals.WithLabelValues(method, code).Inc() }

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"encoding/hex"
 	"math"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/audit"
+	"tarn/keys/oprf"
 	"tarn/keys/secret"
 )
 
@@ -30,8 +32,8 @@ func (k *Keyring) checkDomainAdd(body *api.DomainAdd) error {
 	switch {
 	case !keys.ValidName(body.Name):
 		return api.Refuse(api.CodeMalformed, "a domain's name is 1 to 32 of a-z, 0-9 and -", "choose another name")
-	case body.Scheme != keys.SchemeKeyedHash:
-		return api.Refuse(api.CodeMalformed, "the scheme is not one that this version has", "give "+keys.SchemeKeyedHash)
+	case !slices.Contains(keys.Schemes(), body.Scheme):
+		return api.Refuse(api.CodeMalformed, "the scheme is not one that this version has", "give one of "+strings.Join(keys.Schemes(), ", "))
 	case k.domains[body.Name] != nil:
 		return api.Refuse(api.CodeConflict, "there is a domain of this name", "choose another name")
 	case len(k.domains) == math.MaxUint32:
@@ -42,7 +44,7 @@ func (k *Keyring) checkDomainAdd(body *api.DomainAdd) error {
 
 func (t *transaction) addDomain(body *api.DomainAdd) (string, error) {
 	k := t.keyring
-	key, err := secret.Generate(k.options.Rand)
+	key, err := k.newTokenKey(body.Scheme, body.Name, 1)
 	if err != nil {
 		return "", err
 	}
@@ -51,13 +53,35 @@ func (t *transaction) addDomain(body *api.DomainAdd) (string, error) {
 		no = max(no, d.No+1)
 	}
 	d := &domain{Name: body.Name, No: no, Scheme: body.Scheme, Created: t.now}
-	d.Epochs.add(api.KeyCheck(api.UseToken, key, d.Name, 1), api.StateReadable, t.now)
+	d.Epochs.add(key.check, api.StateReadable, t.now).PublicKey = key.public
 	k.domains[d.Name] = d
-	t.putKey(tokenKey(d.Name, 1), key)
+	t.putKey(tokenKey(d.Name, 1), key.Key)
 	t.put(kindDomain, d.Name, d)
 	t.event(audit.Leaf{Kind: audit.KindDomain, Domain: d.Name, Outcome: "added"})
 	t.event(audit.Leaf{Kind: audit.KindKeyState, Domain: d.Name, TokenEpoch: 1, Outcome: string(api.StateCurrent)})
 	return "domain " + d.Name + " added, its token epoch is 1", nil
+}
+
+// tokenMaterial is a domain's key and what may be known of it.
+type tokenMaterial struct {
+	secret.Key
+	check, public string
+}
+
+// newTokenKey draws a domain's key: 32 random bytes, or a scalar that is not zero.
+func (k *Keyring) newTokenKey(scheme, domain string, epoch uint32) (m tokenMaterial, err error) {
+	if !keys.Evaluated(scheme) {
+		if m.Key, err = secret.Generate(k.options.Rand); err == nil {
+			m.check = api.KeyCheck(api.UseToken, m.Key, domain, epoch)
+		}
+		return m, err
+	}
+	if m.Key, err = oprf.NewKey(k.options.Rand); err != nil {
+		return m, err
+	}
+	public, err := oprf.PublicKey(m.Key)
+	m.check, m.public = keys.PublicKCV(public[:]), hex.EncodeToString(public[:])
+	return m, err
 }
 
 // Domain returns a domain.
@@ -191,13 +215,14 @@ func (t *transaction) rotate(body *api.KeyChange) (string, error) {
 }
 
 func (t *transaction) rotateDomain(d *domain, before api.EpochState) (string, error) {
-	key, err := secret.Generate(t.keyring.options.Rand)
+	key, err := t.keyring.newTokenKey(d.Scheme, d.Name, uint32(len(d.Epochs)+1))
 	if err != nil {
 		return "", err
 	}
 	old := d.Epochs.current()
-	next := d.Epochs.add(api.KeyCheck(api.UseToken, key, d.Name, uint32(len(d.Epochs)+1)), before, t.now)
-	t.putKey(tokenKey(d.Name, next.Epoch), key)
+	next := d.Epochs.add(key.check, before, t.now)
+	next.PublicKey = key.public
+	t.putKey(tokenKey(d.Name, next.Epoch), key.Key)
 	t.put(kindDomain, d.Name, d)
 	if old != nil {
 		t.event(audit.Leaf{Kind: audit.KindKeyState, Domain: d.Name, TokenEpoch: next.Epoch - 1, Outcome: string(before)})

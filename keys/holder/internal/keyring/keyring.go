@@ -120,6 +120,9 @@ type Keyring struct {
 	sinceTidy     int                   // leases made since old ones were forgotten
 	budgets       budgets
 	alerts        map[uint64]Alert // not taken yet
+
+	batches        map[string]*batch
+	sinceBatchTidy int // batches since old ones were forgotten
 }
 
 // Open reads every record of a store.
@@ -138,7 +141,7 @@ func Open(s Store, o Options) (*Keyring, error) {
 		o.Alarmed = func(string) {}
 	}
 	k := &Keyring{
-		store: s, options: o, alerts: map[uint64]Alert{},
+		store: s, options: o, alerts: map[uint64]Alert{}, batches: map[string]*batch{},
 		budgets: budgets{limits: o.Budgets, accounts: map[accountKey]*account{}, clients: map[clientUse]*budget.Window{}, all: map[api.Use]*budget.Window{}},
 		domains: map[string]*domain{}, projects: map[string]*project{}, clients: map[string]*client{}, grants: map[string]*api.Grant{},
 		byCertificate: map[[sha256.Size]byte]*client{}, byCode: map[[sha256.Size]byte]*client{},
@@ -185,6 +188,10 @@ func (k *Keyring) load(key store.Key, value []byte) (err error) {
 			return fmt.Errorf("a key in the store has not %d bytes", secret.Size)
 		}
 		k.keys[key.Name] = secret.New([secret.Size]byte(value))
+	case kindBatch:
+		b := new(batch)
+		err = json.Unmarshal(value, b)
+		k.batches[key.Name] = b
 	case kindBudget:
 		a := new(account)
 		if err = json.Unmarshal(value, a); err == nil {

@@ -157,7 +157,7 @@ func (k *Keyring) leased(p *project, use api.Use) (*api.Epoch, string, error) {
 	var name string
 	switch use {
 	case api.UseToken:
-		if p.base.Scheme != keys.SchemeKeyedHash {
+		if keys.Evaluated(p.base.Scheme) {
 			return nil, "", api.Refuse(api.CodeForbidden, "the token key of this scheme is never leased", "")
 		}
 		if e = k.domains[p.Domain].Epochs.current(); e != nil {

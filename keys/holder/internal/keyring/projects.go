@@ -40,6 +40,9 @@ func (k *Keyring) rendered(p *project) *keys.Project {
 		if e := d.Epochs.current(); e != nil {
 			r.Keys.TokenEpoch = e.Epoch
 			r.Keys.TokenKCV = &e.KeyCheck
+			if e.PublicKey != "" {
+				r.Keys.TokenPublicKey = &e.PublicKey
+			}
 		}
 	}
 	if e := p.Encoding.current(); e != nil {
@@ -201,6 +204,9 @@ func (t *transaction) pinEncodingKCV(p *project, l *lease, reported string) erro
 
 // export returns the keys of a project, for work without the key holder.
 func (k *Keyring) export(p *project) (*keys.KeyFile, error) {
+	if keys.Evaluated(p.base.Scheme) {
+		return nil, api.Refuse(api.CodeForbidden, "the token key of this scheme never leaves the key holder", "encode with --as")
+	}
 	token, encoding := k.domains[p.Domain].Epochs.current(), p.Encoding.current()
 	if token == nil || encoding == nil {
 		return nil, api.Refuse(api.CodeKeyState, "the project has no current key", "rotate it: keyholder key rotate")

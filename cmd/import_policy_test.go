@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"keys/fault":      {},
 	"keys/nhsnumber":  {},
 	"keys/secret":     {},
-	"keys/oprf":       vocabulary,
+	"keys/oprf":       with(vocabulary, "keys/oprf/..."),
 	"keys/audit":      with(vocabulary, "keys/audit/..."),
 	"keys/reidentify": with(vocabulary, "keys/reidentify/..."),
 	"keys/api":        vocabulary,

@@ -32,6 +32,7 @@ type Document struct {
 	Tokenise    []Tokenise   `json:"tokenise"`
 	Link        *Link        `json:"link"`
 	Evaluate    *Evaluate    `json:"evaluate"`
+	Moved       *Moved       `json:"moved"`
 	Enumeration *Enumeration `json:"enumeration"`
 	Reidentify  *struct{}    `json:"reidentify"`
 	Audit       *Audit       `json:"audit"`
@@ -61,6 +62,12 @@ type Link struct {
 	Links        int64    `json:"links"`
 	PrecisionEst *float64 `json:"precision_est"`
 	RecallEst    *float64 `json:"recall_est"`
+}
+
+// Moved is what became of moving tokens to another epoch and another domain.
+type Moved struct {
+	Tokens int64 `json:"tokens"`
+	Equal  bool  `json:"equal"` // to those that the numbers give there
 }
 
 // Enumeration is what became of trying one number after another.
@@ -117,6 +124,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 		if gap := d.Evaluate.MaxRecallGap; gap != nil {
 			fmt.Fprintf(&b, "  %-24s %.1f points of recall, by %s\n", "widest gap", 100**gap, strings.ReplaceAll(d.Evaluate.widest, "_", " "))
 		}
+	}
+	if m := d.Moved; m != nil {
+		fmt.Fprintf(&b, "  %-24s %s tokens to the next epoch and to another domain, without the numbers: as the numbers give them there\n", "moved", humanize.Comma(m.Tokens))
 	}
 	if e := d.Enumeration; e != nil {
 		fmt.Fprintf(&b, "  %-24s %s numbers tried one after another: stopped at %s, heard of after %.1f s\n", "enumeration", humanize.Comma(e.Numbers), humanize.Comma(e.Budget), e.AlarmAfterS)

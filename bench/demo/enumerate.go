@@ -17,7 +17,7 @@ const (
 	numbersFile  = "numbers.csv"
 	enumerated   = "enumerated.csv" // what would have come of it
 	enumeration  = 1_000_000        // numbers that are tried
-	budgetPeople = 3                // times the people of a party is the budget of its client
+	budgetPeople = 5                // times the people of a party is the budget of its client
 	leastBudget  = 20_000           // rows; small runs encode more than once
 )
 
@@ -31,7 +31,7 @@ func (d *demo) enumerate() (string, error) {
 	}
 	party := d.parties[0]
 	from := d.Wall()
-	_, stopped := d.run("tokeniser", "column", "--project", projectFile, "--as", d.credentials(party), "--in", numbersFile, "--column", "nhs_number", "--out", enumerated)
+	_, stopped := d.run("tokeniser", "column", "--project", rotatedRecord, "--as", d.credentials(party), "--in", numbersFile, "--column", "nhs_number", "--out", enumerated)
 	heard := d.duty.Wait(audit.RuleBudgetExhausted)
 	after := d.Wall().Sub(from).Seconds()
 	var budgets []api.Budget

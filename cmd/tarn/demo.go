@@ -30,9 +30,10 @@ func demoCommand(env *boot.Environment) *cobra.Command {
 		Long: `Make synthetic people in several regions; start a key holder, and enrol each region's
 tokeniser with it over mutual TLS; encode each region, with tokens that the key holder
 makes of what it does not see and an encoding key that is leased; bring tokens to another
-epoch and another domain; try a million numbers, and be stopped; verify the key holder's log, and a copy in which one entry was changed; link the cohorts,
-compare the links with the truth, and add link rates by group: each step is the command
-that a party would run, shown as it runs. DIR gets report.html, summary.json,
+epoch and another domain; try a million numbers, and be stopped; verify the key holder's
+log, and a copy in which one entry was changed; link the cohorts, compare the links with
+the truth, and add link rates by group; look for people where nobody should be found:
+each step is the command that a party would run, shown as it runs. DIR gets report.html, summary.json,
 links.parquet, the key holder's events and everything in between.
 
 It starts tokeniser, keyholder, auditor and linker, which lie beside tarn or on the PATH.

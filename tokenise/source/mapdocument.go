@@ -95,7 +95,8 @@ func asParseError(err error, to *toml.ParseError) bool {
 
 // Write writes the map in the form that LoadMap reads.
 func (m *Mapping) Write(w io.Writer) error {
-	head := "# Which column holds which field. Set confirmed to true when somebody has looked at it."
+	head := "# Which column holds which field. Set confirmed to true when somebody has looked at it." +
+		"\n# A field that is encoded and that the table does not have is named above [columns]: absent = [\"sex\"]"
 	if m.UniqueID == "" {
 		head += "\n# No column was found that identifies rows, so their numbers would: name a column in unique_id if there is one."
 	}

@@ -256,8 +256,8 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 // hears.
 func raiseAlarm(t *testing.T, s *service, operator *client.Client) {
 	t.Helper()
-	must(t, s.AddDomain(t.Context(), "lake"))
-	must(t, s.AddProject(t.Context(), keyholder.Record("sample", "lake")))
+	must(t, s.AddDomain(t.Context(), "lake", keys.SchemeKeyedHash))
+	must(t, s.AddProject(t.Context(), keyholder.Record("sample", "lake", keys.SchemeKeyedHash)))
 	must(t, s.AddTokeniser(t.Context(), "north", "sample"))
 	budgets, err := operator.Budgets(t.Context())
 	if err != nil || len(budgets) == 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tarn/bench/keyholder"
+	"tarn/keys"
 	"tarn/keys/api"
 )
 
@@ -25,9 +26,9 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 		t.Skip("TARN_PYTHON is not set or has no schemathesis beside it, so the service is not called by it: make venv installs it")
 	}
 	s := newService(t)
-	err := s.AddDomain(t.Context(), "lake")
+	err := s.AddDomain(t.Context(), "lake", keys.SchemeKeyedHash)
 	if err == nil {
-		err = s.AddProject(t.Context(), keyholder.Record("sample", "lake"))
+		err = s.AddProject(t.Context(), keyholder.Record("sample", "lake", keys.SchemeKeyedHash))
 	}
 	if err == nil {
 		err = s.AddTokeniser(t.Context(), "region", "sample")

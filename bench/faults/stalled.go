@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tarn/bench/keyholder"
+	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/audit"
 	"tarn/keys/fault"
@@ -68,7 +69,7 @@ func (t *Trial) newRegion(name string) (*region, error) {
 	if r.KeyHolder, err = t.keyHolder(keyholder.Options{Folder: folder, LeaseTTL: stalledTTL}); err != nil {
 		return nil, err
 	}
-	err = r.AddDomain(t.ctx, "synthetic")
+	err = r.AddDomain(t.ctx, "synthetic", keys.SchemeKeyedHash)
 	if err == nil {
 		err = r.AddProject(t.ctx, record)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"tarn/bench/keyholder"
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/holder/disk"
 )
@@ -239,9 +240,9 @@ const (
 
 // populate has a key holder that runs get a project and a tokeniser of it.
 func (t *Trial) populate(k *keyholder.KeyHolder) error {
-	err := k.AddDomain(t.ctx, loadDomain)
+	err := k.AddDomain(t.ctx, loadDomain, keys.SchemeKeyedHash)
 	if err == nil {
-		err = k.AddProject(t.ctx, keyholder.Record(loadProject, loadDomain))
+		err = k.AddProject(t.ctx, keyholder.Record(loadProject, loadDomain, keys.SchemeKeyedHash))
 	}
 	if err == nil {
 		err = k.AddTokeniser(t.ctx, loadClient, loadProject)

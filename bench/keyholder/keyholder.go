@@ -236,17 +236,17 @@ func (k *KeyHolder) As(name string) (*client.Client, error) {
 
 // Record is the record of a project of one party, north, that may be encoded and
 // released and re-identifies nobody.
-func Record(project, domain string) []byte {
-	return fmt.Appendf(nil, `{"schema":"tarn.project/1","name":%q,"domain":%q,"scheme":"keyed-hash","profile":"nhs-field-dob-1","purpose":"bench","legal_basis":{},
+func Record(project, domain, scheme string) []byte {
+	return fmt.Appendf(nil, `{"schema":"tarn.project/1","name":%q,"domain":%q,"scheme":%q,"profile":"nhs-field-dob-1","purpose":"bench","legal_basis":{},
 		"controllers":["X26"],"parties":[{"source_dataset":"north"}],"opt_outs":{"ndoo":true,"type1":true,"local":false},"groups":[],
-		"keys":{"domain_no":0,"token_epoch":0,"token_public_key":null,"token_kcv":null,"encoding_epoch":0,"encoding_kcv":null},"reidentify":{"mode":"none"},"expires":"2999-12-31"}`, project, domain)
+		"keys":{"domain_no":0,"token_epoch":0,"token_public_key":null,"token_kcv":null,"encoding_epoch":0,"encoding_kcv":null},"reidentify":{"mode":"none"},"expires":"2999-12-31"}`, project, domain, scheme)
 }
 
 // AddDomain, AddProject and AddTokeniser have the operator make what keys are leased
 // for: a domain, a project of its and a client of that project, which enrols into
 // the folder of its name.
-func (k *KeyHolder) AddDomain(ctx context.Context, name string) error {
-	return k.ask(ctx, api.OpDomainAdd, api.DomainAdd{Name: name, Scheme: "keyed-hash"})
+func (k *KeyHolder) AddDomain(ctx context.Context, name, scheme string) error {
+	return k.ask(ctx, api.OpDomainAdd, api.DomainAdd{Name: name, Scheme: scheme})
 }
 
 // AddProject adds a project of which this is the record.

@@ -1,5 +1,6 @@
-// Package keys measures the key holder: how soon it is ready with many projects,
-// and how long leases take at a steady rate.
+// Package keys measures the key holder: its evaluation of oblivious tokens, what a
+// tokeniser reaches with it, how soon it is ready, and how long leases take at a
+// steady rate.
 package keys
 
 import (
@@ -18,6 +19,7 @@ import (
 
 	"tarn/bench/keyholder"
 	"tarn/bench/measure"
+	"tarn/keys"
 	"tarn/keys/api"
 )
 
@@ -28,7 +30,8 @@ const Suite = "keys"
 type Options struct {
 	Folder    string // for its deployments
 	Keyholder string // the key holder's program
-	Full      bool   // 10,000 projects, a minute of load and a million entries; else 1,000, ten seconds and 20,000, and targets are not judged
+	Tokeniser string // the tokeniser's
+	Full      bool   // 10,000 projects, a million rows, a minute of load and a million entries; else 1,000, 20,000, ten seconds and 20,000, and targets are not judged
 	Software  string
 	Clock     func() time.Time
 	Progress  func(string)
@@ -48,6 +51,7 @@ type suite struct {
 	Options
 	ctx      context.Context
 	projects int
+	rows     int // of a table that is encoded
 	seconds  int
 	entries  int // of the log
 
@@ -56,22 +60,22 @@ type suite struct {
 
 // Run measures all cases. With an error come the results before it.
 func Run(ctx context.Context, o Options) (results []*measure.Result, err error) {
-	s := &suite{Options: o, ctx: ctx, projects: 1000, seconds: 10, entries: 20_000}
+	s := &suite{Options: o, ctx: ctx, projects: 1000, rows: 20_000, seconds: 10, entries: 20_000}
 	if o.Full {
-		s.projects, s.seconds, s.entries = 10_000, 60, 1_000_000
+		s.projects, s.rows, s.seconds, s.entries = 10_000, 1_000_000, 60, 1_000_000
 	}
 	s.holder, err = keyholder.Begin(ctx, keyholder.Options{Binary: o.Keyholder, Folder: o.Folder, FreeFloor: "256MiB", Software: o.Software, Clock: o.Clock})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.holder.Stop()) }()
-	if err := s.holder.AddDomain(ctx, domain); err != nil {
+	if err := s.holder.AddDomain(ctx, domain, keys.SchemeKeyedHash); err != nil {
 		return nil, err
 	}
 	for _, step := range []struct {
 		name string
 		run  func() ([]*measure.Result, error)
-	}{{"oblivious", s.oblivious}, {"lease", s.leases}, {"ready", s.ready}, {"ready-long-log", s.longLog}} {
+	}{{"oblivious", s.oblivious}, {"run", s.runs}, {"lease", s.leases}, {"ready", s.ready}, {"ready-long-log", s.longLog}} {
 		o.Progress(step.name)
 		some, err := step.run()
 		results = append(results, some...)
@@ -85,7 +89,7 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 // leases asks for leases at a steady rate, whatever the answers take, and
 // measures each from the moment at which it was due.
 func (s *suite) leases() ([]*measure.Result, error) {
-	if err := s.holder.AddProject(s.ctx, keyholder.Record("study", domain)); err != nil {
+	if err := s.holder.AddProject(s.ctx, keyholder.Record("study", domain, keys.SchemeKeyedHash)); err != nil {
 		return nil, err
 	}
 	if err := s.holder.AddTokeniser(s.ctx, "north", "study"); err != nil {
@@ -201,7 +205,7 @@ func (s *suite) ready() ([]*measure.Result, error) {
 	defer operator.Close()
 	for i := range s.projects - 1 {
 		group.Go(func() error {
-			_, err := operator.Ask(s.ctx, api.OpProjectAdd, api.ProjectAdd{Record: keyholder.Record(fmt.Sprintf("project-%d", i), domain)})
+			_, err := operator.Ask(s.ctx, api.OpProjectAdd, api.ProjectAdd{Record: keyholder.Record(fmt.Sprintf("project-%d", i), domain, keys.SchemeKeyedHash)})
 			return err
 		})
 	}

@@ -21,7 +21,7 @@ func domainCommand(env *boot.Environment) *cobra.Command {
 	scheme := ""
 	add := asking(env, "add NAME", "Make a domain: a set of data in which a person has one token", "", "  keyholder domain add lake --as ann",
 		func(c *cobra.Command) {
-			c.Flags().StringVar(&scheme, "scheme", keys.SchemeKeyedHash, "how its tokens are made")
+			c.Flags().StringVar(&scheme, "scheme", keys.SchemeOblivious, "how its tokens are made: oblivious and rfc9497 (here, of numbers that are not seen), keyed-hash (by the tokeniser, with a leased key)")
 		},
 		api.OpDomainAdd, func(name string) (any, error) { return api.DomainAdd{Name: name, Scheme: scheme}, nil })
 	list := listing(env, "list", "List domains and the states of their token keys",

@@ -44,7 +44,7 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 			return audit.Run(ctx, audit.Options{Folder: o.folder, Full: o.full, Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		keys.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
-			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: process.Beside("keyholder"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+			return keys.Run(ctx, keys.Options{Folder: o.folder, Full: o.full, Keyholder: process.Beside("keyholder"), Tokeniser: process.Beside("tokeniser"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		link.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return link.Run(ctx, link.Options{Folder: o.folder, Cache: o.cache, Full: o.full, Linker: o.linker, Python: o.python, Skip: o.skip,

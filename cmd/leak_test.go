@@ -680,8 +680,8 @@ var sites = []patch{
 	{"tokenise/process.go", "\t\t\tw.judge(&j.batch.Rows[i], &j.result)", "\t\t\tplanted(\"judge\", j.batch.Rows[i].Values)\n\t\t\tw.judge(&j.batch.Rows[i], &j.result)"},
 	{"tokenise/process.go", "\t\tchain.add(&j.batch)\n", "\t\tplanted(\"read\", j.batch.Rows)\n\t\tchain.add(&j.batch)\n"},
 	{"tokenise/piece.go", "\t\t\t\t\tstart, end := p.rows.span(int(uint32(key)))\n", "\t\t\t\t\tstart, end := p.rows.span(int(uint32(key)))\n\t\t\t\t\tplanted(\"encode\", text[start:end])\n"},
-	{"tokenise/column/text.go", "\t\t\t\tj.block(b, json)\n", "\t\t\t\tplanted(\"column\", string(b.values))\n\t\t\t\tj.block(b, json)\n"},
-	{"tokenise/column/parquetcolumn.go", "\t\t\t\ttokens[at], events[at].code, err = j.cell(texts[at])\n", "\t\t\t\tplanted(\"parquet column\", texts[at])\n\t\t\t\ttokens[at], events[at].code, err = j.cell(texts[at])\n"},
+	{"tokenise/column/text.go", "\t\t\t\tj.block(ctx, b, json)\n", "\t\t\t\tplanted(\"column\", string(b.values))\n\t\t\t\tj.block(ctx, b, json)\n"},
+	{"tokenise/column/parquetcolumn.go", "\t\t\tmade, codes, err := j.cells(ctx, texts[from:to])\n", "\t\t\tplanted(\"parquet column\", texts[from:to])\n\t\t\tmade, codes, err := j.cells(ctx, texts[from:to])\n"},
 	{"tokenise/source/context.go", "\treturn i.Reader.Read(b)\n", "\terr = i.Reader.Read(b)\n\tplanted(\"table\", b.Rows)\n\treturn err\n"},
 }
 

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"tarn/bench/leak"
+	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/client"
 )
@@ -182,6 +183,63 @@ func (o *observed) backup(t *testing.T) string {
 	return strings.TrimSuffix(made[0], ".age")
 }
 
+// oblivious encodes people with tokens that the key holder makes, puts such tokens in
+// place of a column, and brings them to another epoch: a tokeniser, which holds the
+// numbers, asks about them in each request.
+func (o *observed) oblivious(t *testing.T) {
+	t.Helper()
+	operator := o.operator()
+	defer operator.Close()
+	ask := func(kind api.OperationKind, body any) *api.Operation {
+		asked, err := operator.Ask(t.Context(), kind, body)
+		must(t, err)
+		return asked
+	}
+	ask(api.OpDomainAdd, api.DomainAdd{Name: "evaluated", Scheme: keys.SchemeOblivious})
+	record, err := os.ReadFile(filepath.Join(o.people, "project.json"))
+	must(t, err)
+	for _, change := range [][2]string{{`"(token|encoding)_kcv": "[0-9a-f]*"`, `"${1}_kcv": null`}, {`"name": "synth-9"`, `"name": "evaluated"`}, {`"domain": "synthetic"`, `"domain": "evaluated"`},
+		{`"scheme": "keyed-hash"`, `"scheme": "oblivious"`}} {
+		record = regexp.MustCompile(change[0]).ReplaceAll(record, []byte(change[1]))
+	}
+	ask(api.OpProjectAdd, api.ProjectAdd{Record: record})
+	given, err := operator.Collect(t.Context(), ask(api.OpClientAdd, api.ClientAdd{Name: "evaluated", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"evaluated"}}).ID)
+	must(t, err)
+	strangersScanner().Secret([]byte(given.Code))
+	credentials, folder := filepath.Join(o.Folder, "evaluated"), t.TempDir()
+	_, err = client.Enrol(t.Context(), client.Enrolment{URL: o.URL, Code: given.Code, Folder: credentials}, time.Now)
+	must(t, err)
+	before, after := filepath.Join(o.Folder, "before.json"), filepath.Join(o.Folder, "after.json")
+	tokeniser := func(args ...string) {
+		t.Helper()
+		o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: append(args, "--as", credentials, "--keyholder", o.URL, "--log-level", "debug")})
+	}
+	table, tokens := o.table("north.csv"), filepath.Join(folder, "tokens.csv")
+	tokeniser("project", "evaluated", "--out", before)
+	tokeniser(append([]string{"run", "--project", before, "--in", table, "--source", "north", "--confirm-map", "--out", filepath.Join(folder, "north.parquet")}, all(folder)...)...)
+	noneInTree(t, "encoded with oblivious tokens", folder, asDocumented)
+	for _, in := range []string{"north.csv", "north.parquet"} {
+		tokeniser("column", "--project", before, "--in", o.table(in), "--column", "nhs_number", "--out", strings.TrimSuffix(tokens, ".csv")+filepath.Ext(in))
+	}
+	ask(api.OpKeyRotate, api.KeyChange{Domain: "evaluated", Reason: "yearly"})
+	tokeniser("project", "evaluated", "--out", after)
+	tokeniser("rotate", "--from", before, "--project", after, "--in", tokens, "--column", "nhs_number", "--out", filepath.Join(folder, "rotated.csv"))
+	kinds := ""
+	for after := ""; ; {
+		events, next, err := operator.Events(t.Context(), after)
+		must(t, err)
+		for _, e := range events {
+			kinds += string(e.Leaf)
+		}
+		if after = next; after == "" {
+			break
+		}
+	}
+	if !strings.Contains(kinds, `"kind":"evaluate"`) || !strings.Contains(kinds, `"kind":"rotate"`) {
+		t.Error("nothing was evaluated or nothing rotated")
+	}
+}
+
 // testKeyholder is the key holder's part: people are encoded with its keys, and are then
 // put wherever a caller could put them by mistake. It never sees the former and keeps
 // none of the latter.
@@ -210,6 +268,8 @@ func (l *leakage) testKeyholder(t *testing.T) {
 	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"column", "--project", o.project, "--as", o.credentials, "--keyholder", o.URL, "--in", l.table("north.csv"),
 		"--column", "nhs_number", "--out", filepath.Join(folder, "out.csv")}})
 	o.nothingThere(t, "after the tokeniser")
+	o.oblivious(t)
+	o.nothingThere(t, "after evaluations and a rotation")
 
 	if leaksInFull {
 		o.neverInMemory(t)

@@ -94,7 +94,7 @@ func All() []Scenario {
 			Does:    "Backups are taken under load and restored: everything acknowledged before is there. Copies that are cut short, flipped, of another backup or older than the anchor are refused.",
 			Control: "The untouched copy is restored; what was acknowledged after it is missed."},
 		{Number: 19, Name: "stalled", Run: stalled,
-			Does:    "The key holder stalls, or is cut off, or revokes the client, in the middle of a tokeniser's run: the run ends before its leases do, without a storm of requests, goes on later to the same bytes, and nothing is recorded twice. It is ready again within 2 s.",
+			Does:    "The key holder stalls, or is cut off, or revokes the client, in the middle of a tokeniser's run, with leased keys or while it evaluates: the run ends before its leases do, without a storm of requests, goes on later to the same bytes, and nothing is recorded twice, nor evaluated again that a checkpoint holds. It is ready again within 2 s.",
 			Control: "A key holder that stalls for less than the leases last ends no run."},
 		{Number: 20, Name: "load", Awaits: "the tokeniser service",
 			Does:    "60 s of open-loop load with a rotation and a SIGTERM in the middle: nothing lost, nothing wrong, memory and goroutines flat.",

@@ -48,15 +48,16 @@ type region struct {
 	want        []byte // the cohort of a run that nothing happened to
 }
 
-// newRegion makes the key holder and the people, and encodes them.
-func (t *Trial) newRegion(name string) (*region, error) {
+// newRegion makes the key holder and the people, and encodes them with tokens of a
+// scheme.
+func (t *Trial) newRegion(name, scheme string) (*region, error) {
 	folder, err := t.sub(name)
 	if err != nil {
 		return nil, err
 	}
 	r := &region{t: t, name: name, credentials: filepath.Join(folder, loadClient), project: filepath.Join(folder, "project.json")}
 	people := filepath.Join(folder, "people")
-	if err := t.succeed("tarn", "synth", "--people", fmt.Sprint(stalledRows), "--parties", "1", "--overlap", "0", "--seed", "9", "--project", "--out", people); err != nil {
+	if err := t.succeed("tarn", "synth", "--people", fmt.Sprint(stalledRows), "--parties", "1", "--overlap", "0", "--seed", "9", "--project", "--scheme", scheme, "--out", people); err != nil {
 		return nil, err
 	}
 	record, err := os.ReadFile(filepath.Join(people, "project.json"))
@@ -69,7 +70,7 @@ func (t *Trial) newRegion(name string) (*region, error) {
 	if r.KeyHolder, err = t.keyHolder(keyholder.Options{Folder: folder, LeaseTTL: stalledTTL}); err != nil {
 		return nil, err
 	}
-	err = r.AddDomain(t.ctx, "synthetic", keys.SchemeKeyedHash)
+	err = r.AddDomain(t.ctx, "synthetic", scheme)
 	if err == nil {
 		err = r.AddProject(t.ctx, record)
 	}
@@ -215,15 +216,16 @@ func (r *region) used() (rows map[string]int64, err error) {
 // time waiting, and so run beside one another.
 func stalled(t *Trial) error {
 	parts := []struct {
-		name string
-		run  func(*region) error
+		name, scheme string
+		run          func(*region) error
 	}{
-		{"stalled", stalledWholly}, {"stalled for a while", stalledBriefly}, {"cut off", cutOff}, {"revoked", revoked},
+		{"stalled", keys.SchemeKeyedHash, stalledWholly}, {"stalled for a while", keys.SchemeKeyedHash, stalledBriefly}, {"cut off", keys.SchemeKeyedHash, cutOff},
+		{"revoked", keys.SchemeKeyedHash, revoked}, {"stalled while it evaluates", keys.SchemeOblivious, stalledEvaluating},
 	}
 	var regions []*region
 	for _, part := range parts {
 		t.note("a region for: %s", part.name)
-		r, err := t.newRegion(part.name)
+		r, err := t.newRegion(part.name, part.scheme)
 		if err != nil {
 			return err
 		}
@@ -287,6 +289,53 @@ func stalledBriefly(r *region) error {
 	}
 	r.check(whole == 6, "each use is reported whole, and once", "of two keys in three runs %d were", whole)
 	return err
+}
+
+// stalledEvaluating has the rest of the table come when the key holder has stopped
+// answering: the run needs tokens that nobody makes, and not only its lease.
+func stalledEvaluating(r *region) error {
+	before, err := r.evaluated()
+	if err != nil {
+		return err
+	}
+	whole := before / 2 // it was encoded twice
+	rest := make(chan struct{})
+	code, said, took, err := r.disturbed(func() error {
+		defer close(rest)
+		return r.Process.Signal(syscall.SIGSTOP)
+	}, rest)
+	if err != nil {
+		return err
+	}
+	r.ends(code, int(fault.Unavailable), said, took)
+	if err := r.Process.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	if err := r.resumes(); err != nil {
+		return err
+	}
+	after, err := r.evaluated()
+	// What was answered and did not reach a checkpoint is asked for again, as another
+	// request: less than a table, or the checkpoints served nothing.
+	r.check(whole > 0 && after-before >= whole && after-before < 2*whole, "what was encoded is not evaluated again", "%d numbers were evaluated for a table with %d", after-before, whole)
+	r.t.together.Lock()
+	r.t.figure("evaluated_per_number", float64(after-before)/float64(max(1, whole)))
+	r.t.together.Unlock()
+	return err
+}
+
+// evaluated returns how many numbers the key holder has evaluated.
+func (r *region) evaluated() (numbers int64, err error) {
+	operator, err := r.As(keyholder.Operator)
+	if err != nil {
+		return 0, err
+	}
+	defer operator.Close()
+	return numbers, eachEntry(r.t.ctx, operator, func(leaf audit.Leaf) {
+		if leaf.Kind == audit.KindEvaluate {
+			numbers += leaf.Count
+		}
+	})
 }
 
 func cutOff(r *region) error {

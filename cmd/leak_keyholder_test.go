@@ -66,21 +66,7 @@ func newObserved(t *testing.T, l *leakage) *observed {
 	must(t, err)
 	must(t, os.WriteFile(o.Config, bytes.Replace(config, []byte("[listen]\n"), fmt.Appendf(nil, "[listen]\nmetrics_address = %q\n", o.metrics), 1), 0o600))
 	must(t, o.Start(t.Context()))
-	operator := o.operator()
-	defer operator.Close()
-	ask := func(kind api.OperationKind, body any) *api.Operation {
-		asked, err := operator.Ask(t.Context(), kind, body)
-		must(t, err)
-		return asked
-	}
-	ask(api.OpDomainAdd, api.DomainAdd{Name: "synthetic", Scheme: "keyed-hash"})
-	record, err := os.ReadFile(filepath.Join(l.people, "project.json"))
-	must(t, err)
-	ask(api.OpProjectAdd, api.ProjectAdd{Record: regexp.MustCompile(`"(token|encoding)_kcv": "[0-9a-f]*"`).ReplaceAll(record, []byte(`"${1}_kcv": null`))})
-	added := ask(api.OpClientAdd, api.ClientAdd{Name: "north", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"synth-9"}})
-	given, err := operator.Collect(t.Context(), added.ID)
-	must(t, err)
-	strangersScanner().Secret([]byte(given.Code))
+	o.enrol(t, "north", "synthetic", "synth-9", keys.SchemeKeyedHash)
 	identity, err := os.ReadFile(o.Identity())
 	must(t, err)
 	unseals := regexp.MustCompile(`AGE-SECRET-KEY-[0-9A-Z-]+`).Find(identity)
@@ -88,10 +74,35 @@ func newObserved(t *testing.T, l *leakage) *observed {
 		t.Fatal("the identity file holds no identity")
 	}
 	strangersScanner().Secret(unseals)
-	_, err = client.Enrol(t.Context(), client.Enrolment{URL: o.URL, Code: given.Code, Folder: o.credentials}, time.Now)
-	must(t, err)
 	o.leakage.run(t, 0, happens{binary: o.tokeniser(), args: []string{"project", "synth-9", "--as", o.credentials, "--out", o.project}})
 	return o
+}
+
+// enrol has the operator make a domain and the people's project in it, under a name, and
+// enrols a tokeniser of that project into the folder of its name.
+func (o *observed) enrol(t *testing.T, name, domain, project, scheme string) {
+	t.Helper()
+	operator := o.operator()
+	defer operator.Close()
+	ask := func(kind api.OperationKind, body any) *api.Operation {
+		asked, err := operator.Ask(t.Context(), kind, body)
+		must(t, err)
+		return asked
+	}
+	ask(api.OpDomainAdd, api.DomainAdd{Name: domain, Scheme: scheme})
+	record, err := os.ReadFile(filepath.Join(o.people, "project.json"))
+	must(t, err)
+	for _, change := range [][2]string{{`"(token|encoding)_kcv": "[0-9a-f]*"`, `"${1}_kcv": null`}, {`"name": "synth-9"`, `"name": "` + project + `"`},
+		{`"domain": "synthetic"`, `"domain": "` + domain + `"`}, {`"scheme": "keyed-hash"`, `"scheme": "` + scheme + `"`}} {
+		record = regexp.MustCompile(change[0]).ReplaceAll(record, []byte(change[1]))
+	}
+	ask(api.OpProjectAdd, api.ProjectAdd{Record: record})
+	added := ask(api.OpClientAdd, api.ClientAdd{Name: name, Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{project}})
+	given, err := operator.Collect(t.Context(), added.ID)
+	must(t, err)
+	strangersScanner().Secret([]byte(given.Code))
+	_, err = client.Enrol(t.Context(), client.Enrolment{URL: o.URL, Code: given.Code, Folder: filepath.Join(o.Folder, name)}, time.Now)
+	must(t, err)
 }
 
 // watch starts a witness, and has the key holder's log witnessed and everything
@@ -188,27 +199,8 @@ func (o *observed) backup(t *testing.T) string {
 // numbers, asks about them in each request.
 func (o *observed) oblivious(t *testing.T) {
 	t.Helper()
-	operator := o.operator()
-	defer operator.Close()
-	ask := func(kind api.OperationKind, body any) *api.Operation {
-		asked, err := operator.Ask(t.Context(), kind, body)
-		must(t, err)
-		return asked
-	}
-	ask(api.OpDomainAdd, api.DomainAdd{Name: "evaluated", Scheme: keys.SchemeOblivious})
-	record, err := os.ReadFile(filepath.Join(o.people, "project.json"))
-	must(t, err)
-	for _, change := range [][2]string{{`"(token|encoding)_kcv": "[0-9a-f]*"`, `"${1}_kcv": null`}, {`"name": "synth-9"`, `"name": "evaluated"`}, {`"domain": "synthetic"`, `"domain": "evaluated"`},
-		{`"scheme": "keyed-hash"`, `"scheme": "oblivious"`}} {
-		record = regexp.MustCompile(change[0]).ReplaceAll(record, []byte(change[1]))
-	}
-	ask(api.OpProjectAdd, api.ProjectAdd{Record: record})
-	given, err := operator.Collect(t.Context(), ask(api.OpClientAdd, api.ClientAdd{Name: "evaluated", Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{"evaluated"}}).ID)
-	must(t, err)
-	strangersScanner().Secret([]byte(given.Code))
+	o.enrol(t, "evaluated", "evaluated", "evaluated", keys.SchemeOblivious)
 	credentials, folder := filepath.Join(o.Folder, "evaluated"), t.TempDir()
-	_, err = client.Enrol(t.Context(), client.Enrolment{URL: o.URL, Code: given.Code, Folder: credentials}, time.Now)
-	must(t, err)
 	before, after := filepath.Join(o.Folder, "before.json"), filepath.Join(o.Folder, "after.json")
 	tokeniser := func(args ...string) {
 		t.Helper()
@@ -221,7 +213,10 @@ func (o *observed) oblivious(t *testing.T) {
 	for _, in := range []string{"north.csv", "north.parquet"} {
 		tokeniser("column", "--project", before, "--in", o.table(in), "--column", "nhs_number", "--out", strings.TrimSuffix(tokens, ".csv")+filepath.Ext(in))
 	}
-	ask(api.OpKeyRotate, api.KeyChange{Domain: "evaluated", Reason: "yearly"})
+	operator := o.operator()
+	defer operator.Close()
+	_, err := operator.Ask(t.Context(), api.OpKeyRotate, api.KeyChange{Domain: "evaluated", Reason: "yearly"})
+	must(t, err)
 	tokeniser("project", "evaluated", "--out", after)
 	tokeniser("rotate", "--from", before, "--project", after, "--in", tokens, "--column", "nhs_number", "--out", filepath.Join(folder, "rotated.csv"))
 	kinds := ""

@@ -16,7 +16,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"tarn/bench/measure"
-	"tarn/keys"
 	"tarn/keys/fault"
 )
 
@@ -119,17 +118,7 @@ func fileName(number int, name string) string { return fmt.Sprintf("%02d-%s.json
 
 // Write writes the result into a folder as NN-NAME.json.
 func (r *Result) Write(folder string) error {
-	path := filepath.Join(folder, fileName(r.Number, r.Name))
-	b, err := keys.Encode(r)
-	if err == nil {
-		if err = os.MkdirAll(folder, 0o755); err == nil {
-			err = keys.WriteFile(path, b)
-		}
-	}
-	if err != nil {
-		return fault.Wrap(fault.Internal, "writing "+path, err, "choose a folder that can be written")
-	}
-	return nil
+	return measure.WriteDocument(filepath.Join(folder, fileName(r.Number, r.Name)), r)
 }
 
 // ReadResults returns the results in a folder, by number.

@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"time"
 
 	"tarn/bench/keyholder"
 	"tarn/bench/measure"
+	"tarn/bench/quality/trial"
 	"tarn/bench/synth"
 	"tarn/keys"
 )
@@ -94,20 +92,8 @@ func (s *suite) region(name, scheme, table string) (*region, error) {
 	if err := s.holder.AddTokeniser(s.ctx, name, name); err != nil {
 		return nil, err
 	}
-	_, _, err := r.tokeniser(s.ctx, "project", name, "--as", s.holder.Credentials(name), "--keyholder", s.holder.URL, "--out", r.project)
+	_, _, err := trial.Run(s.ctx, s.Folder, s.Tokeniser, "project", name, "--as", s.holder.Credentials(name), "--keyholder", s.holder.URL, "--out", r.project)
 	return r, err
-}
-
-// tokeniser runs the program, and returns what it answers and the processor time that
-// it took.
-func (r *region) tokeniser(ctx context.Context, args ...string) (answer []byte, seconds float64, err error) {
-	c := exec.CommandContext(ctx, r.Tokeniser, args...)
-	said := &strings.Builder{}
-	c.Stderr = said
-	if answer, err = c.Output(); err != nil {
-		return nil, 0, fmt.Errorf("tokeniser %s: %w: %s", args[0], err, said)
-	}
-	return answer, (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds(), nil
 }
 
 // run encodes the table and returns the rows a second.
@@ -117,10 +103,8 @@ func (r *region) run(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	begun := time.Now()
-	answer, cpu, err := r.tokeniser(ctx, "run", "--project", r.project, "--as", r.holder.Credentials(r.name), "--keyholder", r.holder.URL, "--in", r.table, "--source", "north", "--confirm-map",
+	answer, usage, err := trial.Run(ctx, r.Folder, r.Tokeniser, "run", "--project", r.project, "--as", r.holder.Credentials(r.name), "--keyholder", r.holder.URL, "--in", r.table, "--source", "north", "--confirm-map",
 		"--out", filepath.Join(r.Folder, fmt.Sprintf("%s-%d.parquet", r.name, r.times)), "--state", filepath.Join(r.Folder, r.name+".state"), "--json")
-	took := time.Since(begun).Seconds()
 	if err != nil {
 		return 0, err
 	}
@@ -132,6 +116,6 @@ func (r *region) run(ctx context.Context) (float64, error) {
 		Tokens int64 `json:"tokens"`
 	}
 	err = json.Unmarshal(answer, &summary)
-	r.tokens, r.tokeniserCPU, r.holderCPU = summary.Tokens, cpu, after-before
-	return float64(r.rows) / took, err
+	r.tokens, r.tokeniserCPU, r.holderCPU = summary.Tokens, usage.CPUS, after-before
+	return float64(r.rows) / usage.WallS, err
 }

@@ -220,10 +220,14 @@ func ThisMachine() Machine {
 
 // Write writes a result into folder as <suite>-<case>.json.
 func (r *Result) Write(folder string) error {
-	path := filepath.Join(folder, r.Suite+"-"+r.Case+".json")
-	b, err := keys.Encode(r)
+	return WriteDocument(filepath.Join(folder, r.Suite+"-"+r.Case+".json"), r)
+}
+
+// WriteDocument writes a result's document, and makes the folder that it lies in.
+func WriteDocument(path string, document any) error {
+	b, err := keys.Encode(document)
 	if err == nil {
-		if err = os.MkdirAll(folder, 0o755); err == nil {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
 			err = keys.WriteFile(path, b)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 
 	"tarn/bench/attack"
 	"tarn/cmd/internal/boot"
-	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/tokenise/encode"
 )
@@ -47,10 +46,7 @@ more dates. The same seed gives the same figures.`,
 				return err
 			}
 			if asJSON {
-				var b []byte
-				if b, err = keys.Encode(d); err == nil {
-					_, err = env.Stdout.Write(b)
-				}
+				err = env.PrintJSON(d)
 			} else {
 				err = d.WriteText(env.Stdout)
 			}

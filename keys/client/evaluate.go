@@ -37,18 +37,34 @@ type evaluator struct {
 	cache   *tokenCache
 }
 
-func newEvaluator(c *Client, project *keys.Project) (*evaluator, error) {
-	const doing = "reading the public key of the project's domain"
+// getRecord is what to do about a record whose public key cannot be used.
+const getRecord = "get the record from the key holder: tokeniser project"
+
+// publicKey returns the public key of a record's domain, which may be no element of the
+// group.
+func publicKey(project *keys.Project, doing string) (oprf.Point, error) {
 	if project.Keys.TokenPublicKey == nil {
-		return nil, fault.New(fault.Disagreement, doing, "the project's record has none", "get the record from the key holder: tokeniser project")
+		return oprf.Point{}, fault.New(fault.Disagreement, doing, "the record of project "+project.Name+" has no public key", getRecord)
 	}
 	b, err := hex.DecodeString(*project.Keys.TokenPublicKey)
-	if err != nil || len(b) != oprf.PointSize || project.Keys.TokenKCV != nil && keys.PublicKCV(b) != *project.Keys.TokenKCV {
-		return nil, fault.New(fault.Disagreement, doing, "it is none, or not the one of the record's key check value", "get the record from the key holder: tokeniser project")
+	if err != nil || len(b) != oprf.PointSize {
+		return oprf.Point{}, fault.New(fault.Disagreement, doing, "the public key in the record of project "+project.Name+" is none", getRecord)
 	}
-	e := &evaluator{client: c, project: project, public: oprf.Point(b)}
+	return oprf.Point(b), nil
+}
+
+func newEvaluator(c *Client, project *keys.Project) (*evaluator, error) {
+	const doing = "reading the public key of the project's domain"
+	public, err := publicKey(project, doing)
+	if err != nil {
+		return nil, err
+	}
+	if project.Keys.TokenKCV != nil && keys.PublicKCV(public[:]) != *project.Keys.TokenKCV {
+		return nil, fault.New(fault.Disagreement, doing, "it is not the one of the record's key check value", getRecord)
+	}
+	e := &evaluator{client: c, project: project, public: public}
 	if e.blinder, err = oprf.NewBlinder(oprf.Generator(), e.public, runtime.GOMAXPROCS(0)); err != nil {
-		return nil, fault.New(fault.Disagreement, doing, "it is no element of the group", "get the record from the key holder: tokeniser project")
+		return nil, fault.New(fault.Disagreement, doing, "it is no element of the group", getRecord)
 	}
 	e.cache, err = newTokenCache()
 	return e, err

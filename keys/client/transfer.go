@@ -6,7 +6,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net/url"
 	"runtime"
@@ -78,23 +77,16 @@ func NewConversion(c *Client, grant string, from, to *keys.Project, seed secret.
 
 // begin reads both public keys.
 func (r *Transfer) begin(doing string) error {
-	wrong := func(what string) error {
-		return fault.New(fault.Disagreement, doing, what, "get the record from the key holder: tokeniser project")
+	from, err := publicKey(r.from, doing)
+	if err != nil {
+		return err
 	}
-	var points [2]oprf.Point
-	for i, p := range []*keys.Project{r.from, r.to} {
-		if p.Keys.TokenPublicKey == nil {
-			return wrong("one has no public key")
-		}
-		b, err := hex.DecodeString(*p.Keys.TokenPublicKey)
-		if err != nil || len(b) != oprf.PointSize {
-			return wrong("a public key is none")
-		}
-		points[i] = oprf.Point(b)
+	to, err := publicKey(r.to, doing)
+	if err != nil {
+		return err
 	}
-	var err error
-	if r.blinder, err = oprf.NewBlinder(points[0], points[1], runtime.GOMAXPROCS(0)); err != nil {
-		return wrong("a public key is none")
+	if r.blinder, err = oprf.NewBlinder(from, to, runtime.GOMAXPROCS(0)); err != nil {
+		return fault.New(fault.Disagreement, doing, "a public key is no element of the group", getRecord)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (h *Holder) takeAlerts(ctx context.Context) {
 		return
 	}
 	if err := ring.AlertsTaken(ctx, taken); err != nil && ctx.Err() == nil {
-		h.options.Logger.Warn("alerts are kept twice for now", "error", faultOnly(err)) // under the same id
+		h.options.Logger.Warn("alerts that are in the spool could not be taken out of the store, and will be put there again", "error", faultOnly(err)) // under the same id
 	}
 }
 

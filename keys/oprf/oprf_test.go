@@ -103,7 +103,11 @@ func TestDecodeIsTheInverse(t *testing.T) {
 	}
 }
 
-func newKey(t testing.TB) (secret.Key, Point) {
+// newKey makes a key for a test, or a check of rapid's.
+func newKey(t interface {
+	Helper()
+	Fatal(...any)
+}) (secret.Key, Point) {
 	t.Helper()
 	k, err := NewKey(nil)
 	if err != nil {

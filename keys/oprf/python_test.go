@@ -73,7 +73,7 @@ func TestAgreesWithPython(t *testing.T) {
 		for i := range h.RequestID {
 			h.RequestID[i] = rapid.Byte().Draw(t, "id")
 		}
-		from, fromPublic := rapidKey(t)
+		from, fromPublic := newKey(t)
 		key, base, public := from, Generator(), fromPublic
 		var tokens []Point
 		asked := map[string]any{"numbers": digits}
@@ -82,7 +82,7 @@ func TestAgreesWithPython(t *testing.T) {
 			if h.Operation == Convert {
 				h.ToDomainNo++
 			}
-			to, toPublic := rapidKey(t)
+			to, toPublic := newKey(t)
 			quotient, err := Quotient(to, from)
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +133,7 @@ func TestAgreesWithPython(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nonce, _ := rapidKey(t)
+		nonce, _ := newKey(t)
 		theirs := unhex(t, ask(t, map[string]any{"answer": text(batch.Request), "key": scalarText(t, key), "base": text(base[:]), "public": text(public[:]), "nonce": scalarText(t, nonce)}).Response)
 		if !bytes.Equal(ours[:len(ours)-ProofSize], theirs[:len(theirs)-ProofSize]) {
 			t.Fatal("it makes other elements")
@@ -169,16 +169,4 @@ func TestAgreesWithPython(t *testing.T) {
 			}
 		}
 	})
-}
-
-func rapidKey(t *rapid.T) (secret.Key, Point) {
-	k, err := NewKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := PublicKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k, public
 }

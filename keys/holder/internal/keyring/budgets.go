@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -131,10 +132,7 @@ func (b *budgets) load(a *account) {
 // begin makes the sums and the clock of what was loaded.
 func (b *budgets) begin(now func() time.Time) {
 	b.clock = budget.NewClock(now, b.known)
-	for _, a := range b.accounts {
-		b.sumOf(a.Client, a.Use).Add(&a.Window)
-		b.sum(a.Use).Add(&a.Window)
-	}
+	b.sumAgain()
 }
 
 func (b *budgets) sumOf(client string, use api.Use) *budget.Window {
@@ -337,18 +335,21 @@ func (t *transaction) putAccount(a *account) {
 	t.put(kindBudget, a.key().name(), a)
 }
 
+// alarmedIn reports whether a rule gave its alarm in a period.
+func (a *account) alarmedIn(number int64, rule string) bool {
+	last, given := a.Alarmed[rule]
+	return given && last == number
+}
+
 // alarmOnce gives an alarm unless it was given in this period.
 func (t *transaction) alarmOnce(a *account, rule string, caller Caller, count int64) {
 	number := t.keyring.budgets.slot().Number()
-	if last, given := a.Alarmed[rule]; given && last == number {
+	if a.alarmedIn(number, rule) {
 		return
 	}
-	alarmed := map[string]int64{rule: number}
-	for other, last := range a.Alarmed {
-		if other != rule {
-			alarmed[other] = last
-		}
-	}
+	alarmed := map[string]int64{}
+	maps.Copy(alarmed, a.Alarmed) // others may read the one that was
+	alarmed[rule] = number
 	a.Alarmed = alarmed
 	t.alarm(audit.Leaf{Rule: rule, Actor: caller.actor(), Project: a.Project, Purpose: string(a.Use), Count: count})
 }
@@ -357,11 +358,7 @@ func (t *transaction) alarmOnce(a *account, rule string, caller Caller, count in
 func (k *Keyring) noteExhausted(ctx context.Context, caller Caller, e *exhausted) error {
 	k.mu.RLock()
 	held := k.budgets.accounts[e.key]
-	given := held != nil
-	if given {
-		last, there := held.Alarmed[e.rule]
-		given = there && last == k.budgets.slot().Number()
-	}
+	given := held != nil && held.alarmedIn(k.budgets.slot().Number(), e.rule)
 	k.mu.RUnlock()
 	if given {
 		return nil

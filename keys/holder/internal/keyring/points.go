@@ -56,13 +56,13 @@ func (e *Evaluation) Answer(threads int) ([]byte, error) {
 // Evaluate charges and records a batch of blinded numbers of a project, and returns what
 // answers it. The same batch under the same id is charged once.
 func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projectName string, body []byte) (*Evaluation, error) {
-	return k.batch(ctx, caller, requestID, projectName, body, k.evaluated)
+	return k.batch(ctx, caller, requestID, projectName, "", body, k.evaluated)
 }
 
 // Rotate does the same for a batch of blinded tokens, of a project's domain, which are
 // brought from the key of an epoch that is over to that of the current one.
 func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectName, domainName string, body []byte) (*Evaluation, error) {
-	return k.batch(ctx, caller, requestID, projectName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+	return k.batch(ctx, caller, requestID, projectName, "", body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
 		if p.Domain != domainName {
 			return nil, audit.Leaf{}, api.Refuse(api.CodeForbidden, "the domain is not that of the project", "one certificate works in one domain")
 		}
@@ -74,18 +74,14 @@ func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectN
 // within one controller, under a grant that names both. Its rows count against the grant,
 // too.
 func (k *Keyring) Convert(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte) (*Evaluation, error) {
-	return k.batchUnder(ctx, caller, requestID, projectName, grantName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+	return k.batch(ctx, caller, requestID, projectName, grantName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
 		return k.converted(p, k.grants[grantName], request)
 	})
 }
 
-// batch charges and records a batch, once prepare has found what answers it.
-func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (*Evaluation, error) {
-	return k.batchUnder(ctx, caller, requestID, projectName, "", body, prepare)
-}
-
-// batchUnder is batch for what needs a grant, where one is named.
-func (k *Keyring) batchUnder(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
+// batch charges and records a batch, once prepare has found what answers it. A grant, if
+// one is named, counts its rows, too.
+func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
 	// Before anything is charged or stored: a batch with one wrong element is none.
 	request, err := oprf.ParseRequest(body, runtime.GOMAXPROCS(0))
 	if err != nil {
@@ -177,14 +173,7 @@ func (k *Keyring) rotated(p *project, request *oprf.Request) (evaluation *Evalua
 	case from == nil || from.State != api.StateReadable && from.State != api.StateCompromised:
 		return nil, leaf, api.Refuse(api.CodeKeyState, "the epoch that tokens come from is not one that was replaced and can be read", "make the tokens again from the numbers")
 	}
-	evaluation = &Evaluation{request: request}
-	if evaluation.base, err = publicKey(from); err != nil {
-		return nil, leaf, err
-	}
-	if evaluation.public, err = publicKey(to); err != nil {
-		return nil, leaf, err
-	}
-	evaluation.key, err = oprf.Quotient(k.keys[tokenKey(p.Domain, to.Epoch)], k.keys[tokenKey(p.Domain, from.Epoch)])
+	evaluation, err = k.between(request, p.Domain, from, p.Domain, to)
 	return evaluation, audit.Leaf{Kind: audit.KindRotate, TokenEpoch: to.Epoch, Outcome: "tokens"}, err
 }
 
@@ -208,15 +197,23 @@ func (k *Keyring) converted(p *project, g *api.Grant, request *oprf.Request) (ev
 	case from == nil || to == nil || request.TokenEpoch != from.Epoch || request.ToTokenEpoch != to.Epoch:
 		return nil, leaf, api.Refuse(api.CodeKeyState, "the epochs are not the current ones", "rotate the tokens first: tokeniser rotate; get the records again")
 	}
-	evaluation = &Evaluation{request: request}
-	if evaluation.base, err = publicKey(from); err != nil {
-		return nil, leaf, err
-	}
-	if evaluation.public, err = publicKey(to); err != nil {
-		return nil, leaf, err
-	}
-	evaluation.key, err = oprf.Quotient(k.keys[tokenKey(b.Name, to.Epoch)], k.keys[tokenKey(a.Name, from.Epoch)])
+	evaluation, err = k.between(request, a.Name, from, b.Name, to)
 	return evaluation, audit.Leaf{Kind: audit.KindConvert, TokenEpoch: to.Epoch, Rule: g.Name, Outcome: b.Name}, err
+}
+
+// between returns what brings tokens of an epoch of one domain to an epoch of the same or
+// another: with the quotient of their keys, and both public keys for the proof.
+func (k *Keyring) between(request *oprf.Request, fromDomain string, from *api.Epoch, toDomain string, to *api.Epoch) (*Evaluation, error) {
+	base, err := publicKey(from)
+	if err != nil {
+		return nil, err
+	}
+	public, err := publicKey(to)
+	if err != nil {
+		return nil, err
+	}
+	quotient, err := oprf.Quotient(k.keys[tokenKey(toDomain, to.Epoch)], k.keys[tokenKey(fromDomain, from.Epoch)])
+	return &Evaluation{request, quotient, base, public}, err
 }
 
 // currentOf returns the epoch under which a batch is evaluated: the current one of the

@@ -1,7 +1,6 @@
 package oprf
 
 import (
-	"crypto/rand"
 	"io"
 
 	"filippo.io/edwards25519"
@@ -91,22 +90,12 @@ func (b *Blinder) blind(h Header, elements []ristretto.Element, randomness io.Re
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	if randomness == nil {
-		randomness = rand.Reader
-	}
-	factors := make([]edwards25519.Scalar, n)
-	var wide [64]byte
-	defer clear(wide[:])
-	for i := range factors {
-		if _, err := io.ReadFull(randomness, wide[:]); err != nil {
-			return nil, errRandomness
-		}
-		if _, err := factors[i].SetUniformBytes(wide[:]); err != nil {
-			return nil, errRandomness
-		}
+	factors, err := drawScalars(n, randomness)
+	if err != nil {
+		return nil, err
 	}
 	request := h.append(make([]byte, 0, RequestSize(n)), requestMagic, n)[:RequestSize(n)]
-	err := inRanges(n, b.threads, func(from, to int) error {
+	err = inRanges(n, b.threads, func(from, to int) error {
 		var multiple ristretto.Element
 		for i := from; i < to; i++ {
 			e := &elements[i]

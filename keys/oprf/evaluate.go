@@ -1,6 +1,7 @@
 package oprf
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,9 @@ func ParseRequest(b []byte, threads int) (*Request, error) {
 	h, n, err := parse(b, requestMagic, RequestSize)
 	if err != nil {
 		return nil, err
+	}
+	if h.Operation == ConvertForParty {
+		return nil, fmt.Errorf("%w: it is a conversion for another party", ErrWire)
 	}
 	r := &Request{h, n, b, make([]ristretto.Element, n)}
 	err = inRanges(n, threads, func(from, to int) error {

@@ -48,13 +48,13 @@ func (h *Header) check() error {
 	to := h.ToDomainNo != 0 || h.ToTokenEpoch != 0
 	both := h.ToDomainNo != 0 && h.ToTokenEpoch != 0
 	switch {
-	case h.Operation != Evaluate && h.Operation != Rotate && h.Operation != Convert && h.Operation != EvaluateRFC9497:
+	case h.Operation != Evaluate && h.Operation != Rotate && h.Operation != Convert && h.Operation != ConvertForParty && h.Operation != EvaluateRFC9497:
 		return fmt.Errorf("%w: there is no such operation", ErrWire)
 	case h.DomainNo == 0 || h.TokenEpoch == 0:
 		return fmt.Errorf("%w: domain and epoch count from 1", ErrWire)
-	case (h.Operation == Evaluate || h.Operation == EvaluateRFC9497) && to, (h.Operation == Rotate || h.Operation == Convert) && !both:
+	case (h.Operation == Evaluate || h.Operation == EvaluateRFC9497) && to, (h.Operation == Rotate || h.Operation == Convert || h.Operation == ConvertForParty) && !both:
 		return fmt.Errorf("%w: a batch names where tokens go if they go somewhere, and else not", ErrWire)
-	case h.Operation == Rotate && h.ToDomainNo != h.DomainNo, h.Operation == Convert && h.ToDomainNo == h.DomainNo:
+	case h.Operation == Rotate && h.ToDomainNo != h.DomainNo, (h.Operation == Convert || h.Operation == ConvertForParty) && h.ToDomainNo == h.DomainNo:
 		return fmt.Errorf("%w: tokens are rotated within a domain and converted between two", ErrWire)
 	}
 	return nil

@@ -9,6 +9,9 @@ bring. One JSON document a line in, one out; bytes are hex.
 {"request": {header}, "numbers" or "tokens": [..], "base": point, "factors": [scalar, ..]} -> {"request": ..}
 {"answer": request, "key": scalar, "base": point, "public": point, "nonce": scalar} -> {"response": ..}
 {"finish": response, "request": .., "factors": [..], "base": .., "public": ..} -> {"tokens": [..]} or {"refused": why}
+{"parcel": {header}, "recipient": point, "seal": .., "tokens": [point or null, ..], "payloads": [..], "factors": [..]} -> {"request": ..}
+{"answer_parcel": request, "key": .., "base": .., "public": .., "recipient": .., "nonce": .., "order": [..], "factors": [..]} -> {"answer": ..}
+{"open_parcel": answer, "key": scalar, "base": .., "public": ..} -> {"tokens": [.. or null], "payloads": [..]} or {"refused": why}
 
 A header is {"op", "domain_no", "token_epoch", "to_domain_no", "to_epoch", "request_id"}.
 """
@@ -275,6 +278,66 @@ def finish(d):
     return [encode_point(add(z, opposite(multiply(scalar(f), key)))).hex() for z, f in zip(outputs, d["factors"])]
 
 
+# Conversions for another party (docs/oblivious.md)
+
+class Parcel:
+    def __init__(self, magic, b):
+        if len(b) < 52 or b[:5] != magic + b"\1" or b[5:8] != bytes([4, 0, 0]):
+            raise ValueError("it is no conversion for another party")
+        self.op, self.numbers = b[5:6], [b[8 + 4 * i:12 + 4 * i] for i in range(4)]
+        self.request_id, self.header = b[24:40], b[4:44]
+        self.n, payload, seal = (int.from_bytes(b[40 + 4 * i:44 + 4 * i], "big") for i in range(3))
+        self.lengths, self.seal, rest = b[44:52], b[52:52 + seal], b[52 + seal:]
+        points = 2 if magic == b"TNEV" else 4
+        wide = 32 * points + payload
+        if not 1 <= self.n <= 16384 or len(self.seal) != seal or len(rest) != self.n * wide + (64 if points == 4 else 0):
+            raise ValueError("it is longer or shorter than its number of rows")
+        rows = [rest[wide * i:wide * (i + 1)] for i in range(self.n)]
+        self.points = [[row[32 * j:32 * j + 32] for j in range(points)] for row in rows]
+        self.payloads = [row[32 * points:] for row in rows]
+        self.proof = rest[self.n * wide:]
+
+    context = Batch.context
+
+
+def make_parcel(d):
+    h, y = d["parcel"], element(bytes.fromhex(d["recipient"]))
+    payloads, seal = [bytes.fromhex(p) for p in d["payloads"]], bytes.fromhex(d["seal"])
+    rows = []
+    for token, payload, r in zip(d["tokens"], payloads, map(scalar, d["factors"])):
+        c2 = multiply(r, y) if token is None else add(element(bytes.fromhex(token)), multiply(r, y))
+        rows.append(encode_point(multiply(r, GENERATOR)) + encode_point(c2) + payload)
+    return (b"TNEV\1" + bytes([h["op"], 0, 0]) + b"".join(u32(h[n]) for n in ("domain_no", "token_epoch", "to_domain_no", "to_epoch"))
+            + bytes.fromhex(h["request_id"]) + u32(len(rows)) + u32(len(payloads[0])) + u32(len(seal)) + seal + b"".join(rows))
+
+
+def answer_parcel(d):
+    p, k, y = Parcel(b"TNEV", bytes.fromhex(d["answer_parcel"])), scalar(d["key"]), element(bytes.fromhex(d["recipient"]))
+    base, public = bytes.fromhex(d["base"]), bytes.fromhex(d["public"])
+    inputs, outputs, rows = [], [], []
+    for at, s in zip(d["order"], map(scalar, d["factors"])):
+        c1, c2 = map(element, p.points[at])
+        u = add(c1, multiply(s, GENERATOR)), add(c2, multiply(s, y))
+        v = [multiply(k, e) for e in u]
+        inputs += u
+        outputs += map(encode_point, v)
+        rows.append(b"".join(map(encode_point, (*u, *v))) + p.payloads[at])
+    m = total(weights(p.context(), base, public, list(map(encode_point, inputs)), outputs), inputs)
+    return b"TNEW" + p.header + p.lengths + p.seal + b"".join(rows) + prove(p.context(), base, public, k, scalar(d["nonce"]), m)
+
+
+def open_parcel(d):
+    p, y = Parcel(b"TNEW", bytes.fromhex(d["open_parcel"])), scalar(d["key"])
+    base, public = bytes.fromhex(d["base"]), bytes.fromhex(d["public"])
+    inputs = [u for row in p.points for u in row[:2]]
+    outputs = [v for row in p.points for v in row[2:]]
+    w = weights(p.context(), base, public, inputs, outputs)
+    if not verify(p.context(), base, public, total(w, map(element, inputs)), total(w, map(element, outputs)), p.proof):
+        raise ValueError("the proof does not hold")
+    tokens = [encode_point(add(element(v2), opposite(multiply(y, element(v1))))) for _, _, v1, v2 in p.points]
+    return {"tokens": [None if t == bytes(32) else t.hex() for t in tokens], "payloads": [x.hex() for x in p.payloads]}
+
+
 for line in sys.stdin:
     asked = json.loads(line)
     if "encode" in asked:
@@ -286,6 +349,15 @@ for line in sys.stdin:
     elif "finish" in asked:
         try:
             result = {"tokens": finish(asked)}
+        except ValueError as why:
+            result = {"refused": str(why)}
+    elif "parcel" in asked:
+        result = {"request": make_parcel(asked).hex()}
+    elif "answer_parcel" in asked:
+        result = {"answer": answer_parcel(asked).hex()}
+    elif "open_parcel" in asked:
+        try:
+            result = open_parcel(asked)
         except ValueError as why:
             result = {"refused": str(why)}
     else:

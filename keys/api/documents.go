@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys"
+	"tarn/keys/parcel"
 )
 
 // EpochState is what a key may be used for.
@@ -90,6 +91,16 @@ type Grant struct {
 	State      string     `json:"state"` // active, used, revoked
 	Created    time.Time  `json:"created"`
 	Used       *time.Time `json:"used,omitzero"`
+	// Recipient is who gets converted rows, where it is another party than who has them.
+	Recipient *GrantRecipient `json:"recipient,omitzero"`
+}
+
+// GrantRecipient is another party for which tokens are converted: neither it nor who has
+// them sees both tokens of a row.
+type GrantRecipient struct {
+	Project string           `json:"project"` // of the domain that tokens go to; its budget counts the rows, too
+	Client  string           `json:"client"`  // a tokeniser of that project
+	Keys    parcel.Recipient `json:"keys"`    // which only the recipient has the other half of
 }
 
 // GrantKind is what a grant allows.
@@ -199,6 +210,8 @@ type (
 		OptOuts    string    `json:"opt_outs,omitzero"`
 		RowCap     int64     `json:"row_cap,omitzero"`
 		Expires    time.Time `json:"expires"`
+		// Recipient makes a conversion one for another party.
+		Recipient *GrantRecipient `json:"recipient,omitzero"`
 	}
 	// GrantRevoke is the body of grant.revoke.
 	GrantRevoke struct {

@@ -32,7 +32,7 @@ const ConvertForParty Operation = 4
 const (
 	MaxRowPayload = 64 << 10
 	MaxSeal       = 4 << 10
-	MaxParcel     = 16 << 20 // a message as a whole
+	MaxParcel     = 1 << 20 // a request as a whole
 )
 
 const (
@@ -65,8 +65,8 @@ type parcel struct {
 // parseParcel reads a message of which every row has so many bytes of elements, and whose
 // end is a proof of so many.
 func parseParcel(b []byte, magic string, points, proof int) (p parcel, err error) {
-	if len(b) > MaxParcel {
-		return p, fmt.Errorf("%w: it is longer than %d bytes", ErrWire, MaxParcel)
+	if most := MaxParcel / sentPoints * points; len(b) > most+proof {
+		return p, fmt.Errorf("%w: it is longer than %d bytes", ErrWire, most)
 	}
 	var sealSize int
 	p.Header, p.n, err = parse(b, magic, func(n int) int {
@@ -191,6 +191,10 @@ type Parcel struct {
 	parcel
 	inputs []ristretto.Element // two of each row
 }
+
+// IsParcel reports whether bytes say of themselves that they are a conversion for another
+// party; [ParseParcel] says whether they are.
+func IsParcel(b []byte) bool { return len(b) > 5 && b[5] == byte(ConvertForParty) }
 
 // ParseParcel reads a request, as [ParseRequest] does.
 func ParseParcel(b []byte, threads int) (*Parcel, error) {

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"tarn/keys"
@@ -42,8 +43,8 @@ func (k *Keyring) checkGrantAdd(body *api.GrantAdd) error {
 	}
 	switch body.Kind {
 	case api.GrantExport:
-		if body.From != "" || body.To != "" || k.projects[body.Project] == nil {
-			return malformed("a grant to export names one project that exists, and no domains", "give project")
+		if body.From != "" || body.To != "" || body.Recipient != nil || k.projects[body.Project] == nil {
+			return malformed("a grant to export names one project that exists, and neither domains nor a recipient", "give project")
 		}
 	case api.GrantConvert:
 		switch {
@@ -52,8 +53,27 @@ func (k *Keyring) checkGrantAdd(body *api.GrantAdd) error {
 		case body.RowCap == 0 || body.OptOuts == "" || holdsNumber(body.OptOuts):
 			return malformed("a grant to convert needs a row_cap, and the version of the opt-out list that was applied", "give row_cap and opt_outs")
 		}
+		if to := body.Recipient; to != nil {
+			return k.checkRecipient(to, body.To)
+		}
 	default:
 		return malformed("there is no such kind of grant", "give export or convert")
+	}
+	return nil
+}
+
+// checkRecipient refuses a recipient who is no tokeniser of a project of the domain, or
+// whose keys are none.
+func (k *Keyring) checkRecipient(to *api.GrantRecipient, domain string) error {
+	p, c := k.projects[to.Project], k.clients[to.Client]
+	switch {
+	case p == nil || p.Domain != domain:
+		return api.Refuse(api.CodeMalformed, "the recipient's project is none of the domain that tokens go to", "list them with: keyholder project list")
+	case c == nil || c.Role != api.RoleTokeniser || c.State == clientRevoked || !slices.Contains(c.Projects, p.Name):
+		return api.Refuse(api.CodeMalformed, "the recipient's client is no tokeniser of that project", "list them with: keyholder client list")
+	}
+	if err := to.Keys.Check(); err != nil {
+		return api.Refuse(api.CodeMalformed, "the recipient's keys are none: "+err.Error(), "ask the recipient for the file that tokeniser recipient wrote")
 	}
 	return nil
 }
@@ -61,7 +81,7 @@ func (k *Keyring) checkGrantAdd(body *api.GrantAdd) error {
 func (t *transaction) addGrant(body *api.GrantAdd) (string, error) {
 	g := &api.Grant{
 		Name: body.Name, Kind: body.Kind, Project: body.Project, From: body.From, To: body.To, Purpose: body.Purpose, LegalBasis: body.LegalBasis,
-		OptOuts: body.OptOuts, RowCap: body.RowCap, Expires: body.Expires.UTC(), State: grantActive, Created: t.now,
+		OptOuts: body.OptOuts, RowCap: body.RowCap, Expires: body.Expires.UTC(), State: grantActive, Created: t.now, Recipient: body.Recipient,
 	}
 	t.putGrant(g, "added")
 	return "grant " + g.Name + " added", nil

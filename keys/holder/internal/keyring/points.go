@@ -17,6 +17,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/audit"
 	"tarn/keys/oprf"
+	"tarn/keys/parcel"
 	"tarn/keys/secret"
 )
 
@@ -36,33 +37,43 @@ const (
 // It is the one place that knows there is one key in one process: threshold custody
 // gives others.
 type Evaluation struct {
-	request      *oprf.Request
-	key          secret.Key
-	base, public oprf.Point
+	rows   int
+	answer func(threads int) ([]byte, error)
 }
 
 // Rows is how many elements the batch has.
-func (e *Evaluation) Rows() int { return e.request.N }
+func (e *Evaluation) Rows() int { return e.rows }
 
 // Answer evaluates the batch on so many threads, which needs no lock: all of one batch
 // under one key.
-func (e *Evaluation) Answer(threads int) ([]byte, error) {
-	if e.request.Operation == oprf.EvaluateRFC9497 {
-		return e.request.AnswerRFC9497(e.key, threads)
-	}
-	return e.request.Answer(e.key, e.base, e.public, threads)
+func (e *Evaluation) Answer(threads int) ([]byte, error) { return e.answer(threads) }
+
+// asked is a batch that somebody asks for.
+type asked struct {
+	project, grant string // the grant counts its rows, too, where one is named
+	id             string // X-Request-ID
+	body           []byte
+	header         oprf.Header
+	rows           int
+	// prepare returns what answers it, and what the log says of it.
+	prepare func(*project) (*Evaluation, audit.Leaf, error)
+}
+
+// malformed refuses bytes that are no batch.
+func malformed(err error) error {
+	return api.Refuse(api.CodeMalformed, err.Error(), "see specification (h)")
 }
 
 // Evaluate charges and records a batch of blinded numbers of a project, and returns what
 // answers it. The same batch under the same id is charged once.
 func (k *Keyring) Evaluate(ctx context.Context, caller Caller, requestID, projectName string, body []byte) (*Evaluation, error) {
-	return k.batch(ctx, caller, requestID, projectName, "", body, k.evaluated)
+	return k.blinded(ctx, caller, asked{project: projectName, id: requestID, body: body}, k.evaluated)
 }
 
 // Rotate does the same for a batch of blinded tokens, of a project's domain, which are
 // brought from the key of an epoch that is over to that of the current one.
 func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectName, domainName string, body []byte) (*Evaluation, error) {
-	return k.batch(ctx, caller, requestID, projectName, "", body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+	return k.blinded(ctx, caller, asked{project: projectName, id: requestID, body: body}, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
 		if p.Domain != domainName {
 			return nil, audit.Leaf{}, api.Refuse(api.CodeForbidden, "the domain is not that of the project", "one certificate works in one domain")
 		}
@@ -71,35 +82,54 @@ func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectN
 }
 
 // Convert does the same for tokens of a project's domain that become another domain's,
-// within one controller, under a grant that names both. Its rows count against the grant,
-// too.
+// under a grant that names both: within one controller, or for the recipient that the
+// grant names. Its rows count against the grant, too, and for a recipient against the
+// budgets of both domains.
 func (k *Keyring) Convert(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte) (*Evaluation, error) {
-	return k.batch(ctx, caller, requestID, projectName, grantName, body, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
-		return k.converted(p, k.grants[grantName], request)
-	})
+	a := asked{project: projectName, grant: grantName, id: requestID, body: body}
+	if !oprf.IsParcel(body) {
+		return k.blinded(ctx, caller, a, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
+			return k.converted(p, k.grants[grantName], request)
+		})
+	}
+	request, err := oprf.ParseParcel(body, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, malformed(err)
+	}
+	a.header, a.rows = request.Header, request.Rows()
+	a.prepare = func(p *project) (*Evaluation, audit.Leaf, error) {
+		return k.convertedForParty(p, k.grants[grantName], request)
+	}
+	return k.batch(ctx, caller, a)
 }
 
-// batch charges and records a batch, once prepare has found what answers it. A grant, if
-// one is named, counts its rows, too.
-func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (evaluation *Evaluation, err error) {
-	// Before anything is charged or stored: a batch with one wrong element is none.
-	request, err := oprf.ParseRequest(body, runtime.GOMAXPROCS(0))
+// blinded reads a batch of blinded elements before anything is charged or stored: one
+// with one wrong element is none.
+func (k *Keyring) blinded(ctx context.Context, caller Caller, a asked, prepare func(*project, *oprf.Request) (*Evaluation, audit.Leaf, error)) (*Evaluation, error) {
+	request, err := oprf.ParseRequest(a.body, runtime.GOMAXPROCS(0))
 	if err != nil {
-		return nil, api.Refuse(api.CodeMalformed, err.Error(), "see specification (h)")
+		return nil, malformed(err)
 	}
-	if id, err := uuid.Parse(requestID); err != nil || id != uuid.UUID(request.RequestID) {
+	a.header, a.rows = request.Header, request.N
+	a.prepare = func(p *project) (*Evaluation, audit.Leaf, error) { return prepare(p, request) }
+	return k.batch(ctx, caller, a)
+}
+
+// batch charges and records a batch, once it is known what answers it.
+func (k *Keyring) batch(ctx context.Context, caller Caller, asked asked) (evaluation *Evaluation, err error) {
+	if id, err := uuid.Parse(asked.id); err != nil || id != uuid.UUID(asked.header.RequestID) {
 		return nil, api.Refuse(api.CodeMalformed, "the batch's request id is not that of X-Request-ID", "send the same UUID in both")
 	}
-	id := idOf("batch", caller, requestID)
-	sum := sha256.Sum256(body)
+	id := idOf("batch", caller, asked.id)
+	sum := sha256.Sum256(asked.body)
 	digest := hex.EncodeToString(sum[:])
 	err = k.change(ctx, func(t *transaction) error {
-		p, c, err := k.mayLease(caller, projectName, t.now)
+		p, c, err := k.mayLease(caller, asked.project, t.now)
 		if err != nil {
 			return err
 		}
 		var leaf audit.Leaf
-		if evaluation, leaf, err = prepare(p, request); err != nil {
+		if evaluation, leaf, err = asked.prepare(p); err != nil {
 			return err
 		}
 		if again := k.batches[id]; again != nil {
@@ -109,32 +139,70 @@ func (k *Keyring) batch(ctx context.Context, caller Caller, requestID, projectNa
 			return nil
 		}
 		a := k.budgets.account(accountKey{p.Name, c.Name, api.UseToken})
-		rows := int64(request.N)
+		rows := int64(asked.rows)
 		if err := t.allow(a, p, c, rows); err != nil {
 			return err
 		}
-		if grantName != "" {
-			g := *k.grants[grantName] // prepare has looked at it
-			if g.RowsUsed+rows > g.RowCap {
-				return api.Refuse(api.CodeForbidden, fmt.Sprintf("of the %d rows that the grant is for, %d are left", g.RowCap, g.RowCap-g.RowsUsed), "add another grant: keyholder grant add")
+		leaf.Actor, leaf.Project, leaf.Domain, leaf.Request, leaf.Count = caller.actor(), p.Name, p.Domain, id, rows
+		recorded := []audit.Leaf{leaf}
+		if asked.grant != "" {
+			arriving, err := t.useGrant(asked.grant, caller, leaf)
+			if err != nil {
+				return err
 			}
-			g.RowsUsed += rows
-			k.grants[grantName] = &g
-			t.put(kindGrant, grantName, &g)
+			recorded = append(recorded, arriving...)
 		}
 		t.spend(a, caller, rows, k.budgets.allowance(p, c))
 		t.tidyBatches()
 		b := &batch{Digest: digest, Created: t.now}
 		k.batches[id] = b
 		t.put(kindBatch, id, b)
-		leaf.Actor, leaf.Project, leaf.Domain, leaf.Request, leaf.Count = caller.actor(), p.Name, p.Domain, id, rows
-		t.event(leaf)
+		for _, leaf := range recorded {
+			t.event(leaf)
+		}
 		return nil
 	})
 	if err != nil {
 		evaluation = nil
 	}
 	return evaluation, k.refusedForBudget(ctx, caller, err)
+}
+
+// useGrant counts the rows of a conversion, which the log is to call so, against its grant
+// and, where they are for a recipient, against the recipient's budget, of which the log
+// then says so, too. Whoever prepared the conversion has looked at the grant.
+func (t *transaction) useGrant(name string, caller Caller, leaf audit.Leaf) (recorded []audit.Leaf, err error) {
+	k := t.keyring
+	g := *k.grants[name]
+	if g.RowsUsed+leaf.Count > g.RowCap {
+		return nil, api.Refuse(api.CodeForbidden, fmt.Sprintf("of the %d rows that the grant is for, %d are left", g.RowCap, g.RowCap-g.RowsUsed), "add another grant: keyholder grant add")
+	}
+	if to := g.Recipient; to != nil {
+		p, c := k.projects[to.Project], k.clients[to.Client]
+		a := k.budgets.account(accountKey{p.Name, c.Name, api.UseToken})
+		if err := t.allow(a, p, c, leaf.Count); err != nil {
+			return nil, recipientsBudget(err)
+		}
+		t.spend(a, caller, leaf.Count, k.budgets.allowance(p, c))
+		leaf.Project, leaf.Domain, leaf.Outcome = p.Name, p.Domain, "for/"+c.Name
+		recorded = append(recorded, leaf)
+	}
+	g.RowsUsed += leaf.Count
+	k.grants[name] = &g
+	t.put(kindGrant, name, &g)
+	return recorded, nil
+}
+
+// recipientsBudget is a refusal for want of a recipient's budget as its sender is told of
+// it: how much of it there is, is not the sender's to know.
+func recipientsBudget(err error) error {
+	var e *exhausted
+	if !errors.As(err, &e) {
+		return err
+	}
+	told := *e
+	told.refusal = api.Refuse(e.refusal.Code, "the recipient's budget does not allow for these rows now", "ask the recipient, or the key holder's operators: keyholder budget list")
+	return &told
 }
 
 // publicKey returns an epoch's public key.
@@ -154,7 +222,13 @@ func (k *Keyring) evaluated(p *project, request *oprf.Request) (*Evaluation, aud
 		return nil, audit.Leaf{}, err
 	}
 	public, err := publicKey(e)
-	return &Evaluation{request, k.keys[tokenKey(p.Domain, e.Epoch)], oprf.Generator(), public}, audit.Leaf{Kind: audit.KindEvaluate, TokenEpoch: e.Epoch}, err
+	key := k.keys[tokenKey(p.Domain, e.Epoch)]
+	return &Evaluation{request.N, func(threads int) ([]byte, error) {
+		if request.Operation == oprf.EvaluateRFC9497 {
+			return request.AnswerRFC9497(key, threads)
+		}
+		return request.Answer(key, oprf.Generator(), public, threads)
+	}}, audit.Leaf{Kind: audit.KindEvaluate, TokenEpoch: e.Epoch}, err
 }
 
 // rotated returns what brings tokens of an epoch that is over to the current one.
@@ -173,12 +247,55 @@ func (k *Keyring) rotated(p *project, request *oprf.Request) (evaluation *Evalua
 	case from == nil || from.State != api.StateReadable && from.State != api.StateCompromised:
 		return nil, leaf, api.Refuse(api.CodeKeyState, "the epoch that tokens come from is not one that was replaced and can be read", "make the tokens again from the numbers")
 	}
-	evaluation, err = k.between(request, p.Domain, from, p.Domain, to)
-	return evaluation, audit.Leaf{Kind: audit.KindRotate, TokenEpoch: to.Epoch, Outcome: "tokens"}, err
+	way, err := k.between(p.Domain, from, p.Domain, to)
+	return way.answer(request), audit.Leaf{Kind: audit.KindRotate, TokenEpoch: to.Epoch, Outcome: "tokens"}, err
 }
 
-// converted returns what makes tokens of a project's domain another domain's.
+// converted returns what makes tokens of a project's domain another domain's, within one
+// controller.
 func (k *Keyring) converted(p *project, g *api.Grant, request *oprf.Request) (evaluation *Evaluation, leaf audit.Leaf, err error) {
+	way, leaf, err := k.conversion(p, g, &request.Header)
+	switch {
+	case err != nil:
+		return nil, leaf, err
+	case g.Recipient != nil:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the grant is for another party, its recipient, and not for the project itself", "send the tokens to the recipient: give tokeniser convert the grant's record")
+	case request.Operation != oprf.Convert:
+		return nil, leaf, api.Refuse(api.CodeMalformed, "the operation is not a conversion", "see specification (h)")
+	}
+	return way.answer(request), leaf, nil
+}
+
+// convertedForParty returns what makes encrypted tokens of a project's domain another
+// domain's, for the recipient that the grant names.
+func (k *Keyring) convertedForParty(p *project, g *api.Grant, request *oprf.Parcel) (evaluation *Evaluation, leaf audit.Leaf, err error) {
+	way, leaf, err := k.conversion(p, g, &request.Header)
+	switch {
+	case err != nil:
+		return nil, leaf, err
+	case g.Recipient == nil:
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the grant names no recipient", "ask the key holder's operators for one that does: keyholder grant add --recipient")
+	}
+	to := g.Recipient
+	recipient, err := to.Keys.Point()
+	if err != nil {
+		return nil, leaf, err
+	}
+	// The recipient has to be one still: the same client of a project that has not ended.
+	if q, _, err := k.mayLease(Caller{Name: to.Client}, to.Project, k.now()); err != nil || q.Domain != g.To {
+		return nil, leaf, api.Refuse(api.CodeForbidden, "the grant's recipient is no client of a current project of its domain any more", "ask the key holder's operators for another grant: keyholder grant add")
+	}
+	return &Evaluation{request.Rows(), func(threads int) ([]byte, error) {
+		answer, err := request.Answer(way.quotient, way.base, way.public, recipient, nil, threads)
+		if err != nil {
+			return nil, err
+		}
+		return parcel.SealAnswer(to.Keys.SealingKey, answer)
+	}}, leaf, nil
+}
+
+// conversion returns the way that a grant opens from a project's domain to another.
+func (k *Keyring) conversion(p *project, g *api.Grant, h *oprf.Header) (way *way, leaf audit.Leaf, err error) {
 	// The same for a grant that does not exist and one that is others': nobody learns of grants by asking.
 	if g == nil || g.Kind != api.GrantConvert || g.From != p.Domain {
 		return nil, leaf, api.Refuse(api.CodeForbidden, "there is no grant of this name to convert tokens of the project's domain", "ask the key holder's operators: keyholder grant add")
@@ -190,20 +307,29 @@ func (k *Keyring) converted(p *project, g *api.Grant, request *oprf.Request) (ev
 		return nil, leaf, api.Refuse(api.CodeForbidden, "the grant was revoked, or has expired", "ask the key holder's operators for another: keyholder grant add")
 	case a.Scheme != keys.SchemeOblivious || b.Scheme != keys.SchemeOblivious:
 		return nil, leaf, api.Refuse(api.CodeForbidden, "only tokens of scheme oblivious can be converted", "make them again from the numbers")
-	case request.Operation != oprf.Convert:
-		return nil, leaf, api.Refuse(api.CodeMalformed, "the operation is not a conversion", "see specification (h)")
-	case request.DomainNo != a.No || request.ToDomainNo != b.No:
+	case h.DomainNo != a.No || h.ToDomainNo != b.No:
 		return nil, leaf, api.Refuse(api.CodeForbidden, "the domains are not those of the grant", "give the records of projects of both")
-	case from == nil || to == nil || request.TokenEpoch != from.Epoch || request.ToTokenEpoch != to.Epoch:
+	case from == nil || to == nil || h.TokenEpoch != from.Epoch || h.ToTokenEpoch != to.Epoch:
 		return nil, leaf, api.Refuse(api.CodeKeyState, "the epochs are not the current ones", "rotate the tokens first: tokeniser rotate; get the records again")
 	}
-	evaluation, err = k.between(request, a.Name, from, b.Name, to)
-	return evaluation, audit.Leaf{Kind: audit.KindConvert, TokenEpoch: to.Epoch, Rule: g.Name, Outcome: b.Name}, err
+	way, err = k.between(a.Name, from, b.Name, to)
+	return way, audit.Leaf{Kind: audit.KindConvert, TokenEpoch: to.Epoch, Rule: g.Name, Outcome: b.Name}, err
 }
 
-// between returns what brings tokens of an epoch of one domain to an epoch of the same or
-// another: with the quotient of their keys, and both public keys for the proof.
-func (k *Keyring) between(request *oprf.Request, fromDomain string, from *api.Epoch, toDomain string, to *api.Epoch) (*Evaluation, error) {
+// way is what brings tokens of one epoch to another, of the same domain or another's: the
+// quotient of their keys, and both public keys for the proof.
+type way struct {
+	quotient     secret.Key
+	base, public oprf.Point
+}
+
+// answer returns what answers a batch of blinded tokens. It does nothing until it is used.
+func (w *way) answer(request *oprf.Request) *Evaluation {
+	return &Evaluation{request.N, func(threads int) ([]byte, error) { return request.Answer(w.quotient, w.base, w.public, threads) }}
+}
+
+// between returns the way from an epoch of one domain to one of the same or another.
+func (k *Keyring) between(fromDomain string, from *api.Epoch, toDomain string, to *api.Epoch) (*way, error) {
 	base, err := publicKey(from)
 	if err != nil {
 		return nil, err
@@ -213,7 +339,7 @@ func (k *Keyring) between(request *oprf.Request, fromDomain string, from *api.Ep
 		return nil, err
 	}
 	quotient, err := oprf.Quotient(k.keys[tokenKey(toDomain, to.Epoch)], k.keys[tokenKey(fromDomain, from.Epoch)])
-	return &Evaluation{request, quotient, base, public}, err
+	return &way{quotient, base, public}, err
 }
 
 // currentOf returns the epoch under which a batch is evaluated: the current one of the

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"hash"
 	"net/http"
 	"net/url"
@@ -46,11 +45,11 @@ func publicKey(project *keys.Project, doing string) (oprf.Point, error) {
 	if project.Keys.TokenPublicKey == nil {
 		return oprf.Point{}, fault.New(fault.Disagreement, doing, "the record of project "+project.Name+" has no public key", getRecord)
 	}
-	b, err := hex.DecodeString(*project.Keys.TokenPublicKey)
-	if err != nil || len(b) != oprf.PointSize {
-		return oprf.Point{}, fault.New(fault.Disagreement, doing, "the public key in the record of project "+project.Name+" is none", getRecord)
+	public, err := oprf.ParsePublicKey(project.Keys.TokenPublicKey)
+	if err != nil {
+		return public, fault.New(fault.Disagreement, doing, "the public key in the record of project "+project.Name+" is none", getRecord)
 	}
-	return oprf.Point(b), nil
+	return public, nil
 }
 
 func newEvaluator(c *Client, project *keys.Project) (*evaluator, error) {
@@ -135,6 +134,18 @@ func (e *evaluator) batch(ctx context.Context, numbers []nhsnumber.Number) ([]op
 		return nil, fault.New(fault.Disagreement, doing, "the key holder's proof does not hold: what it answered is not of the key that the project's record names", "use none of it; tell the key holder's operators and information governance")
 	}
 	return tokens, nil
+}
+
+// ConvertForParty has a batch of encrypted tokens of a project converted under a grant for
+// its recipient, and returns what only the recipient can open. The same request is charged
+// once.
+func (c *Client) ConvertForParty(ctx context.Context, grant, project string, request []byte) ([]byte, error) {
+	const doing = "converting tokens for another party"
+	id, err := oprf.RequestID(request)
+	if err != nil {
+		return nil, fault.New(fault.Internal, doing, "it is no batch", "")
+	}
+	return c.octets(ctx, uuid.UUID(id).String(), doing, "/v1/grants/"+url.PathEscape(grant)+"/convert?project="+url.QueryEscape(project), request)
 }
 
 // octets sends a batch and returns the answer's bytes.

@@ -2,6 +2,7 @@ package oprf
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"io"
 
@@ -67,6 +68,19 @@ func PublicKey(key secret.Key) (public Point, err error) {
 		return nil
 	})
 	return public, err
+}
+
+// ParsePublicKey reads a public key as records write it, 64 hexadecimal digits; nil is
+// none. It does not say whether it is an element: [NewBlinder] does.
+func ParsePublicKey(text *string) (Point, error) {
+	if text == nil {
+		return Point{}, errors.New("oprf: there is no public key")
+	}
+	b, err := hex.DecodeString(*text)
+	if err != nil || len(b) != PointSize {
+		return Point{}, errors.New("oprf: a public key is not of 64 hexadecimal digits")
+	}
+	return Point(b), nil
 }
 
 // Quotient returns to/from: what brings tokens of one key to another.

@@ -94,5 +94,13 @@ func parse(b []byte, magic string, size func(int) int) (h Header, n int, err err
 	return h, n, h.check()
 }
 
+// RequestID returns the id that a batch carries.
+func RequestID(b []byte) ([16]byte, error) {
+	if len(b) < headerSize || string(b[:4]) != requestMagic {
+		return [16]byte{}, fmt.Errorf("%w: it does not begin with %s", ErrWire, requestMagic)
+	}
+	return [16]byte(b[24:]), nil
+}
+
 // point returns the bytes of an element of a batch.
 func point(b []byte, i int) []byte { return b[headerSize+i*PointSize:][:PointSize] }

@@ -1,0 +1,123 @@
+// Package handover gives rows with tokens of one domain to another party, which gets them
+// with the tokens of its own: a conversion for another party, see docs/oblivious.md.
+//
+// [Send] encrypts each token and seals all else in its row to the recipient, has the key
+// holder convert them, and leaves one file, the parcel, that only the recipient can open.
+// [Receive] verifies the key holder's proofs, opens the rows and writes them as a table of
+// the format of the sender's, in an order that was the key holder's. Neither side sees both
+// tokens of a row.
+//
+// Memory does not grow with the table.
+package handover
+
+import (
+	"archive/zip"
+	"fmt"
+	"io"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/oprf"
+	"tarn/tokenise/source"
+)
+
+// Schema is the schema member of a parcel's manifest.
+const Schema = "tarn.parcel/1"
+
+// manifest says what is in a parcel. It holds no row; the recipient believes of it only
+// what proofs and counts confirm.
+type manifest struct {
+	Schema   string `json:"schema"`
+	Software string `json:"software"`
+	Created  string `json:"created"`
+	Grant    string `json:"grant"`
+	From     end    `json:"from"`
+	To       end    `json:"to"`
+	Format   string `json:"format"`   // csv, ndjson or parquet
+	Column   string `json:"column"`   // of the tokens
+	Preamble []byte `json:"preamble"` // what is before the first row: of CSV the header, of Parquet the schema as an Arrow stream without rows
+	Rows     int64  `json:"rows"`
+	Batches  int    `json:"batches"`
+}
+
+// end is a domain's epoch.
+type end struct {
+	Domain     string `json:"domain"`
+	DomainNo   uint32 `json:"domain_no"`
+	TokenEpoch uint32 `json:"token_epoch"`
+}
+
+func endOf(p *keys.Project) end { return end{p.Domain, p.Keys.DomainNo, p.Keys.TokenEpoch} }
+
+// A parcel is a ZIP file of the manifest and the key holder's sealed answers.
+const (
+	manifestName = "parcel.json"
+	maxManifest  = 4 << 20                               // bytes
+	maxAnswer    = 4*oprf.MaxParcel + oprf.MaxSeal       // bytes, with its seals
+	field        = "nhs_number"                          // the column's name in quarantine files
+	parcelNext   = "ask the sender for the parcel again" // what to do about one that is none
+)
+
+// answerOf is the name of the answer to a batch, counting from 1.
+func answerOf(batch int) string { return fmt.Sprintf("answers/%06d", batch) }
+
+// row is one row of a table on its way.
+type row struct {
+	token   oprf.Point
+	absent  bool
+	payload []byte // the row without its token
+}
+
+// table is what rows are read from.
+type table interface {
+	// next reads the next row; io.EOF is the end. The cell's text is valid until the call
+	// after. A row that cannot be passed on has a problem.
+	next() (*cellRow, error)
+	input() source.Input
+	// preamble is what is before the first row; it is known once a row was read, or the end.
+	preamble() []byte
+	position() (done, total int64)
+	close() error
+}
+
+// writeZIP adds one file to an archive as it is, without a time: the same parts make the
+// same archive.
+func writeZIP(to *zip.Writer, name string, content io.Reader) error {
+	w, err := to.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+	if err == nil {
+		_, err = io.Copy(w, content)
+	}
+	return err
+}
+
+// readZIP reads one file of an archive, of at most so many bytes.
+func readZIP(f *zip.File, limit uint64) ([]byte, error) {
+	if f.UncompressedSize64 > limit {
+		return nil, fmt.Errorf("%s is longer than it can be", f.Name)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read", f.Name)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, int64(limit)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged", f.Name)
+	}
+	return b, r.Close()
+}
+
+// pair refuses records between which nothing is converted.
+func pair(doing string, from, to *keys.Project) error {
+	for _, p := range []*keys.Project{from, to} {
+		if p.Scheme != keys.SchemeOblivious {
+			return fault.New(fault.Policy, doing, "only tokens of scheme oblivious can be converted", "make the tokens again from the numbers")
+		}
+		if p.Reidentify.Mode == "none" {
+			return fault.New(fault.Policy, doing, "the tokens of project "+p.Name+" are release tokens, which are one-way", "make them again from the numbers")
+		}
+	}
+	if from.Domain == to.Domain {
+		return fault.New(fault.Disagreement, doing, "the records are of one domain: there is nothing to convert", "give the record of a project of the other domain with --to")
+	}
+	return nil
+}

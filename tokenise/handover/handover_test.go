@@ -1,0 +1,603 @@
+package handover
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
+	"tarn/keys/oprf"
+	"tarn/keys/parcel"
+	"tarn/keys/secret"
+	"tarn/tokenise/reason"
+)
+
+// holder is a key holder's part, and what it was asked.
+type holder struct {
+	t        testing.TB
+	from, to secret.Key
+	records  [2]*keys.Project
+	keys     *parcel.Keys
+	grant    *api.Grant
+
+	mu       sync.Mutex
+	requests map[string]int // how often each was answered
+	rows     int
+	fail     func(call int) error
+	calls    int
+}
+
+func newHolder(t testing.TB) *holder {
+	t.Helper()
+	h := &holder{t: t, requests: map[string]int{}}
+	for i, key := range []*secret.Key{&h.from, &h.to} {
+		var err error
+		if *key, err = oprf.NewKey(nil); err != nil {
+			t.Fatal(err)
+		}
+		public, err := oprf.PublicKey(*key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := hex.EncodeToString(public[:])
+		h.records[i] = &keys.Project{Name: []string{"lake", "registry"}[i] + "-study", Domain: []string{"lake", "registry"}[i], Scheme: keys.SchemeOblivious,
+			Reidentify: keys.Reidentify{Mode: "direct"}, Keys: keys.KeySet{DomainNo: uint32(i + 1), TokenEpoch: uint32(3 - i), TokenPublicKey: &text}}
+	}
+	var err error
+	if h.keys, err = parcel.NewKeys("registrar", "test", "2026-01-01T00:00:00Z", nil); err != nil {
+		t.Fatal(err)
+	}
+	h.grant = &api.Grant{Name: "follow-up", Kind: api.GrantConvert, From: "lake", To: "registry", Recipient: &api.GrantRecipient{Project: "registry-study", Client: "registrar", Keys: h.keys.Public}}
+	return h
+}
+
+func (h *holder) public(i int) oprf.Point {
+	p, err := oprf.ParsePublicKey(h.records[i].Keys.TokenPublicKey)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+func (h *holder) convert(_ context.Context, request []byte) ([]byte, error) {
+	h.mu.Lock()
+	h.calls++
+	call := h.calls
+	h.mu.Unlock()
+	if h.fail != nil {
+		if err := h.fail(call); err != nil {
+			return nil, err
+		}
+	}
+	p, err := oprf.ParseParcel(request, 1)
+	if err != nil {
+		return nil, err
+	}
+	quotient, err := oprf.Quotient(h.to, h.from)
+	if err != nil {
+		return nil, err
+	}
+	y, err := h.keys.Public.Point()
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	if h.requests[string(request)]++; h.requests[string(request)] == 1 {
+		h.rows += p.Rows()
+	}
+	h.mu.Unlock()
+	answer, err := p.Answer(quotient, h.public(0), h.public(1), y, nil, 1)
+	if err != nil {
+		return nil, err
+	}
+	return parcel.SealAnswer(h.keys.Public.SealingKey, answer)
+}
+
+// tokens returns the i-th person's tokens in both domains.
+func (h *holder) tokens(i int) (from, to string) {
+	first := [9]byte([]byte(fmt.Sprintf("%09d", 400_000_000+i*11)))
+	digit, ok := nhsnumber.CheckDigit(first)
+	for ; !ok; digit, ok = nhsnumber.CheckDigit(first) {
+		first[8] = '0' + (first[8]-'0'+1)%10
+	}
+	p := oprf.Encode(nhsnumber.Number(append(first[:], digit)))
+	text := func(key secret.Key, record *keys.Project) string {
+		// Opening with 1/k is multiplying by k.
+		one := secret.New([secret.Size]byte{1})
+		inverse, err := oprf.Quotient(one, key)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		token, err := oprf.Open(inverse, p)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: record.Keys.DomainNo, TokenEpoch: uint16(record.Keys.TokenEpoch), Value: token}.String()
+	}
+	return text(h.from, h.records[0]), text(h.to, h.records[1])
+}
+
+func (h *holder) send(in, column, out string, change ...func(*SendOptions)) (*Sent, error) {
+	o := SendOptions{Grant: h.grant, From: h.records[0], To: h.records[1], In: in, Column: column, Out: out, Convert: h.convert, Random: rand.Reader, Software: "test", Clock: func() time.Time { return time.Unix(0, 0) }}
+	for _, f := range change {
+		f(&o)
+	}
+	return Send(h.t.Context(), o)
+}
+
+func (h *holder) receive(parcel, out string, change ...func(*ReceiveOptions)) (*Received, error) {
+	o := ReceiveOptions{Parcel: parcel, Keys: h.keys, From: h.records[0], To: h.records[1], Out: out, Threads: 2}
+	for _, f := range change {
+		f(&o)
+	}
+	return Receive(h.t.Context(), o)
+}
+
+func write(t testing.TB, path, content string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// sorted are the lines after the header, in an order of their own.
+func sorted(text, end string, header int) []string {
+	lines := strings.SplitAfter(text, end)
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	rest := slices.Clone(lines[header:])
+	slices.Sort(rest)
+	return append(lines[:header], rest...)
+}
+
+// TestTablesArriveWithTheOtherTokens: CSV and NDJSON of several batches arrive as they
+// were but for their tokens, their order and blank lines.
+func TestTablesArriveWithTheOtherTokens(t *testing.T) {
+	h := newHolder(t)
+	people := make([][2]string, 40)
+	for i := range people {
+		people[i][0], people[i][1] = h.tokens(i)
+	}
+	token := func(i, side int) string {
+		if i%7 == 3 {
+			return ""
+		}
+		return people[i%len(people)][side]
+	}
+	for _, tt := range []struct {
+		name, header string
+		row          func(i int, token string) string
+		end, blank   string
+		rows, lines  int
+	}{
+		{"visits.csv", "\ufeffvisit,nhs_token,note\r\n", func(i int, token string) string {
+			return fmt.Sprintf("%d,\"%s\",\"é, \"\"quoted\"\" %s\"", i, token, strings.Repeat("x", i%90))
+		}, "\r\n", "\r\n", 9000, 1},
+		{"small.csv", "nhs_token;visit\n", func(i int, token string) string { return fmt.Sprintf("%s;%d", token, i) }, "\n", "\n", 1, 1},
+		{"empty.csv", "nhs_token,visit\n", nil, "\n", "", 0, 1},
+		{"visits.ndjson", "", func(i int, token string) string {
+			switch {
+			case i%7 == 3 && i%2 == 0:
+				return fmt.Sprintf(`{"visit": %d,  "nhs_token": null}`, i)
+			case i%7 == 3:
+				return fmt.Sprintf(`{"visit": %d}`, i)
+			}
+			return fmt.Sprintf(`{"visit": %d,  "nhs_token": "%s", "more": {"deep": [1, null]}}`, i, token)
+		}, "\n", "", 300, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := t.TempDir()
+			var in, want strings.Builder
+			in.WriteString(tt.header)
+			want.WriteString(tt.header)
+			for i := range tt.rows {
+				in.WriteString(tt.row(i, token(i, 0)))
+				want.WriteString(tt.row(i, token(i, 1)) + tt.end)
+				if i < tt.rows-1 { // the last line has no end
+					in.WriteString(tt.end)
+				}
+				if i == 5 {
+					in.WriteString(tt.blank)
+				}
+			}
+			path, out := write(t, filepath.Join(folder, tt.name), in.String()), filepath.Join(folder, "out."+tt.name)
+			sent, err := h.send(path, "nhs_token", path+".parcel")
+			if err != nil {
+				t.Fatal(err)
+			}
+			received, err := h.receive(path+".parcel", out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sent.Rows != int64(tt.rows) || received.Rows != sent.Rows || received.Tokens != sent.Tokens || received.Absent != sent.Absent || sent.Tokens+sent.Absent != sent.Rows || tt.rows > 8000 && sent.Batches < 2 {
+				t.Errorf("%+v sent, %+v received", sent, received)
+			}
+			got, expected := sorted(read(t, out), tt.end, tt.lines), sorted(want.String(), tt.end, tt.lines)
+			if !slices.Equal(got, expected) {
+				t.Errorf("%d lines arrive, not the %d that were expected", len(got), len(expected))
+			}
+			if tt.rows > 2 && read(t, out) == want.String() {
+				t.Error("the rows arrive in the order in which they were sent")
+			}
+			if b := read(t, path+".parcel"); tt.rows > 0 && (strings.Contains(b, people[0][0]) || strings.Contains(b, "visit\": 1") || strings.Contains(b, "quoted")) {
+				t.Error("the parcel can be read")
+			}
+			if _, err := os.Stat(path + ".parcel" + stateSuffix); !errors.Is(err, os.ErrNotExist) {
+				t.Error("the run's state is left")
+			}
+		})
+	}
+}
+
+// parquetFields are columns of many types beside that of the tokens.
+var parquetFields = []arrow.Field{
+	{Name: "visit", Type: arrow.PrimitiveTypes.Int64}, {Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true},
+	{Name: "text", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "double", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+	{Name: "moment", Type: &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "Europe/London"}, Nullable: true}, {Name: "money", Type: &arrow.Decimal128Type{Precision: 20, Scale: 3}, Nullable: true},
+	{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64), Nullable: true},
+	{Name: "deep", Type: arrow.StructOf(arrow.Field{Name: "nhs", Type: arrow.BinaryTypes.String, Nullable: true}, arrow.Field{Name: "more", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true}), Nullable: true},
+}
+
+// parquetRows are rows as JSON, and their table.
+func parquetRows(t testing.TB, path string, rows int, token func(i int) string) (lines []string) {
+	t.Helper()
+	for i := range rows {
+		text := "null"
+		if token := token(i); token != "" {
+			text = `"` + token + `"`
+		}
+		rest := fmt.Sprintf(`"text":"t%d","double":0.1,"moment":"1973-10-22 12:34:56.000000007Z","money":"12.345","list":[1,null,%d],"deep":{"nhs":"kept","more":["a",null]}`, i, i)
+		if i%4 == 1 {
+			rest = `"text":null,"double":null,"moment":null,"money":null,"list":null,"deep":null`
+		}
+		lines = append(lines, fmt.Sprintf(`{"visit":%d,"nhs_token":%s,%s}`, i, text, rest))
+	}
+	if path == "" {
+		return lines
+	}
+	schema := arrow.NewSchema(parquetFields, nil)
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader("["+strings.Join(lines, ",")+"]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := pqarrow.NewFileWriter(schema, f, nil, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Write(record), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// parquetLines are a table's rows as JSON, sorted.
+func parquetLines(t testing.TB, path string) (schema *arrow.Schema, lines []string) {
+	t.Helper()
+	in, err := file.OpenParquetFile(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	reader, err := pqarrow.NewFileReader(in, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := reader.ReadTable(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := array.NewTableReader(whole, 0)
+	var b bytes.Buffer
+	for records.Next() {
+		if err := array.RecordToJSON(records.RecordBatch(), &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines = strings.Split(strings.TrimSpace(b.String()), "\n")
+	slices.Sort(lines)
+	return whole.Schema(), lines
+}
+
+// TestParquetArrivesAsItWas: values, nulls, lists and types of every column.
+func TestParquetArrivesAsItWas(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	pick := func(token string) func(int) string {
+		return func(i int) string {
+			if i%3 == 2 {
+				return ""
+			}
+			return token
+		}
+	}
+	folder := t.TempDir()
+	in, expected, out := filepath.Join(folder, "in.parquet"), filepath.Join(folder, "expected.parquet"), filepath.Join(folder, "out.parquet")
+	parquetRows(t, in, 3000, pick(from))
+	parquetRows(t, expected, 3000, pick(to))
+	sent, err := h.send(in, "nhs_token", in+".parcel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, err := h.receive(in+".parcel", out)
+	if err != nil || received.Rows != 3000 || received.Absent != 1000 || sent.Batches < 2 {
+		t.Fatalf("%+v of %+v, %v", received, sent, err)
+	}
+	schema, got := parquetLines(t, out)
+	wantSchema, want := parquetLines(t, expected)
+	if !slices.Equal(got, want) {
+		t.Errorf("rows arrive otherwise:\n%s\n%s", got[0], want[0])
+	}
+	if !schema.Equal(wantSchema) {
+		t.Errorf("the schema is\n%s\nnot\n%s", schema, wantSchema)
+	}
+}
+
+// TestAnInterruptedRunGoesOn: what was answered is not asked again, what was not is sent
+// again as it was, byte for byte, and is charged once.
+func TestAnInterruptedRunGoesOn(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	var in strings.Builder
+	in.WriteString("nhs_token,visit\n")
+	for i := range 20_000 {
+		fmt.Fprintf(&in, "%s,%d\n", from, i)
+	}
+	path := write(t, filepath.Join(folder, "visits.csv"), in.String())
+	out := path + ".parcel"
+	away := fault.New(fault.Unavailable, "calling the key holder", "it is away", "")
+	h.fail = func(call int) error {
+		if call > 2 {
+			return away
+		}
+		return nil
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable {
+		t.Fatalf("%v", err)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Error("there is a parcel")
+	}
+	// The answer of one batch is lost on its way: the key holder has charged it.
+	lost := false
+	h.fail = nil
+	before := h.calls
+	convert := h.convert
+	_, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
+		o.Convert = func(ctx context.Context, request []byte) ([]byte, error) {
+			answer, err := convert(ctx, request)
+			if !lost {
+				lost = true
+				return nil, away
+			}
+			return answer, err
+		}
+	})
+	if fault.KindOf(err) != fault.Unavailable || h.calls == before {
+		t.Fatalf("%v", err)
+	}
+	// Another table under the same name is not taken for the first.
+	other := write(t, filepath.Join(folder, "other.csv"), in.String()+from+",x\n")
+	if _, err := h.send(other, "nhs_token", out); fault.KindOf(err) != fault.Usage {
+		t.Errorf("another table: %v", err)
+	}
+	resumed := 0
+	sent, err := h.send(path, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resumed < 2 || resumed >= sent.Batches {
+		t.Errorf("%d batches of %d were there", resumed, sent.Batches)
+	}
+	if h.rows != 20_000 || len(h.requests) != sent.Batches {
+		t.Errorf("%d rows in %d requests are charged, of %d batches", h.rows, len(h.requests), sent.Batches)
+	}
+	received, err := h.receive(out, filepath.Join(folder, "out.csv"))
+	if err != nil || received.Rows != 20_000 || received.Tokens != 20_000 {
+		t.Errorf("%+v, %v", received, err)
+	}
+}
+
+// TestRowsThatHoldNoToken: they end the run, or go without a token; rows that cannot be
+// read end it, or are left out; the quarantine has all of them.
+func TestRowsThatHoldNoToken(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n"+to+",2\nnobody,3\n"+from+"\n,5\n")
+	out, quarantine := path+".parcel", filepath.Join(folder, "refused.csv")
+	sent, err := h.send(path, "nhs_token", out)
+	if fault.KindOf(err) != fault.RowsRefused || !strings.Contains(err.Error(), "row 2 token_other, row 3 token_malformed, row 4 row_malformed") {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Error("there is a parcel")
+	}
+	lenient := func(o *SendOptions) { o.Invalid, o.Quarantine = "null", quarantine }
+	sent, err = h.send(path, "nhs_token", out, lenient)
+	if err != nil || sent.Rows != 5 || sent.Tokens != 1 || sent.Absent != 1 || sent.Emptied[reason.TokenOther] != 1 || sent.Emptied[reason.TokenMalformed] != 1 || sent.LeftOut[reason.RowMalformed] != 1 {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	if got := read(t, quarantine); got != "row,unique_id,field,code\n2,,nhs_number,token_other\n3,,nhs_number,token_malformed\n4,,,row_malformed\n" {
+		t.Errorf("the quarantine is %q", got)
+	}
+	received, err := h.receive(out, filepath.Join(folder, "out.csv"))
+	if err != nil || received.Rows != 4 || received.Tokens != 1 || received.Absent != 3 {
+		t.Fatalf("%+v, %v", received, err)
+	}
+	if got := sorted(read(t, filepath.Join(folder, "out.csv")), "\n", 1); !slices.Equal(got, []string{"nhs_token,visit\n", ",2\n", ",3\n", ",5\n", to + ",1\n"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestParcelsThatAreNotWhole: none leaves a table.
+func TestParcelsThatAreNotWhole(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+",1\n", 9000))
+	good := filepath.Join(folder, "good.parcel")
+	if sent, err := h.send(path, "nhs_token", good); err != nil || sent.Batches != 2 {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	parts := map[string][]byte{}
+	var names []string
+	archive, err := zip.OpenReader(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range archive.File {
+		if parts[f.Name], err = readZIP(f, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, f.Name)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := func(names []string, parts map[string][]byte) string {
+		path := filepath.Join(folder, "changed.parcel")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := zip.NewWriter(f)
+		for _, name := range names {
+			if err := writeZIP(w, name, bytes.NewReader(parts[name])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	with := func(name string, content []byte) map[string][]byte {
+		changed := map[string][]byte{}
+		for n, c := range parts {
+			changed[n] = c
+		}
+		changed[name] = content
+		return changed
+	}
+	document := func(old, new string) map[string][]byte {
+		if !bytes.Contains(parts[manifestName], []byte(old)) {
+			t.Fatalf("the manifest has no %s", old)
+		}
+		return with(manifestName, bytes.Replace(parts[manifestName], []byte(old), []byte(new), 1))
+	}
+	out := filepath.Join(folder, "out.csv")
+	other := newHolder(t)
+	for name, change := range map[string]func(*ReceiveOptions){
+		"cut": func(o *ReceiveOptions) {
+			o.Parcel = write(t, filepath.Join(folder, "cut.parcel"), read(t, good)[:1<<20])
+		},
+		"no parcel":            func(o *ReceiveOptions) { o.Parcel = path },
+		"another table's name": func(o *ReceiveOptions) { o.Out = filepath.Join(folder, "out.parquet") },
+		"the parcel itself":    func(o *ReceiveOptions) { o.Out = o.Parcel },
+		"another's keys":       func(o *ReceiveOptions) { o.Keys = other.keys },
+		"another domain's key": func(o *ReceiveOptions) {
+			record := *o.To
+			record.Keys.TokenPublicKey = other.records[1].Keys.TokenPublicKey
+			o.To = &record
+		},
+		"another record": func(o *ReceiveOptions) { o.From, o.To = o.To, o.From },
+		"release tokens": func(o *ReceiveOptions) {
+			record := *o.To
+			record.Reidentify.Mode = "none"
+			o.To = &record
+		},
+	} {
+		if r, err := h.receive(good, out, change); err == nil || r != nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+	for name, make := range map[string]func() string{
+		"a part less":              func() string { return again(names[:2], parts) },
+		"a part less, and so said": func() string { return again(names[:2], document(`"batches": 2`, `"batches": 1`)) },
+		"a row less, and so said":  func() string { return again(names, document(`"rows": 9000`, `"rows": 8999`)) },
+		"a part twice":             func() string { return again(names, with(names[2], parts[names[1]])) },
+		"parts exchanged":          func() string { return again([]string{names[0], names[2], names[1]}, parts) },
+		"no manifest":              func() string { return again(names[1:], parts) },
+		"another version":          func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
+		"another epoch":            func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
+		"another format":           func() string { return again(names, document(`"csv"`, `"xml"`)) },
+	} {
+		if r, err := h.receive(make(), out); err == nil || r != nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a table is left")
+	}
+	if _, err := h.receive(again(names, parts), out); err != nil {
+		t.Errorf("nothing was changed: %v", err)
+	}
+}
+
+// TestSendingRefusals: nothing is asked of the key holder.
+func TestSendingRefusals(t *testing.T) {
+	h := newHolder(t)
+	path := write(t, filepath.Join(t.TempDir(), "in.csv"), "nhs_token,visit\n")
+	for name, change := range map[string]func(*SendOptions){
+		"no recipient":      func(o *SendOptions) { o.Grant = &api.Grant{From: "lake", To: "registry"} },
+		"another domain":    func(o *SendOptions) { o.From, o.To = o.To, o.From },
+		"one domain":        func(o *SendOptions) { o.To = o.From },
+		"no such column":    func(o *SendOptions) { o.Column = "other" },
+		"no such table":     func(o *SendOptions) { o.In += "x" },
+		"the table itself":  func(o *SendOptions) { o.Out = o.In },
+		"another --invalid": func(o *SendOptions) { o.Invalid = "drop" },
+		"a keyed hash": func(o *SendOptions) {
+			record := *o.From
+			record.Scheme = keys.SchemeKeyedHash
+			o.From = &record
+		},
+		"an answer to another": func(o *SendOptions) {
+			from, _ := h.tokens(1)
+			o.In = write(t, path+"2.csv", "nhs_token\n"+from+"\n")
+			o.Convert = func(context.Context, []byte) ([]byte, error) { return []byte("TNEX"), nil }
+		},
+	} {
+		if sent, err := h.send(path, "nhs_token", path+".parcel", change); err == nil || sent != nil {
+			t.Errorf("%s: it is done", name)
+		}
+	}
+	if h.calls != 0 {
+		t.Error("the key holder was asked")
+	}
+}

@@ -1,0 +1,369 @@
+package handover
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/fault"
+	"tarn/keys/oprf"
+	"tarn/keys/outfile"
+	"tarn/keys/parcel"
+	"tarn/tokenise/column"
+	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
+)
+
+// Convert has the key holder convert a batch of encrypted tokens, and returns its sealed
+// answer.
+type Convert func(ctx context.Context, request []byte) ([]byte, error)
+
+// SendOptions are the settings of a sender's run.
+type SendOptions struct {
+	Grant      *api.Grant // with its recipient
+	From, To   *keys.Project
+	In         string // CSV, NDJSON or Parquet
+	Source     source.Options
+	Column     string // of the tokens
+	Out        string // the parcel
+	Invalid    string // column.InvalidNull or column.InvalidError; empty is InvalidError
+	Quarantine string // as of [column.Options]
+	Convert    Convert
+	Random     io.Reader
+	Software   string
+	Clock      func() time.Time
+	Progress   func(done, total int64)        // bytes of the input; may be nil
+	Resumed    func(batches int)              // how many were converted before; may be nil
+	Opened     func(input source.Input) error // how the input is read; may be nil
+}
+
+// Sent is what a sender's run did. Tokens, Absent, Emptied and LeftOut are those of
+// [column.Result].
+type Sent struct {
+	column.Result
+	Batches int
+}
+
+// sender is a run.
+type sender struct {
+	*SendOptions
+	table     table
+	encrypter *oprf.Encrypter
+	state     *state
+	refused   *refusals
+	result    *Sent
+	resumed   atomic.Int64
+}
+
+const sending = "converting tokens for another party"
+
+// batchesInFlight is how many batches are with the key holder at once: one is encrypted
+// here while another is converted there.
+const batchesInFlight = 2
+
+// Send converts a table's tokens for the recipient of a grant, and leaves the parcel. An
+// error of kind [fault.RowsRefused] comes with the result, and with the quarantine, but
+// without a parcel.
+//
+// A run that was interrupted goes on where it was: see [state].
+func Send(ctx context.Context, o SendOptions) (*Sent, error) {
+	s, err := begin(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.refused.abort()
+	err = s.batches(ctx)
+	if e := s.table.close(); err == nil && e != nil {
+		err = fault.New(fault.Internal, sending, "the table could not be closed", "")
+	}
+	if err == nil {
+		err = s.refused.refusal(s.result.Rows)
+	}
+	if err == nil {
+		err = s.leave()
+	}
+	if err = fault.Ended(ctx, s.refused.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
+		return nil, err
+	}
+	if e := s.state.remove(); err == nil && e != nil {
+		err = fault.Wrap(fault.Internal, "removing "+s.state.folder, e, "remove it: the parcel is whole")
+	}
+	return s.result, err
+}
+
+func begin(ctx context.Context, o *SendOptions) (*sender, error) {
+	to := o.Grant.Recipient
+	if to == nil {
+		return nil, fault.New(fault.Usage, sending, "the grant names no recipient", "convert within one controller: leave the recipient's part out")
+	}
+	if err := pair(sending, o.From, o.To); err != nil {
+		return nil, err
+	}
+	if o.Grant.From != o.From.Domain || o.Grant.To != o.To.Domain {
+		return nil, fault.New(fault.Disagreement, sending, "the grant is from domain "+o.Grant.From+" to "+o.Grant.To+", and the records are of "+o.From.Domain+" and "+o.To.Domain, "give records of projects of both domains")
+	}
+	if outfile.Same(o.In, o.Out) {
+		return nil, fault.New(fault.Usage, sending, "--out is the input", "choose another name")
+	}
+	if o.Invalid == "" {
+		o.Invalid = column.InvalidError
+	}
+	if o.Invalid != column.InvalidNull && o.Invalid != column.InvalidError {
+		return nil, fault.New(fault.Usage, sending, "--invalid is neither null nor error", "give --invalid null or --invalid error")
+	}
+	y, err := to.Keys.Point()
+	if err == nil {
+		err = to.Keys.Check()
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading the grant's recipient", err, "give the grant's record as keyholder grant list --json prints it")
+	}
+	encrypter, err := oprf.NewEncrypter(y, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, fault.New(fault.Usage, "reading the grant's recipient", "its token key is no element of the group", "give the grant's record as keyholder grant list --json prints it")
+	}
+	info, err := os.Stat(o.In)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading "+o.In, err, "give the path of a table that this user can read with --in")
+	}
+	run, err := keys.Encode([]any{o.Grant.Name, to, endOf(o.From), endOf(o.To), o.From.Name, o.Column, o.Invalid, o.Quarantine != "", o.Source.Encoding, o.Source.Delimiter, o.Source.NoHeader})
+	if err != nil {
+		return nil, fault.New(fault.Internal, sending, "the run could not be named", "")
+	}
+	digest, err := keys.Digest(run)
+	if err != nil {
+		return nil, fault.New(fault.Internal, sending, "the run could not be named", "")
+	}
+	t, err := openTable(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{SendOptions: o, table: t, encrypter: encrypter, result: &Sent{Result: column.Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}}}}
+	s.result.Input = t.input()
+	if o.Opened != nil {
+		err = o.Opened(t.input())
+	}
+	if err == nil {
+		s.state, _, err = openState(o.Out+stateSuffix, stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)})
+	}
+	if err == nil {
+		s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result)
+	}
+	if err != nil {
+		_ = t.close() // opened for reading
+		return nil, err
+	}
+	return s, nil
+}
+
+func openTable(ctx context.Context, o *SendOptions) (table, error) {
+	t, err := openText(ctx, o.In, o.Column, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil {
+		return t, nil
+	}
+	p, err := openParquet(ctx, o.In, o.Column)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// batches reads the table, and has it converted batch by batch. Which rows are in a batch
+// depends on the table alone.
+func (s *sender) batches(ctx context.Context) error {
+	group, running := errgroup.WithContext(ctx)
+	group.SetLimit(batchesInFlight)
+	var rows []row
+	longest := 0
+	hand := func() {
+		batch, number := rows, s.result.Batches+1
+		rows, longest = nil, 0
+		s.result.Batches = number
+		group.Go(fault.Contained(func() error { return s.batch(running, number, batch) }))
+	}
+	for running.Err() == nil { // else the group knows why
+		r, err := s.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			_ = group.Wait() // what it says comes second
+			return err
+		}
+		if r == nil {
+			continue
+		}
+		size := parcel.SealedSize(max(longest, len(r.payload)))
+		if n := len(rows) + 1; n > oprf.MaxBatch || n > 1 && oprf.ParcelSize(n, size, oprf.MaxSeal) > oprf.MaxParcel {
+			hand()
+		}
+		rows, longest = append(rows, *r), max(longest, len(r.payload))
+	}
+	if len(rows) > 0 && running.Err() == nil {
+		hand()
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if n := s.resumed.Load(); n > 0 && s.Resumed != nil {
+		s.Resumed(int(n))
+	}
+	return ctx.Err()
+}
+
+// next reads a row, and counts it; nil is one that is left out.
+func (s *sender) next() (*row, error) {
+	read, err := s.table.next()
+	if err != nil {
+		return nil, err
+	}
+	s.result.Rows++
+	if s.Progress != nil && s.result.Rows%1024 == 0 {
+		s.Progress(s.table.position())
+	}
+	problem := read.problem
+	if problem == "" && parcel.SealedSize(len(read.payload)) > oprf.MaxRowPayload {
+		problem = reason.RowTooLong
+	}
+	if problem != "" {
+		return nil, s.refused.leftOut(read.number, problem)
+	}
+	r := &row{payload: bytes.Clone(read.payload)}
+	if len(read.text) == 0 {
+		r.absent = true
+		s.result.Absent++
+		return r, nil
+	}
+	token, err := keys.ParseToken(string(read.text))
+	from := s.From.Keys
+	scheme, e := keys.SchemeNo(s.From.Scheme, false)
+	if e != nil {
+		return nil, e
+	}
+	switch {
+	case err != nil:
+		problem = reason.TokenMalformed
+	case token.Scheme != scheme || token.DomainNo != from.DomainNo || uint32(token.TokenEpoch) != from.TokenEpoch:
+		problem = reason.TokenOther
+	default:
+		s.result.Tokens++
+		r.token = token.Value
+		return r, nil
+	}
+	r.absent = true
+	return r, s.refused.emptied(read.number, problem)
+}
+
+// batch has one batch converted, unless it was.
+func (s *sender) batch(ctx context.Context, number int, rows []row) error {
+	request, err := s.state.read(requestName(number))
+	if err != nil {
+		return err
+	}
+	if request == nil {
+		if request, err = s.request(rows); err != nil {
+			return err
+		}
+		if err := s.state.write(requestName(number), request); err != nil {
+			return err
+		}
+	}
+	done, err := s.state.answered(number, request)
+	if err != nil {
+		return err
+	}
+	if done {
+		s.resumed.Add(1)
+		return nil
+	}
+	answer, err := s.Convert(ctx, request)
+	if err != nil {
+		return err
+	}
+	if !isAnswer(request, answer) {
+		return fault.New(fault.Disagreement, sending, "the key holder's answer is to another request, or of another number of rows", "tell the key holder's operators")
+	}
+	return s.state.write(replyName(number), answer)
+}
+
+// request encrypts and seals a batch to the recipient.
+func (s *sender) request(rows []row) ([]byte, error) {
+	h := oprf.Header{
+		Operation: oprf.ConvertForParty, DomainNo: s.From.Keys.DomainNo, TokenEpoch: s.From.Keys.TokenEpoch,
+		ToDomainNo: s.To.Keys.DomainNo, ToTokenEpoch: s.To.Keys.TokenEpoch, RequestID: uuid.New(),
+	}
+	payloads := make([][]byte, len(rows))
+	for i := range rows {
+		payloads[i] = rows[i].payload
+	}
+	seal, sealed, err := parcel.SealRows(&s.Grant.Recipient.Keys, h.RequestID, payloads, s.Random)
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, sending, err, "")
+	}
+	out := make([]oprf.Row, len(rows))
+	for i := range rows {
+		out[i] = oprf.Row{Token: rows[i].token, Absent: rows[i].absent, Payload: sealed[i]}
+	}
+	request, err := s.encrypter.Rows(h, seal, out, s.Random)
+	if err != nil {
+		return nil, fault.New(fault.Usage, sending, "a token is none of scheme oblivious", "give tokens as tokeniser column writes them")
+	}
+	return request, nil
+}
+
+// leave puts the answers together, and gives the parcel its name.
+func (s *sender) leave() (err error) {
+	pending, err := keys.NewFile(s.Out)
+	failed := func(err error) error {
+		return fault.Wrap(fault.Internal, "writing "+s.Out, err, "choose a folder that exists and can be written, with room, then run the same command again: it goes on where it was")
+	}
+	if err != nil {
+		return failed(err)
+	}
+	defer func() { _ = pending.Cleanup() }() // after it has its name, nothing
+	m := manifest{
+		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
+		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Tokens + s.result.Absent + s.refused.emptiedRows(), Batches: s.result.Batches,
+	}
+	document, err := keys.Encode(m)
+	if err != nil {
+		return failed(errors.New("its manifest could not be written down"))
+	}
+	archive := zip.NewWriter(pending)
+	if err := writeZIP(archive, manifestName, bytes.NewReader(document)); err != nil {
+		return failed(err)
+	}
+	for i := 1; i <= m.Batches; i++ {
+		answer, err := s.state.read(replyName(i))
+		if err != nil {
+			return err
+		}
+		if answer == nil {
+			return failed(errors.New("an answer of the key holder is not there any more"))
+		}
+		if err := writeZIP(archive, answerOf(i), bytes.NewReader(answer)); err != nil {
+			return failed(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return failed(err)
+	}
+	if err := pending.CloseAtomicallyReplace(); err != nil {
+		return failed(err)
+	}
+	return nil
+}

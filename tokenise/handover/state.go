@@ -1,0 +1,98 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/parcel"
+)
+
+// stateSuffix ends the name of the folder, beside the parcel, of what a run has sent and
+// got so far. A request is written down before it is sent: it is encrypted anew each time
+// it is made, and only the same bytes are charged once.
+const stateSuffix = ".transfer"
+
+// state is what a run has done so far.
+type state struct{ folder string }
+
+// stateOf is what a run is about; another run's state is not used.
+type stateOf struct {
+	Schema  string `json:"schema"`
+	Run     string `json:"run"` // digest of what was asked for
+	Input   string `json:"input"`
+	Bytes   int64  `json:"bytes"`
+	Changed string `json:"changed"` // when the input was, by its file system
+}
+
+const stateSchema = "tarn.parcel-state/1"
+
+// openState begins a state, or goes on with one; again says that there was one.
+func openState(folder string, about stateOf) (s *state, again bool, err error) {
+	about.Schema = stateSchema
+	doing := "reading what an interrupted run has left in " + folder
+	path := filepath.Join(folder, "run.json")
+	want, err := keys.Encode(about)
+	if err != nil {
+		return nil, false, fault.New(fault.Internal, doing, "it could not be written down", "")
+	}
+	there, err := os.ReadFile(path)
+	switch {
+	case err == nil && string(there) == string(want):
+		return &state{folder}, true, nil
+	case err == nil:
+		return nil, false, fault.New(fault.Usage, doing, "it is of another run, or the table was changed since", "run what was run before, or remove the folder: what was converted then is charged again")
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, false, fault.Wrap(fault.Usage, doing, err, "make it readable, or remove the folder: what was converted then is charged again")
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, false, fault.Wrap(fault.Internal, "writing "+folder, err, "give --out a folder that exists and can be written")
+	}
+	s = &state{folder}
+	return s, false, s.write("run.json", want)
+}
+
+func (s *state) path(name string) string { return filepath.Join(s.folder, name) }
+
+func (s *state) write(name string, content []byte) error {
+	if err := keys.WriteFile(s.path(name), content); err != nil {
+		return fault.Wrap(fault.Internal, "writing "+s.path(name), err, "free space on the disk, then run the same command again: it goes on where it was")
+	}
+	return nil
+}
+
+func (s *state) read(name string) ([]byte, error) {
+	b, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "reading "+s.path(name), err, "")
+	}
+	return b, nil
+}
+
+func requestName(i int) string { return fmt.Sprintf("%06d.request", i) }
+func replyName(i int) string   { return fmt.Sprintf("%06d.answer", i) }
+
+// answered reports whether batch i, of this request, was answered.
+func (s *state) answered(i int, request []byte) (bool, error) {
+	answer, err := s.read(replyName(i))
+	if err != nil || answer == nil {
+		return false, err
+	}
+	return isAnswer(request, answer), nil
+}
+
+// isAnswer reports whether a sealed answer says that it is one to a request.
+func isAnswer(request, answer []byte) bool {
+	id, rows, err := parcel.Head(answer)
+	return err == nil && len(request) > 44 && [16]byte(request[24:40]) == id && rows == int(request[40])<<24|int(request[41])<<16|int(request[42])<<8|int(request[43])
+}
+
+// remove removes everything.
+func (s *state) remove() error { return os.RemoveAll(s.folder) }

@@ -22,8 +22,9 @@ func (s *setting) runMetadata(end []byte) table.KeyValue {
 }
 
 // completed returns the manifest of a run like this one that was completed
-// under the same names, and the chain of its input; nil where there is none.
-func (s *setting) completed() (m *cohort.Manifest, end []byte) {
+// under the same names, and the chain of its input; nil where there is none, or the
+// context has ended.
+func (s *setting) completed(ctx context.Context) (m *cohort.Manifest, end []byte) {
 	m, err := cohort.ReadManifest(cohort.ManifestPath(s.Out))
 	if err != nil {
 		return nil, nil
@@ -36,7 +37,7 @@ func (s *setting) completed() (m *cohort.Manifest, end []byte) {
 			return nil, nil
 		}
 	}
-	if m.CheckFiles(s.Out) != nil {
+	if m.CheckFiles(ctx, s.Out) != nil {
 		return nil, nil
 	}
 	crosswalk, err := table.Open(s.Crosswalk)

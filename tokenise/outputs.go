@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -17,8 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/linkage/cohort"
-	"tarn/linkage/cohort/outdir"
+	"tarn/linkage/cohort/parts"
 	"tarn/linkage/cohort/table"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -31,7 +30,7 @@ type outputs struct {
 	groupTable *table.Writer
 	quarantine *source.QuarantineWriter
 	warnings   *source.QuarantineWriter
-	cohort     *cohortFiles
+	cohort     *parts.Writer
 	chainEnd   []byte
 }
 
@@ -57,28 +56,10 @@ func (s *setting) checkOutputs() error {
 	return nil
 }
 
-// unfinished matches what renameio and outdir append to the name of a file or
-// folder until it is complete.
-var unfinished = regexp.MustCompile(`^(\d+|\.partial-[0-9a-f]+)$`)
-
 // removeUnfinished removes what a run that was killed left beside its outputs.
 // The checkpoint's lock says that no run is writing them now.
 func (s *setting) removeUnfinished() {
-	for _, path := range []string{s.Out, cohort.ManifestPath(s.Out), s.Crosswalk, s.Groups, s.Options.Quarantine, s.Options.Warnings} {
-		if path == "" {
-			continue
-		}
-		folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			continue // creating the output will say so
-		}
-		for _, e := range entries {
-			if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && unfinished.MatchString(rest) {
-				_ = os.RemoveAll(filepath.Join(folder, e.Name())) // nothing depends on it
-			}
-		}
-	}
+	outfile.RemoveUnfinished(s.Out, cohort.ManifestPath(s.Out), s.Crosswalk, s.Groups, s.Options.Quarantine, s.Options.Warnings)
 }
 
 func (o *outputs) openTables(chainEnd []byte) (err error) {
@@ -163,7 +144,7 @@ func (o *outputs) commitQuarantines() error {
 }
 
 func (o *outputs) openCohort(identity cohort.Identity) (err error) {
-	o.cohort, err = newCohortFiles(o.setting, identity)
+	o.cohort, err = parts.Create(o.Out, o.PartRows, o.layout, identity, o.Software)
 	return err
 }
 
@@ -213,7 +194,7 @@ func (o *outputs) writeCohort(ctx context.Context, next func() ([]byte, error)) 
 		for batch := range full {
 			for rest := batch; len(rest) > 0; rest = rest[o.packer.width:] {
 				o.packer.unpack(rest[:o.packer.width], &row)
-				if err := o.cohort.append(&row); err != nil {
+				if err := o.cohort.Append(&row); err != nil {
 					return err
 				}
 			}
@@ -224,10 +205,10 @@ func (o *outputs) writeCohort(ctx context.Context, next func() ([]byte, error)) 
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return o.cohort.finish()
+	return o.cohort.Finish()
 }
 
-func (o *outputs) manifestFiles() []cohort.ManifestFile { return o.cohort.files }
+func (o *outputs) manifestFiles() []cohort.ManifestFile { return o.cohort.Files() }
 
 // commit puts all files under their names, the manifest last.
 func (o *outputs) commit(manifest *cohort.Manifest) error {
@@ -242,7 +223,7 @@ func (o *outputs) commit(manifest *cohort.Manifest) error {
 			return err
 		}
 	}
-	if err := o.cohort.commit(); err != nil {
+	if err := o.cohort.Commit(); err != nil {
 		return err
 	}
 	return cohort.WriteManifest(cohort.ManifestPath(o.Out), manifest)
@@ -257,7 +238,7 @@ func (o *outputs) abort() {
 	}
 	_ = o.eachQuarantine(func(q *source.QuarantineWriter) error { q.Abort(); return nil })
 	if o.cohort != nil {
-		o.cohort.abort()
+		o.cohort.Abort()
 	}
 }
 
@@ -272,97 +253,4 @@ func countsText(codes map[reason.Code]int64) string {
 		texts = append(texts, fmt.Sprintf("%s %d", code, codes[code]))
 	}
 	return strings.Join(texts, ", ")
-}
-
-// cohortFiles are the Parquet file of a cohort, or the folder of its parts.
-type cohortFiles struct {
-	*setting
-	identity cohort.Identity
-	folder   *outdir.Folder // nil for one file
-	current  *cohort.Writer
-	rows     int64 // of current
-	files    []cohort.ManifestFile
-}
-
-func newCohortFiles(s *setting, identity cohort.Identity) (c *cohortFiles, err error) {
-	c = &cohortFiles{setting: s, identity: identity}
-	if s.PartRows > 0 {
-		if c.folder, err = outdir.Begin(s.Out, isPartsFolder); err != nil {
-			return nil, err
-		}
-	}
-	return c, c.begin()
-}
-
-// isPartsFolder reports whether a folder holds nothing but parts of a cohort.
-func isPartsFolder(folder string) bool {
-	entries, err := os.ReadDir(folder)
-	return err == nil && !slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		matched, err := filepath.Match("part-[0-9][0-9][0-9][0-9][0-9].parquet", e.Name())
-		return !matched || err != nil
-	})
-}
-
-// path returns where the current file is written.
-func (c *cohortFiles) path() string {
-	if c.folder == nil {
-		return c.Out
-	}
-	return filepath.Join(c.folder.Path(), c.name())
-}
-
-func (c *cohortFiles) name() string { return fmt.Sprintf("part-%05d.parquet", len(c.files)) }
-
-func (c *cohortFiles) begin() (err error) {
-	c.rows = 0
-	c.current, err = cohort.Create(c.path(), c.layout, c.identity, c.Software)
-	return err
-}
-
-func (c *cohortFiles) append(row *cohort.Row) error {
-	if c.folder != nil && c.rows == c.PartRows {
-		if err := c.end(); err != nil {
-			return err
-		}
-		if err := c.begin(); err != nil {
-			return err
-		}
-	}
-	c.rows++
-	return c.current.Append(row)
-}
-
-// end finishes the current file. A part gets its name at once, in a folder that
-// has not got its own.
-func (c *cohortFiles) end() error {
-	file, err := c.current.Finish()
-	if err != nil {
-		return err
-	}
-	path := filepath.Base(c.Out)
-	if c.folder != nil {
-		path += "/" + c.name()
-		if _, err := c.current.Commit(); err != nil {
-			return err
-		}
-	}
-	c.files = append(c.files, cohort.ManifestFile{Path: path, SHA256: file.SHA256, Rows: file.Rows})
-	return nil
-}
-
-func (c *cohortFiles) finish() error { return c.end() }
-
-func (c *cohortFiles) commit() error {
-	if c.folder != nil {
-		return c.folder.Commit()
-	}
-	_, err := c.current.Commit()
-	return err
-}
-
-func (c *cohortFiles) abort() {
-	c.current.Abort()
-	if c.folder != nil {
-		c.folder.Abort()
-	}
 }

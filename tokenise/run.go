@@ -188,7 +188,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 func (s *setting) run(ctx context.Context, c *checkpoint) (*Result, error) {
 	if s.Resume && len(c.chunks) == 0 {
-		if m, end := s.completed(); m != nil {
+		if m, end := s.completed(ctx); m != nil {
 			return s.verifyComplete(ctx, m, end)
 		}
 	}

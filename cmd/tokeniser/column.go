@@ -38,7 +38,14 @@ type columnSummary struct {
 	LeftOut     map[reason.Code]int64 `json:"left_out_by_code"`
 	Notes       map[reason.Code]int64 `json:"notes"` // cells with a token
 	Outputs     []string              `json:"outputs"`
+	CohortID    string                `json:"cohort_id,omitzero"`    // of a cohort, by tokeniser rotate and convert
+	Known       int64                 `json:"known_tokens,omitzero"` // likewise of any table: what an interrupted run had left
 }
+
+const (
+	columnSummarySchema = "tarn.column-summary/1"
+	formatCohort        = "cohort"
+)
 
 func columnCommand(env *boot.Environment) *cobra.Command {
 	var o column.Options
@@ -94,7 +101,7 @@ standard error; use it only if the exit code is 0.
 					if o.Keys, err = keys.ReadKeyFile(keyed.file); err != nil {
 						return err
 					}
-					return replaceColumn(c.Context(), env, &o, asJSON)
+					return replaceColumn(c.Context(), env, &o, asJSON, 0)
 				}
 				return leasedColumn(c.Context(), env, open, &o, asJSON)
 			})
@@ -129,7 +136,7 @@ func leasedColumn(ctx context.Context, env *boot.Environment, open lease.Open, o
 		if session.Evaluated() {
 			o.Evaluate = session.Tokens
 		}
-		err = replaceColumn(running, env, o, asJSON)
+		err = replaceColumn(running, env, o, asJSON, 0)
 	}
 	if e := session.Close(ctx); e != nil {
 		fmt.Fprintf(env.Stderr, "the key holder was not told of all rows that its key was used for: %v\n", e)
@@ -137,8 +144,9 @@ func leasedColumn(ctx context.Context, env *boot.Environment, open lease.Open, o
 	return err
 }
 
-// replaceColumn runs, and prints what came of it.
-func replaceColumn(ctx context.Context, env *boot.Environment, o *column.Options, asJSON bool) error {
+// replaceColumn runs, and prints what came of it. known is how many tokens an interrupted
+// run had left.
+func replaceColumn(ctx context.Context, env *boot.Environment, o *column.Options, asJSON bool, known int64) error {
 	progress := env.Progress("replacing", "B")
 	o.Progress = progress.Set
 	result, err := column.Run(ctx, *o)
@@ -148,7 +156,7 @@ func replaceColumn(ctx context.Context, env *boot.Environment, o *column.Options
 		to = env.Stderr
 	}
 	if asJSON && result != nil {
-		return errors.Join(err, writeColumnJSON(to, env.Clock(), o, result, err == nil))
+		return errors.Join(err, writeColumnJSON(to, env.Clock(), o, result, known, err == nil))
 	}
 	if err != nil {
 		return err
@@ -156,11 +164,11 @@ func replaceColumn(ctx context.Context, env *boot.Environment, o *column.Options
 	return writeColumnText(to, o, result)
 }
 
-func writeColumnJSON(w io.Writer, created time.Time, o *column.Options, r *column.Result, whole bool) error {
+func writeColumnJSON(w io.Writer, created time.Time, o *column.Options, r *column.Result, known int64, whole bool) error {
 	return writeJSON(w, columnSummary{
-		Schema: "tarn.column-summary/1", Software: boot.Software(), Created: created.Format(time.RFC3339),
+		Schema: columnSummarySchema, Software: boot.Software(), Created: created.Format(time.RFC3339),
 		Format: r.Input.Format, Compression: r.Input.Compression, Encoding: r.Input.Encoding,
-		Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Emptied: r.Emptied, LeftOut: r.LeftOut, Notes: r.Noted, Outputs: left(o.Out, o.Quarantine, whole),
+		Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Known: known, Emptied: r.Emptied, LeftOut: r.LeftOut, Notes: r.Noted, Outputs: left(o.Out, o.Quarantine, whole),
 	})
 }
 

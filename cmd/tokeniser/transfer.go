@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"io/fs"
+	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"strings"
+	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
@@ -14,36 +19,42 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/fault"
-	"tarn/keys/secret"
+	"tarn/keys/oprf"
+	"tarn/keys/outfile"
+	"tarn/linkage/cohort"
 	"tarn/tokenise/column"
+	"tarn/tokenise/reason"
+	"tarn/tokenise/rekey"
 	"tarn/tokenise/source"
 )
 
-// seedSuffix ends the name of the file from which a rotation's or conversion's blinds follow, beside the
-// table that it writes.
-const seedSuffix = ".transfer"
+const resumeHelp = `A run that was interrupted is run again, and goes on:
+until it is done a file beside the output, OUT` + rekey.JournalSuffix + `, has what was answered. That is not
+asked again; the batch under way is, and is charged once if that is within a day.`
 
 func rotateCommand(env *boot.Environment) *cobra.Command {
 	t := transfer{to: "project"}
 	c := &cobra.Command{
 		Use:   "rotate",
 		Short: "Bring the tokens of a table to the current epoch of their domain",
-		Long: `Bring the tokens in one column of a table from an epoch whose key was replaced to the
-current one, without the numbers: the key holder multiplies what it cannot see, and
-proves for every batch with which keys; each proof is verified. All else in the table
-stays as it is, as with tokeniser column. Only tokens of scheme oblivious can be
-rotated.
+		Long: `Bring tokens from an epoch whose key was replaced to the current one, without the
+numbers: the key holder multiplies what it cannot see, and proves for every batch with
+which keys; each proof is verified. Only tokens of scheme oblivious can be rotated.
+
+Of a table they are the tokens in one column; all else stays as it is, as with tokeniser
+column. Of a cohort that tokeniser run wrote (NAME.parquet, or a folder of parts, with its
+manifest beside it) --column is not needed: the cohort that is written, with a manifest of
+its own, is byte for byte the one that tokeniser run would make now of the same people.
 
 --from is the project's record from before the key was rotated (keyholder key rotate),
---project the one of now. A run that was interrupted is run again: until it is done a
-file beside the output, ` + seedSuffix + `, lets the same batches be sent again, which
-are then charged once.`,
+--project the one of now. ` + resumeHelp,
 		Example: `  tokeniser project study --as credentials --out project.json
-  tokeniser rotate --from project.old.json --project project.json --as credentials --in visits.tokens.csv --column nhs_number --out visits.csv`,
+  tokeniser rotate --from project.old.json --project project.json --as credentials --in visits.tokens.csv --column nhs_number --out visits.csv
+  tokeniser rotate --from project.old.json --project project.json --as credentials --in old/north.parquet --out north.parquet`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return t.run(c, env, func(to *client.Client, seed secret.Key) (*client.Transfer, error) {
-				return client.NewRotation(to, t.o.From, t.o.Project, seed)
+			return t.run(c, env, "", func(to *client.Client, answers *rekey.Answers) (*client.Transfer, error) {
+				return client.NewRotation(to, t.o.From, t.o.Project, answers.Seed(), answers)
 			})
 		},
 	}
@@ -57,15 +68,16 @@ func convertCommand(env *boot.Environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "convert",
 		Short: "Make the tokens of a table those of another domain, under a grant",
-		Long: `Make the tokens in one column of a table those of another domain, within one controller
-and under a grant that the key holder's operators gave (keyholder grant add --kind
-convert), without the numbers: as with tokeniser rotate, every proof is verified, and
-all else in the table stays as it is. Whoever has both tables can join the domains: the
-grant says so, and counts the rows.
+		Long: `Make the tokens of a table those of another domain, within one controller and under a
+grant that the key holder's operators gave (keyholder grant add --kind convert), without
+the numbers: as with tokeniser rotate, every proof is verified, and all but the tokens of
+a column, or of a cohort, stays as it is. Whoever has both tables can join the domains:
+the grant says so, and counts the rows. A cohort's encodings, and the project that they
+are of, remain those of --from.
 
 --grant is the grant's name, or a file with its record (keyholder grant list --json);
 --from is the record of a project of the domain of the tokens, --to that of one of the
-domain that they become tokens of.`,
+domain that they become tokens of. ` + resumeHelp,
 		Example: `  tokeniser convert --grant registry --from lake.project.json --to registry.project.json --as credentials \
     --in visits.tokens.csv --column nhs_number --out visits.registry.csv`,
 		Args: cobra.NoArgs,
@@ -74,8 +86,8 @@ domain that they become tokens of.`,
 			if err != nil {
 				return err
 			}
-			return t.run(c, env, func(to *client.Client, seed secret.Key) (*client.Transfer, error) {
-				return client.NewConversion(to, name, t.o.From, t.o.Project, seed)
+			return t.run(c, env, name, func(to *client.Client, answers *rekey.Answers) (*client.Transfer, error) {
+				return client.NewConversion(to, name, t.o.From, t.o.Project, answers.Seed(), answers)
 			})
 		},
 	}
@@ -119,30 +131,31 @@ func (t *transfer) add(c *cobra.Command, from, to string) {
 	flags.StringVar(&t.from, "from", "", from)
 	flags.StringVar(&t.at, t.to, "", to)
 	t.as.Add(flags)
-	flags.StringVar(&t.table.in, "in", "", "the table: CSV, NDJSON or Parquet, plain or compressed with gzip or zstd")
+	flags.StringVar(&t.table.in, "in", "", "the table: CSV, NDJSON or Parquet, plain or compressed with gzip or zstd; or an encoded cohort")
 	flags.StringVar(&t.table.delimiter, "delimiter", "", `what divides CSV fields; "tab" for a tab (found if not given)`)
 	flags.StringVar(&t.table.encoding, "encoding", source.EncodingAuto, "character encoding: auto, utf-8, utf-16le, utf-16be, windows-1252 or iso-8859-1")
 	flags.BoolVar(&t.table.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
-	flags.StringVar(&t.o.Column, "column", "", "the column of tokens")
-	flags.StringVar(&t.o.Out, "out", "", "the table to write")
+	flags.StringVar(&t.o.Column, "column", "", "the column of tokens; not needed for a cohort")
+	flags.StringVar(&t.o.Out, "out", "", "the table, or the cohort, to write")
 	flags.StringVar(&t.o.Invalid, "invalid", column.InvalidError, "what becomes of cells that hold no token of the epoch: null (they are emptied) or error (no table is written)")
 	flags.StringVar(&t.o.Quarantine, "quarantine", "", "leave out rows that cannot be read, and write them and emptied cells here as row,unique_id,field,code")
 	flags.IntVar(&t.o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&t.asJSON, "json", false, "print the summary as JSON")
 }
 
-// run brings a table's tokens to where begin says.
-func (t *transfer) run(c *cobra.Command, env *boot.Environment, begin func(*client.Client, secret.Key) (*client.Transfer, error)) (err error) {
+// run brings a table's or a cohort's tokens to where begin says.
+func (t *transfer) run(c *cobra.Command, env *boot.Environment, grant string, begin func(*client.Client, *rekey.Answers) (*client.Transfer, error)) (err error) {
 	o := &t.o
 	for _, flag := range []struct {
 		name    string
 		missing bool
-	}{{"--from", t.from == ""}, {"--" + t.to, t.at == ""}, {"--in", t.table.in == ""}, {"--column", o.Column == ""}, {"--out", o.Out == "" || o.Out == "-"}} {
+	}{{"--from", t.from == ""}, {"--" + t.to, t.at == ""}, {"--in", t.table.in == ""}, {"--out", o.Out == "" || o.Out == "-"}} {
 		if flag.missing {
 			return fault.New(fault.Usage, c.CommandPath(), flag.name+" is missing", "see: "+c.CommandPath()+" --help")
 		}
 	}
-	if o.Source, err = t.table.options(env.Stdin); err != nil {
+	isCohort := t.table.in != "-" && rekey.IsCohort(t.table.in)
+	if err := t.checkFlags(c, isCohort); err != nil {
 		return err
 	}
 	if o.From, err = keys.ReadProject(t.from); err != nil {
@@ -151,46 +164,100 @@ func (t *transfer) run(c *cobra.Command, env *boot.Environment, begin func(*clie
 	if o.Project, err = keys.ReadProject(t.at); err != nil {
 		return err
 	}
-	o.In, o.Stdout, o.Wall = t.table.in, env.Stdout, env.Wall
-	// The project's other keys are not used.
-	o.Keys = &keys.KeyFile{Project: o.Project.Name, Domain: o.Project.Domain, Scheme: o.Project.Scheme}
-	return t.as.With(env, func(to *client.Client) error {
-		seed, err := transferSeed(env, o.Out+seedSuffix)
+	if !isCohort {
+		if o.Source, err = t.table.options(env.Stdin); err != nil {
+			return err
+		}
+	}
+	charged := o.Project.Name
+	if c.Name() == "convert" {
+		charged = o.From.Name
+	}
+	of := rekey.Run{Operation: c.Name(), Project: charged, Grant: grant, From: o.From, To: o.Project, In: t.table.in}
+	return t.as.With(env, func(to *client.Client) (err error) {
+		var encoded *rekey.Cohort
+		if isCohort {
+			encoded, err = rekey.OpenCohort(c.Context(), rekey.Options{In: t.table.in, Out: o.Out, From: o.From, To: o.Project, Convert: c.Name() == "convert", Batch: oprf.MaxBatch,
+				Software: boot.Software(), Clock: env.Clock, Wall: env.Wall})
+			if err != nil {
+				return err
+			}
+			defer encoded.Close()
+		}
+		answers, err := rekey.OpenAnswers(rekey.JournalPath(o.Out), of, env.Rand)
 		if err != nil {
 			return err
 		}
-		defer seed.Destroy()
-		moving, err := begin(to, seed)
+		defer func() { err = errors.Join(err, answers.Close()) }()
+		moving, err := begin(to, answers)
 		if err != nil {
-			return errors.Join(err, os.Remove(o.Out+seedSuffix))
-		}
-		o.Rotate = moving.Tokens
-		if err := replaceColumn(c.Context(), env, o, t.asJSON); err != nil {
 			return err
 		}
-		return os.Remove(o.Out + seedSuffix)
+		if n := answers.Known(); n > 0 {
+			fmt.Fprintf(env.Stderr, "going on with a run that was interrupted: %s tokens are known, and are not asked for again\n", humanize.Comma(n))
+		}
+		if encoded != nil {
+			err = t.moveCohort(c.Context(), env, encoded, moving, answers.Known())
+		} else {
+			err = t.moveColumn(c.Context(), env, moving, answers.Known())
+		}
+		if err != nil {
+			return err
+		}
+		return answers.Remove()
 	})
 }
 
-// transferSeed returns the seed of a run that was interrupted, or a new one.
-func transferSeed(env *boot.Environment, path string) (seed secret.Key, err error) {
-	const doing = "reading what an interrupted run has left"
-	b, err := keys.ReadSecret(path)
-	if err == nil {
-		defer clear(b)
-		if seed, err = keys.ParseKey(string(b)); err != nil {
-			return seed, fault.New(fault.Usage, doing, path+" is damaged", "remove it: the run then begins anew, and is charged again")
+// checkFlags refuses flags that are missing, or that say nothing about what is read.
+func (t *transfer) checkFlags(c *cobra.Command, isCohort bool) error {
+	o := &t.o
+	if !isCohort {
+		if o.Column == "" {
+			return fault.New(fault.Usage, c.CommandPath(), "--column is missing, and the table is no encoded cohort", "name the column of tokens; see: "+c.CommandPath()+" --help")
 		}
-		return seed, nil
+		return outfile.Check(c.CommandPath(), []outfile.Input{{Flag: "--in", Path: t.table.in}, {Flag: "--from", Path: t.from}, {Flag: "--" + t.to, Path: t.at}},
+			[]outfile.Output{{Flag: "--out", Path: o.Out}, {Flag: "--quarantine", Path: o.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}})
 	}
-	if _, there := os.Lstat(path); !errors.Is(there, fs.ErrNotExist) {
-		return seed, err
+	if o.Column != "" && o.Column != cohort.ColumnToken {
+		return fault.New(fault.Usage, c.CommandPath(), "the table is an encoded cohort, whose tokens are in the column "+cohort.ColumnToken, "leave --column out")
 	}
-	if seed, err = secret.Generate(env.Rand); err != nil {
-		return seed, err
+	for _, name := range []string{"delimiter", "encoding", "no-header", "invalid", "quarantine"} {
+		if c.Flags().Changed(name) {
+			return fault.New(fault.Usage, c.CommandPath(), "the table is an encoded cohort, all of whose rows are written: --"+name+" says nothing about one", "leave --"+name+" out")
+		}
 	}
-	if err := keys.WriteFile(path, []byte(keys.HexKey(seed))); err != nil {
-		return seed, fault.Wrap(fault.Internal, "writing "+path, err, "give --out a folder that can be written")
+	return nil
+}
+
+// moveColumn moves the tokens in a column of any table.
+func (t *transfer) moveColumn(ctx context.Context, env *boot.Environment, moving *client.Transfer, known int64) error {
+	o := &t.o
+	o.In, o.Stdout, o.Wall, o.Rotate = t.table.in, env.Stdout, env.Wall, moving.Tokens
+	// The project's other keys are not used.
+	o.Keys = &keys.KeyFile{Project: o.Project.Name, Domain: o.Project.Domain, Scheme: o.Project.Scheme}
+	outfile.RemoveUnfinished(o.Out, o.Quarantine) // the journal's lock says that no run is writing them
+	return replaceColumn(ctx, env, o, t.asJSON, known)
+}
+
+// moveCohort moves the tokens of an encoded cohort, and prints what came of it.
+func (t *transfer) moveCohort(ctx context.Context, env *boot.Environment, encoded *rekey.Cohort, moving *client.Transfer, known int64) error {
+	progress := env.Progress("moving tokens", "rows")
+	result, err := encoded.Move(ctx, moving.Tokens, progress.Set)
+	progress.Done()
+	if err != nil {
+		return err
 	}
-	return seed, nil
+	if t.asJSON {
+		none := map[reason.Code]int64{}
+		return writeJSON(env.Stdout, columnSummary{
+			Schema: columnSummarySchema, Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Format: formatCohort, CohortID: result.Manifest.CohortID,
+			Rows: result.Rows, Tokens: result.Tokens, Absent: result.Rows - result.Tokens, Known: known, Emptied: none, LeftOut: none, Notes: none, Outputs: result.Outputs,
+		})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s rows read (%s)\n", humanize.Comma(result.Rows), formatCohort)
+	fmt.Fprintf(&b, "%s have a token, %s have no number\n", humanize.Comma(result.Tokens), humanize.Comma(result.Rows-result.Tokens))
+	fmt.Fprintf(&b, "cohort %s: %s\n", result.Manifest.CohortID, strings.Join(result.Outputs, ", "))
+	_, err = io.WriteString(env.Stdout, b.String())
+	return err
 }

@@ -22,6 +22,11 @@ import (
 // over to the current one, or of one domain to another's under a grant. The key holder
 // multiplies what it cannot see, and proves with which keys. It is safe for concurrent
 // use.
+//
+// A batch's request id and blinds follow from the seed and from all that the batch asks:
+// a run that was interrupted and is run again with the same seed sends the same bytes
+// again, and is charged once within the time that the key holder remembers them. What
+// Answers has kept it does not ask at all.
 type Transfer struct {
 	client    *Client
 	from, to  *keys.Project
@@ -31,12 +36,21 @@ type Transfer struct {
 	operation oprf.Operation
 	blinder   *oprf.Blinder
 	seed      secret.Key
+	answers   Answers
+}
+
+// Answers keeps what batches were answered, by their request ids, for a run that is
+// interrupted and run again. It is used by several goroutines.
+type Answers interface {
+	// Get returns the n tokens that a batch was answered, if they were kept.
+	Get(id uuid.UUID, n int) (tokens [][keys.TokenSize]byte, known bool, err error)
+	// Put keeps them. They have been verified.
+	Put(id uuid.UUID, tokens [][keys.TokenSize]byte) error
 }
 
 // NewRotation makes a rotation from the epoch of one record of a project to that of
-// another. Blinds and request ids follow from the seed and the tokens, so that a run which
-// was interrupted, with the same seed, sends the same bytes again, and is charged once.
-func NewRotation(c *Client, from, to *keys.Project, seed secret.Key) (*Transfer, error) {
+// another. answers may be nil: nothing is kept then.
+func NewRotation(c *Client, from, to *keys.Project, seed secret.Key, answers Answers) (*Transfer, error) {
 	const doing = "comparing the project's records of both epochs"
 	differ := func(wrong, next string) error { return fault.New(fault.Disagreement, doing, wrong, next) }
 	switch {
@@ -50,15 +64,15 @@ func NewRotation(c *Client, from, to *keys.Project, seed secret.Key) (*Transfer,
 		return nil, fault.New(fault.Policy, doing, "the project's tokens are release tokens, which are one-way", "make them again from the numbers")
 	}
 	r := &Transfer{
-		client: c, from: from, to: to, seed: seed, project: to.Name, operation: oprf.Rotate, doing: "rotating tokens of domain " + from.Domain,
+		client: c, from: from, to: to, seed: seed, answers: answers, project: to.Name, operation: oprf.Rotate, doing: "rotating tokens of domain " + from.Domain,
 		path: "/v1/domains/" + url.PathEscape(from.Domain) + "/rotations",
 	}
 	return r, r.begin(doing)
 }
 
 // NewConversion makes a conversion of tokens of one project's domain into those of
-// another's, within one controller, under a grant. The seed is as with NewRotation.
-func NewConversion(c *Client, grant string, from, to *keys.Project, seed secret.Key) (*Transfer, error) {
+// another's, within one controller, under a grant. answers is as with NewRotation.
+func NewConversion(c *Client, grant string, from, to *keys.Project, seed secret.Key, answers Answers) (*Transfer, error) {
 	const doing = "comparing the records of both domains"
 	switch {
 	case from.Scheme != keys.SchemeOblivious || to.Scheme != keys.SchemeOblivious:
@@ -69,7 +83,7 @@ func NewConversion(c *Client, grant string, from, to *keys.Project, seed secret.
 		return nil, fault.New(fault.Policy, doing, "one project's tokens are release tokens, which are one-way", "make them again from the numbers")
 	}
 	r := &Transfer{
-		client: c, from: from, to: to, seed: seed, project: from.Name, operation: oprf.Convert, doing: "converting tokens of domain " + from.Domain + " into those of " + to.Domain,
+		client: c, from: from, to: to, seed: seed, answers: answers, project: from.Name, operation: oprf.Convert, doing: "converting tokens of domain " + from.Domain + " into those of " + to.Domain,
 		path: "/v1/grants/" + url.PathEscape(grant) + "/convert",
 	}
 	return r, r.begin(doing)
@@ -109,11 +123,30 @@ func (r *Transfer) Tokens(ctx context.Context, tokens [][keys.TokenSize]byte) ([
 	if err != nil {
 		return nil, fault.New(fault.Internal, r.doing, "the blinds could not be made", "")
 	}
+	made, err := r.batch(ctx, id, unique, randomness)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][keys.TokenSize]byte, len(tokens))
+	for i, token := range tokens {
+		out[i] = made[place[token]]
+	}
+	return out, nil
+}
+
+// batch returns what the tokens of one batch become: as it was kept, or else as the key
+// holder answers.
+func (r *Transfer) batch(ctx context.Context, id uuid.UUID, tokens []oprf.Point, randomness io.Reader) ([][keys.TokenSize]byte, error) {
+	if r.answers != nil {
+		if made, known, err := r.answers.Get(id, len(tokens)); known || err != nil {
+			return made, err
+		}
+	}
 	h := oprf.Header{
 		Operation: r.operation, DomainNo: r.from.Keys.DomainNo, TokenEpoch: r.from.Keys.TokenEpoch,
 		ToDomainNo: r.to.Keys.DomainNo, ToTokenEpoch: r.to.Keys.TokenEpoch, RequestID: id,
 	}
-	batch, err := r.blinder.Tokens(h, unique, randomness)
+	batch, err := r.blinder.Tokens(h, tokens, randomness)
 	if err != nil {
 		return nil, fault.New(fault.Usage, r.doing, "a token is none of scheme oblivious", "give tokens as tokeniser column writes them")
 	}
@@ -121,15 +154,18 @@ func (r *Transfer) Tokens(ctx context.Context, tokens [][keys.TokenSize]byte) ([
 	if err != nil {
 		return nil, err
 	}
-	made, err := batch.Finish(response)
+	points, err := batch.Finish(response)
 	if err != nil {
 		return nil, fault.New(fault.Disagreement, r.doing, "the key holder's proof does not hold: what it answered is not of the keys that the records name", "use none of it; tell the key holder's operators and information governance")
 	}
-	out := make([][keys.TokenSize]byte, len(tokens))
-	for i, token := range tokens {
-		out[i] = made[place[token]]
+	made := make([][keys.TokenSize]byte, len(points))
+	for i, p := range points {
+		made[i] = p
 	}
-	return out, nil
+	if r.answers == nil {
+		return made, nil
+	}
+	return made, r.answers.Put(id, made)
 }
 
 // derived returns a batch's request id and the randomness of its blinds: of the seed and

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -127,4 +129,30 @@ func (out *Output) checkExisting(doing string) error {
 		return fault.New(fault.Usage, doing, "the file given with "+out.Flag+" exists and is not "+out.Kind, next+", or remove it")
 	}
 	return nil
+}
+
+// unfinished matches what is appended to the name of a file or folder, behind a dot, until
+// it is complete.
+var unfinished = regexp.MustCompile(`^(\d+|\.partial-[0-9a-f]+)$`)
+
+// RemoveUnfinished removes what a run that was killed left beside its outputs at these
+// paths, of which some may be empty. The caller holds a lock that says that no run is
+// writing them now.
+func RemoveUnfinished(outputs ...string) {
+	for _, path := range outputs {
+		if path == "" {
+			continue
+		}
+		path = filepath.Clean(path)
+		folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			continue // creating the output will say so
+		}
+		for _, e := range entries {
+			if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && unfinished.MatchString(rest) {
+				_ = os.RemoveAll(filepath.Join(folder, e.Name())) // nothing depends on it
+			}
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,5 +46,34 @@ func TestCheck(t *testing.T) {
 	}
 	if err := outfile.Check("writing", inputs, []outfile.Output{{Flag: "--out", Path: at("other")}}); err != nil {
 		t.Errorf("where any regular file may be replaced: %v", err)
+	}
+}
+
+// TestRemoveUnfinished removes what was begun of the outputs that are named, and nothing
+// else.
+func TestRemoveUnfinished(t *testing.T) {
+	folder := t.TempDir()
+	kept := []string{"out.csv", ".out.csv", ".out.csv.transfer", ".out.csv12x", ".other.csv123", "out.csv123", ".out.partial-xyz"}
+	for _, name := range append([]string{".out.csv123456", ".out.partial-0a1b/part.parquet"}, kept...) {
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outfile.RemoveUnfinished("", filepath.Join(folder, "out.csv"), filepath.Join(folder, "out")+"/", filepath.Join(folder, "not-there", "x"))
+	left, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	slices.Sort(kept)
+	if !slices.Equal(names, kept) {
+		t.Errorf("left: %q, want %q", names, kept)
 	}
 }

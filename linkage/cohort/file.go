@@ -17,9 +17,10 @@ import (
 // File is an encoded cohort on disk, a Parquet file or a folder of parts, with
 // its manifest. Close it when it is read no more.
 type File struct {
-	Manifest *Manifest
-	Path     string
-	Layout   Layout
+	Manifest     *Manifest
+	ManifestPath string // where it was found
+	Path         string
+	Layout       Layout
 	// Rounded says that a tool stored tags as floating point: every tag holds
 	// only its 53 leading bits, see [Round].
 	Rounded bool
@@ -85,7 +86,7 @@ func (f *File) open(ctx context.Context, paths []string) error {
 		return err
 	}
 	var err error
-	f.Manifest, err = findManifest(f.Path, cohortID)
+	f.Manifest, f.ManifestPath, err = findManifest(f.Path, cohortID)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -195,6 +196,12 @@ func checkCohort(t *testing.T, path string, rows []Row, rounded bool) {
 	if len(f.Notes(digest)) != map[bool]int{true: 1}[rounded] || digest != f.Manifest.RowsDigest {
 		t.Errorf("digest %s, notes %v", digest, f.Notes(digest))
 	}
+	for _, atOnce := range []int{1, len(rows)/3 + 1, 1 << 20} {
+		if again, err := f.CheckRows(t.Context(), atOnce); err != nil || again != digest {
+			t.Errorf("with %d ids at once: digest %s, %v", atOnce, again, err)
+		}
+	}
+	checkRecords(t, f, rows, rounded)
 	folds, err := f.ReadTokens(t.Context())
 	must(t, err)
 	whole, err := f.ReadWholeTokens(t.Context())
@@ -224,6 +231,41 @@ func checkCohort(t *testing.T, path string, rows []Row, rounded bool) {
 		}
 	}
 	checkStream(t, f, rows, rounded)
+}
+
+// checkRecords reads the records whole, some at a time.
+func checkRecords(t *testing.T, f *File, rows []Row, rounded bool) {
+	t.Helper()
+	records, err := f.Records()
+	if rounded {
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "floating point") {
+			t.Errorf("records of rounded tags: %v", err)
+		}
+		return
+	}
+	must(t, err)
+	turned := f.Layout.Blocks[0] != BlockDateOfBirth
+	at := 0
+	for some := make([]Row, 7); ; {
+		n, err := records.Read(some)
+		must(t, err)
+		if n == 0 {
+			break
+		}
+		for i := range some[:n] {
+			if turned {
+				slices.Reverse(some[i].Blocks)
+				slices.Reverse(some[i].Filters)
+			}
+			if at >= len(rows) || !reflect.DeepEqual(some[i], rows[at]) {
+				t.Fatalf("record %d is not the one that was written", at)
+			}
+			at++
+		}
+	}
+	if at != len(rows) {
+		t.Errorf("%d records of %d", at, len(rows))
+	}
 }
 
 func checkStream(t *testing.T, f *File, rows []Row, rounded bool) {
@@ -515,6 +557,18 @@ func readWhole(t *testing.T, path string) error {
 	if _, err := f.CheckIDs(ids); err != nil {
 		return err
 	}
+	if _, err := f.CheckRows(t.Context(), 10); err != nil {
+		return err
+	}
+	if records, err := f.Records(); err == nil {
+		for n, some := 1, make([]Row, 16); n > 0; {
+			if n, err = records.Read(some); err != nil {
+				return err
+			}
+		}
+	} else if !f.Rounded {
+		return err
+	}
 	if _, err := f.ReadTokens(t.Context()); err != nil {
 		return err
 	}
@@ -572,6 +626,26 @@ func TestRowsDigest(t *testing.T) {
 		sum := sha256.Sum256([]byte(strings.Join(text, "")))
 		if want := hex.EncodeToString(sum[:]); RowsDigest(sorted) != want {
 			t.Errorf("%d ids: got %s, want %s", n, RowsDigest(sorted), want)
+		}
+	}
+}
+
+// TestIDsThatAreThereTwice are found with however few in memory.
+func TestIDsThatAreThereTwice(t *testing.T) {
+	rows := drawRows(40)
+	rows[39].UniqueID = rows[3].UniqueID
+	identity := testIdentity(rows)
+	id, err := identity.CohortID()
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "c.parquet")
+	writeTestManifest(t, path, identity, len(rows))
+	writeCopy(t, path, copies(id), rows)
+	f, err := Open(t.Context(), path)
+	must(t, err)
+	defer f.Close()
+	for _, atOnce := range []int{1, 100} {
+		if _, err := f.CheckRows(t.Context(), atOnce); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "there twice") {
+			t.Errorf("with %d ids at once: %v", atOnce, err)
 		}
 	}
 }

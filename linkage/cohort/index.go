@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"slices"
 
 	"tarn/keys/fault"
@@ -25,16 +26,26 @@ func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 // ReadIDs reads the unique_ids of all records, in file order.
 func (f *File) ReadIDs(ctx context.Context) ([]ID, error) {
 	ids := make([]ID, f.rows)
+	return ids, f.eachID(ctx, func(i int, id *ID) { ids[i] = *id })
+}
+
+// eachID calls each with every record's id, in file order.
+func (f *File) eachID(ctx context.Context, each func(i int, id *ID)) error {
 	c := f.column(ColumnUniqueID)
-	err := inPieces(ctx, f.rows, func(from, n int) error {
+	return inPieces(ctx, f.rows, func(from, n int) error {
 		return c.bytes(n, func(i int, value []byte) error {
-			if !parseID(&ids[from+i], value) {
-				return fault.New(fault.Usage, "reading column "+ColumnUniqueID+" of "+f.Path, "a value is missing or is not a minted id of 32 hexadecimal digits", giveOurs)
+			var id ID
+			if !parseID(&id, value) {
+				return f.badID()
 			}
+			each(from+i, &id)
 			return nil
 		})
 	})
-	return ids, err
+}
+
+func (f *File) badID() error {
+	return fault.New(fault.Usage, "reading column "+ColumnUniqueID+" of "+f.Path, "a value is missing or is not a minted id of 32 hexadecimal digits", giveOurs)
 }
 
 // parseID reads 32 lower-case hexadecimal digits.
@@ -69,7 +80,7 @@ func (f *File) CheckIDs(ids []ID) (digest string, err error) {
 	sorted := sortedIDs(ids)
 	for i := 1; i < len(sorted); i++ {
 		if sorted[i] == sorted[i-1] {
-			return "", fault.New(fault.Usage, "reading the cohort "+f.Path, "a unique_id is there twice", "give the file that tokeniser run wrote, once")
+			return "", f.twice()
 		}
 	}
 	return RowsDigest(sorted), nil
@@ -103,14 +114,62 @@ func sortedIDs(ids []ID) []ID {
 // would share a cohort_id. ids must be sorted.
 func RowsDigest(sorted []ID) string {
 	h := sha256.New()
+	addIDs(h, sorted)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func addIDs(to hash.Hash, sorted []ID) {
 	var text [1024 * 32]byte
 	for piece := range slices.Chunk(sorted, 1024) {
 		for i := range piece {
 			hex.Encode(text[32*i:], piece[i][:])
 		}
-		h.Write(text[:32*len(piece)])
+		to.Write(text[:32*len(piece)])
 	}
-	return hex.EncodeToString(h.Sum(nil))
+}
+
+// CheckRows is [File.CheckIDs] with no more than about so many ids in memory, which
+// reads them several times if there are more.
+func (f *File) CheckRows(ctx context.Context, atOnce int) (digest string, err error) {
+	bucket := func(id *ID) int { return int(binary.BigEndian.Uint16(id[:2])) }
+	counts := make([]int, 1<<16)
+	if err := f.eachID(ctx, func(_ int, id *ID) { counts[bucket(id)]++ }); err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	var ids []ID
+	for from := 0; from < len(counts); {
+		to, rows := from+1, counts[from]
+		for to < len(counts) && rows+counts[to] <= atOnce {
+			rows += counts[to]
+			to++
+		}
+		ids = ids[:0]
+		if rows > 0 {
+			err := f.eachID(ctx, func(_ int, id *ID) {
+				if b := bucket(id); b >= from && b < to {
+					ids = append(ids, *id)
+				}
+			})
+			if err != nil {
+				return "", err
+			}
+		}
+		slices.SortFunc(ids, ID.Compare)
+		for i := 1; i < len(ids); i++ {
+			if ids[i] == ids[i-1] {
+				return "", f.twice()
+			}
+		}
+		addIDs(h, ids)
+		from = to
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// twice is the error of two records with one id.
+func (f *File) twice() error {
+	return fault.New(fault.Usage, "reading the cohort "+f.Path, "a unique_id is there twice", "give the file that tokeniser run wrote, once")
 }
 
 // Notes says what is unlike the cohort that the tokeniser wrote, for the

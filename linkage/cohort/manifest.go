@@ -1,8 +1,11 @@
 package cohort
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,10 +145,13 @@ func ReadManifest(path string) (*Manifest, error) {
 
 // CheckFiles reports whether the files of the cohort at path, beside which m
 // lies, are those that m describes, byte for byte.
-func (m *Manifest) CheckFiles(path string) error {
+func (m *Manifest) CheckFiles(ctx context.Context, path string) error {
 	for _, f := range m.Files {
 		name := filepath.Join(filepath.Dir(path), filepath.FromSlash(f.Path))
-		digest, err := digestOf(name)
+		digest, err := digestOf(ctx, name)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			return fault.Wrap(fault.Usage, "reading "+name, err, "give all files of the cohort")
 		}
@@ -156,15 +162,19 @@ func (m *Manifest) CheckFiles(path string) error {
 	return nil
 }
 
-func digestOf(path string) (string, error) {
+func digestOf(ctx context.Context, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = f.Close() }() // opened for reading
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
+	for {
+		if _, err := io.CopyN(h, f, 64<<20); errors.Is(err, io.EOF) {
+			break
+		} else if err = cmp.Or(err, ctx.Err()); err != nil {
+			return "", err
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
@@ -185,26 +195,26 @@ func WriteManifest(path string, m *Manifest) error {
 // beside it if that has this cohort_id, else any manifest in the folder that
 // has (a rewritten file often has another name). cohortID is empty for a
 // cohort without rows.
-func findManifest(path, cohortID string) (*Manifest, error) {
+func findManifest(path, cohortID string) (m *Manifest, found string, err error) {
 	own := ManifestPath(path)
 	if _, err := os.Stat(own); err == nil {
 		m, err := ReadManifest(own)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if cohortID == "" || m.CohortID == cohortID {
-			return m, nil
+			return m, own, nil
 		}
 	}
 	others, err := filesWith(filepath.Dir(path), manifestSuffix)
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "looking for the manifest of "+path, err, "give a folder that this user can read")
+		return nil, "", fault.Wrap(fault.Usage, "looking for the manifest of "+path, err, "give a folder that this user can read")
 	}
 	for _, other := range others {
 		if m, err := ReadManifest(other); err == nil && cohortID != "" && m.CohortID == cohortID {
-			return m, nil
+			return m, other, nil
 		}
 	}
-	return nil, fault.New(fault.Usage, "looking for the manifest of "+path, "no *"+manifestSuffix+" beside it has its cohort_id",
+	return nil, "", fault.New(fault.Usage, "looking for the manifest of "+path, "no *"+manifestSuffix+" beside it has its cohort_id",
 		"copy the manifest that tokeniser run wrote into the same folder")
 }

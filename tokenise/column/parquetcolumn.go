@@ -107,7 +107,7 @@ func readTexts[T any](from batchReader[T], definition []int16, text func(T) stri
 func (c *parquetCopy) replace(ctx context.Context, from file.ColumnChunkReader, writer file.ColumnChunkWriter) error {
 	to := writer.(*file.ByteArrayColumnChunkWriter) // as the new schema says
 	present := levels(from.Descriptor().MaxDefinitionLevel())
-	judges := make([]*judge, max(c.Threads, 1))
+	judges := make([]*judge, c.shares())
 	for i := range judges {
 		judges[i] = c.newJudge()
 	}
@@ -147,6 +147,19 @@ func (c *parquetCopy) replace(ctx context.Context, from file.ColumnChunkReader, 
 		c.result.add(j.counts)
 	}
 	return nil
+}
+
+// movedShares is in how many batches the texts that are read at a time are moved. It
+// does not depend on the number of threads: a run that goes on on another machine asks for
+// the same batches.
+const movedShares = 2
+
+// shares is on how many goroutines texts are judged.
+func (c *parquetCopy) shares() int {
+	if c.Rotate != nil {
+		return movedShares
+	}
+	return max(c.Threads, 1)
 }
 
 // tokensOf judges texts on as many goroutines as there are judges.

@@ -174,6 +174,22 @@ func (r *Reader) Rounded(name string) bool {
 	return at >= 0 && leaves.Column(at).PhysicalType() == parquet.Types.Double && !r.allNull(at)
 }
 
+// HoldsBytes reports whether a column holds bytes, of one width or of any, that are not
+// text.
+func (r *Reader) HoldsBytes(name string) bool {
+	leaves := r.reader.ParquetReader().MetaData().Schema
+	at := leaves.ColumnIndexByName(name)
+	if at < 0 {
+		return false
+	}
+	column := leaves.Column(at)
+	switch column.PhysicalType() {
+	case parquet.Types.FixedLenByteArray, parquet.Types.ByteArray:
+		return column.LogicalType().Equals(schema.NoLogicalType{})
+	}
+	return false
+}
+
 // SoleText returns the text that every row of the named column has, where the
 // file's own statistics say so.
 func (r *Reader) SoleText(name string) (string, bool) {

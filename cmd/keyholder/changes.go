@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/fault"
+	"tarn/keys/parcel"
 )
 
 func domainCommand(env *boot.Environment) *cobra.Command {
@@ -148,9 +150,16 @@ budget_rows: keyholder project renew.`,
 
 func grantCommand(env *boot.Environment) *cobra.Command {
 	var body api.GrantAdd
-	var kind, expires, reason string
-	add := asking(env, "add NAME", "Allow one thing that nobody may do otherwise", "",
-		`  keyholder grant add pilot --kind export --project study --purpose "pilot without a network" --legal-basis "data sharing agreement 12" --expires 2026-12-31 --as ann`,
+	var to api.GrantRecipient
+	var kind, expires, reason, recipient string
+	add := asking(env, "add NAME", "Allow one thing that nobody may do otherwise",
+		`Allow the export of one key file of a project, or the conversion of tokens of one domain
+into another's. A conversion is for whoever has the tokens, who then has both and can join
+the domains; or, with --recipient, for another party: neither side sees both tokens of a
+row. Its rows count against the budgets of both sides.`,
+		`  keyholder grant add pilot --kind export --project study --purpose "pilot without a network" --legal-basis "data sharing agreement 12" --expires 2026-12-31 --as ann
+  keyholder grant add follow-up --kind convert --from lake --to registry --row-cap 100000 --opt-outs 2026-11 --purpose "cancer follow-up" --legal-basis "section 251, 26/CAG/0001" \
+    --expires 2026-12-31 --recipient registry.recipient.json --recipient-project register --recipient-client registrar --as ann`,
 		func(c *cobra.Command) {
 			flags := c.Flags()
 			flags.StringVar(&kind, "kind", "", "export (one key file of a project) or convert (tokens of one domain into another's)")
@@ -161,9 +170,20 @@ func grantCommand(env *boot.Environment) *cobra.Command {
 			flags.StringVar(&body.LegalBasis, "legal-basis", "", "on what legal basis")
 			flags.StringVar(&body.OptOuts, "opt-outs", "", "convert: the version of the opt-out list that was applied")
 			flags.Int64Var(&body.RowCap, "row-cap", 0, "convert: how many rows")
+			flags.StringVar(&recipient, "recipient", "", "convert: for another party, whose public keys this file has (tokeniser recipient)")
+			flags.StringVar(&to.Project, "recipient-project", "", "convert: the recipient's project, of the domain that tokens go to")
+			flags.StringVar(&to.Client, "recipient-client", "", "convert: the recipient's tokeniser")
 			flags.StringVar(&expires, "expires", "", "the last day, as 2026-12-31")
 		},
 		api.OpGrantAdd, func(name string) (any, error) {
+			if recipient != "" {
+				if err := readRecipient(recipient, &to.Keys); err != nil {
+					return nil, err
+				}
+				body.Recipient = &to
+			} else if to.Project != "" || to.Client != "" {
+				return nil, fault.New(fault.Usage, "adding a grant", "--recipient is missing", "give the file that the recipient's tokeniser recipient wrote")
+			}
 			day, err := time.Parse(time.DateOnly, expires)
 			if err != nil {
 				return nil, fault.New(fault.Usage, "adding a grant", "--expires is not a day as 2026-12-31", "give the last day")
@@ -179,7 +199,41 @@ func grantCommand(env *boot.Environment) *cobra.Command {
 		func(g api.Grant) string {
 			return fmt.Sprintf("%-32s %-8s %-8s %s until %s", g.Name, g.Kind, g.State, strings.Trim(g.Project+" "+g.From+" to "+g.To, " to"), g.Expires.Format(time.DateOnly))
 		})
-	return group("grant", "Grants: what is allowed by way of exception", add, revoke, list)
+	var as connection.Flags
+	show := &cobra.Command{
+		Use: "show NAME", Short: "Print a grant's record, for who is to use it", Example: "  keyholder grant show follow-up --as ann > follow-up.json", Args: oneArgument("grant"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return as.With(env, func(to *client.Client) error {
+				grants, err := to.Grants(c.Context())
+				if err != nil {
+					return err
+				}
+				at := slices.IndexFunc(grants, func(g api.Grant) bool { return g.Name == args[0] })
+				if at < 0 {
+					return fault.New(fault.Usage, "showing a grant", "there is none of this name", "list them with: keyholder grant list")
+				}
+				return env.PrintJSON(grants[at])
+			})
+		},
+	}
+	as.Add(show.Flags())
+	return group("grant", "Grants: what is allowed by way of exception", add, revoke, list, show)
+}
+
+// readRecipient reads the public half of a recipient's keys.
+func readRecipient(path string, into *parcel.Recipient) error {
+	doing, next := "reading the recipient's keys "+path, "give the file that the recipient's tokeniser recipient wrote with --public"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	if err := keys.DecodeStrict(b, into); err != nil {
+		return fault.New(fault.Usage, doing, "it is no document of them", next)
+	}
+	if err := into.Check(); err != nil {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	return nil
 }
 
 func keyCommand(env *boot.Environment) *cobra.Command {

@@ -75,16 +75,28 @@ a column, or of a cohort, stays as it is. Whoever has both tables can join the d
 the grant says so, and counts the rows. A cohort's encodings, and the project that they
 are of, remain those of --from.
 
---grant is the grant's name, or a file with its record (keyholder grant list --json);
+--grant is the grant's name, or a file with its record (keyholder grant show NAME);
 --from is the record of a project of the domain of the tokens, --to that of one of the
-domain that they become tokens of. ` + resumeHelp,
+domain that they become tokens of. ` + resumeHelp + `
+
+Where the grant names a recipient, another party, --grant has to be its record, and the
+output is a parcel that only the recipient can open (tokeniser receive): each token
+encrypted, all else in its row sealed, the rows in an order of the key holder's. Nobody
+sees both tokens of a row; rows without a token go, too. The other columns arrive as they
+are: leave out beforehand what the recipient may not see. Until it is done a folder
+beside the parcel, OUT` + rekey.JournalSuffix + `, has what was sent.`,
 		Example: `  tokeniser convert --grant registry --from lake.project.json --to registry.project.json --as credentials \
-    --in visits.tokens.csv --column nhs_number --out visits.registry.csv`,
+    --in visits.tokens.csv --column nhs_number --out visits.registry.csv
+  tokeniser convert --grant follow-up.json --from lake.project.json --to registry.project.json --as credentials \
+    --in visits.tokens.csv --column nhs_number --out visits.parcel`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			name, err := grantName(grant)
+			name, record, err := readGrant(grant)
 			if err != nil {
 				return err
+			}
+			if record != nil && record.Recipient != nil {
+				return t.send(c, env, record)
 			}
 			return t.run(c, env, name, func(to *client.Client, answers *rekey.Answers) (*client.Transfer, error) {
 				return client.NewConversion(to, name, t.o.From, t.o.Project, answers.Seed(), answers)
@@ -96,24 +108,24 @@ domain that they become tokens of. ` + resumeHelp,
 	return c
 }
 
-// grantName returns the name of a grant that is named, or whose record a file holds.
-func grantName(given string) (string, error) {
-	const doing, next = "reading the grant", "give its name, or a file with its record: keyholder grant list --json"
+// readGrant returns the name of a grant that is named, or the record that a file holds.
+func readGrant(given string) (name string, record *api.Grant, err error) {
+	const doing, next = "reading the grant", "give its name, or a file with its record: keyholder grant show NAME"
 	if keys.ValidName(given) {
-		return given, nil
+		return given, nil, nil
 	}
 	if given == "" {
-		return "", fault.New(fault.Usage, "tokeniser convert", "--grant is missing", next)
+		return "", nil, fault.New(fault.Usage, "tokeniser convert", "--grant is missing", next)
 	}
 	b, err := os.ReadFile(given)
 	if err != nil {
-		return "", fault.Wrap(fault.Usage, doing, err, next)
+		return "", nil, fault.Wrap(fault.Usage, doing, err, next)
 	}
-	var g api.Grant
-	if err := keys.DecodeStrict(b, &g); err != nil || g.Kind != api.GrantConvert || !keys.ValidName(g.Name) {
-		return "", fault.New(fault.Usage, doing, given+" holds no grant to convert", next)
+	record = new(api.Grant)
+	if err := keys.DecodeStrict(b, record); err != nil || record.Kind != api.GrantConvert || !keys.ValidName(record.Name) {
+		return "", nil, fault.New(fault.Usage, doing, given+" holds no grant to convert", next)
 	}
-	return g.Name, nil
+	return record.Name, record, nil
 }
 
 // transfer is what rotate and convert have in common.
@@ -146,22 +158,14 @@ func (t *transfer) add(c *cobra.Command, from, to string) {
 // run brings a table's or a cohort's tokens to where begin says.
 func (t *transfer) run(c *cobra.Command, env *boot.Environment, grant string, begin func(*client.Client, *rekey.Answers) (*client.Transfer, error)) (err error) {
 	o := &t.o
-	for _, flag := range []struct {
-		name    string
-		missing bool
-	}{{"--from", t.from == ""}, {"--" + t.to, t.at == ""}, {"--in", t.table.in == ""}, {"--out", o.Out == "" || o.Out == "-"}} {
-		if flag.missing {
-			return fault.New(fault.Usage, c.CommandPath(), flag.name+" is missing", "see: "+c.CommandPath()+" --help")
-		}
+	if err := t.required(c); err != nil {
+		return err
 	}
 	isCohort := t.table.in != "-" && rekey.IsCohort(t.table.in)
 	if err := t.checkFlags(c, isCohort); err != nil {
 		return err
 	}
-	if o.From, err = keys.ReadProject(t.from); err != nil {
-		return err
-	}
-	if o.Project, err = keys.ReadProject(t.at); err != nil {
+	if o.From, o.Project, err = t.records(); err != nil {
 		return err
 	}
 	if !isCohort {
@@ -206,6 +210,28 @@ func (t *transfer) run(c *cobra.Command, env *boot.Environment, grant string, be
 		}
 		return answers.Remove()
 	})
+}
+
+// required refuses a run without what every one needs.
+func (t *transfer) required(c *cobra.Command) error {
+	for _, flag := range []struct {
+		name    string
+		missing bool
+	}{{"--from", t.from == ""}, {"--" + t.to, t.at == ""}, {"--in", t.table.in == ""}, {"--out", t.o.Out == "" || t.o.Out == "-"}} {
+		if flag.missing {
+			return fault.New(fault.Usage, c.CommandPath(), flag.name+" is missing", "see: "+c.CommandPath()+" --help")
+		}
+	}
+	return nil
+}
+
+// records reads the records of both sides.
+func (t *transfer) records() (from, to *keys.Project, err error) {
+	if from, err = keys.ReadProject(t.from); err != nil {
+		return nil, nil, err
+	}
+	to, err = keys.ReadProject(t.at)
+	return from, to, err
 }
 
 // checkFlags refuses flags that are missing, or that say nothing about what is read.

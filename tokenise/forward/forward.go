@@ -1,4 +1,4 @@
-// Package handover gives rows with tokens of one domain to another party, which gets them
+// Package forward gives rows with tokens of one domain to another party, which gets them
 // with the tokens of its own: a conversion for another party, see docs/oblivious.md.
 //
 // [Send] encrypts each token and seals all else in its row to the recipient, has the key
@@ -8,7 +8,7 @@
 // tokens of a row.
 //
 // Memory does not grow with the table.
-package handover
+package forward
 
 import (
 	"archive/zip"

@@ -37,11 +37,13 @@ var allowed = map[string][]string{
 	"keys/oprf":       with(vocabulary, "keys/oprf/..."),
 	"keys/audit":      with(vocabulary, "keys/audit/..."),
 	"keys/reidentify": with(vocabulary, "keys/reidentify/..."),
-	"keys/api":        vocabulary,
-	"keys/budget":     {},
-	"keys/enrol":      vocabulary,
-	"keys/client":     with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":     with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/reidentify/..."),
+	// What is sealed to a recipient; the key holder seals its answers, tokenisers their rows.
+	"keys/parcel": with(vocabulary, "keys/oprf"),
+	"keys/api":    with(vocabulary, "keys/parcel"),
+	"keys/budget": {},
+	"keys/enrol":  vocabulary,
+	"keys/client": with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
+	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.
@@ -51,6 +53,8 @@ var allowed = map[string][]string{
 	// Tokenise sees people, and writes cohorts.
 	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
 	"tokenise/reason": {},
+	// Rows that go to another party.
+	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 
 	// One main for each party. Only the workbench and the benchmarks see
 	// several sides.
@@ -58,7 +62,7 @@ var allowed = map[string][]string{
 	"cmd/internal": with(vocabulary, "cmd/internal/..."),
 	// What the key holder's clients share; who may be one is said below.
 	"cmd/internal/connection": with(vocabulary, "cmd/internal/...", "keys/client"),
-	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf"),
+	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel"),
 	"cmd/linker":              with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
 	"cmd/keyholder":           with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
 	"cmd/auditor":             with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),

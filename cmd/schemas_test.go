@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -47,7 +48,7 @@ type journey struct {
 	printed [][]byte
 }
 
-func (j *journey) run(t *testing.T, code int, name string, args ...string) {
+func (j *journey) run(t *testing.T, code int, name string, args ...string) (printed []byte) {
 	t.Helper()
 	command := exec.Command(filepath.Join(j.folder, "bin", name), args...)
 	command.Dir = j.folder
@@ -60,6 +61,7 @@ func (j *journey) run(t *testing.T, code int, name string, args ...string) {
 	if slices.Contains(args, "--json") {
 		j.printed = append(j.printed, bytes.Clone(stdout.Bytes()))
 	}
+	return stdout.Bytes()
 }
 
 func (j *journey) write(t *testing.T, name string, content []byte) {
@@ -210,6 +212,7 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.forwardedDocuments(t, s, operator)
 	receipt, err := operator.Receipt(t.Context(), "0")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, "receipt.json"), receipt, 0o600)
@@ -250,6 +253,51 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// forwardedDocuments leaves what a sender and a recipient write: keys, a parcel, opened,
+// and what a run leaves that was refused on its way.
+func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.Client) {
+	t.Helper()
+	for domain, project := range map[string]string{"pond": "visits", "registry": "register"} {
+		must(t, s.AddDomain(t.Context(), domain, keys.SchemeOblivious))
+		must(t, s.AddProject(t.Context(), bytes.Replace(keyholder.Record(project, domain, keys.SchemeOblivious), []byte(`"mode":"none"`), []byte(`"mode":"direct"`), 1)))
+		must(t, s.AddTokeniser(t.Context(), project, project))
+		j.run(t, 0, "tokeniser", "project", project, "--as", s.Credentials(project), "--out", project+".json")
+	}
+	j.run(t, 0, "tokeniser", "recipient", "registry", "--out", "registry.keys.json", "--public", "registry.recipient.json")
+	grant := api.GrantAdd{Kind: api.GrantConvert, From: "pond", To: "registry", Purpose: "a test", LegalBasis: "none", OptOuts: "none", Expires: time.Now().Add(time.Hour), Recipient: &api.GrantRecipient{Project: "register", Client: "register"}}
+	b, err := os.ReadFile(filepath.Join(j.folder, "registry.recipient.json"))
+	must(t, err)
+	must(t, keys.DecodeStrict(b, &grant.Recipient.Keys))
+	for name, rows := range map[string]int64{"whole": 1000, "small": 1} {
+		grant.Name, grant.RowCap = name, rows
+		_, err := operator.Ask(t.Context(), api.OpGrantAdd, grant)
+		must(t, err)
+	}
+	_, err = operator.Ask(t.Context(), api.OpGrantAdd, api.GrantAdd{Name: "pilot", Kind: api.GrantExport, Project: "sample", Purpose: "a test", LegalBasis: "none", Expires: time.Now().Add(time.Hour)})
+	must(t, err)
+	o, err := operator.Ask(t.Context(), api.OpKeyExport, api.KeyExport{Project: "sample", Grant: "pilot"})
+	if err == nil {
+		_, err = operator.Collect(t.Context(), o.ID)
+	}
+	must(t, err)
+	show := func(name string) {
+		j.write(t, name+".grant.json", j.run(t, 0, "keyholder", "grant", "show", name, "--as", s.Credentials(keyholder.Operator), "--keyholder", s.URL))
+	}
+	show("small")
+	show("pilot")
+	show("whole")
+	between := []string{"--from", "visits.json", "--to", "register.json"}
+	j.run(t, 0, "tokeniser", "column", "--project", "visits.json", "--as", s.Credentials("visits"), "--in", "people/north.csv", "--column", "nhs_number", "--out", "visits.csv")
+	j.run(t, 4, "tokeniser", append([]string{"convert", "--grant", "small.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
+	j.run(t, 0, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "visits.parcel", "--json"}, between...)...)
+	j.run(t, 0, "tokeniser", append([]string{"receive", "--in", "visits.parcel", "--keys", "registry.keys.json", "--out", "received.csv", "--json"}, between...)...)
+	show("whole") // it is used now
+	archive, err := zip.OpenReader(filepath.Join(j.folder, "visits.parcel"))
+	must(t, err)
+	must(t, os.CopyFS(filepath.Join(j.folder, "parcel"), archive))
+	must(t, archive.Close())
 }
 
 // raiseAlarm has a client use up its budget, and waits for the alert that nobody

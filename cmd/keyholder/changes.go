@@ -212,7 +212,7 @@ row. Its rows count against the budgets of both sides.`,
 				if at < 0 {
 					return fault.New(fault.Usage, "showing a grant", "there is none of this name", "list them with: keyholder grant list")
 				}
-				return env.PrintJSON(grants[at])
+				return env.PrintJSON(api.GrantRecord{Schema: api.GrantSchema, Software: boot.Software(), Grant: grants[at]})
 			})
 		},
 	}

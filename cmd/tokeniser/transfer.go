@@ -121,11 +121,11 @@ func readGrant(given string) (name string, record *api.Grant, err error) {
 	if err != nil {
 		return "", nil, fault.Wrap(fault.Usage, doing, err, next)
 	}
-	record = new(api.Grant)
-	if err := keys.DecodeStrict(b, record); err != nil || record.Kind != api.GrantConvert || !keys.ValidName(record.Name) {
+	var g api.GrantRecord
+	if err := keys.DecodeStrict(b, &g); err != nil || g.Schema != api.GrantSchema || g.Kind != api.GrantConvert || !keys.ValidName(g.Name) {
 		return "", nil, fault.New(fault.Usage, doing, given+" holds no grant to convert", next)
 	}
-	return record.Name, record, nil
+	return g.Name, &g.Grant, nil
 }
 
 // transfer is what rotate and convert have in common.

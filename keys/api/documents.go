@@ -95,6 +95,16 @@ type Grant struct {
 	Recipient *GrantRecipient `json:"recipient,omitzero"`
 }
 
+// GrantSchema is the schema member of a grant's record.
+const GrantSchema = "tarn.grant/1"
+
+// GrantRecord is a grant as a file, which its users are given.
+type GrantRecord struct {
+	Schema   string `json:"schema"`
+	Software string `json:"software,omitzero"`
+	Grant
+}
+
 // GrantRecipient is another party for which tokens are converted: neither it nor who has
 // them sees both tokens of a row.
 type GrantRecipient struct {

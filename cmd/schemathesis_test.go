@@ -9,10 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tarn/bench/keyholder"
 	"tarn/keys"
 	"tarn/keys/api"
+	"tarn/keys/audit"
+	"tarn/keys/client"
+	"tarn/keys/oprf"
 )
 
 // TestKeyholderAnswersAsDescribed has schemathesis call the running service as
@@ -36,12 +40,22 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Before schemathesis tries codes: after too many nobody enrols for a while.
+	for name, scheme := range domainsOfBatches {
+		must(t, s.AddDomain(t.Context(), name, scheme))
+		must(t, s.AddProject(t.Context(), keyholder.Record("of-"+name, name, scheme)))
+		must(t, s.AddTokeniser(t.Context(), "at-"+name, "of-"+name))
+	}
+	operator := s.operator()
+	defer operator.Close()
+	made, err := operator.Operations(t.Context(), api.OpExecuted)
+	must(t, err)
 	// Names that are there, so that calls get past the question whether they are.
 	config := filepath.Join(s.Folder, "schemathesis.toml")
 	if err := os.WriteFile(config, []byte("[parameters]\nproject = \"sample\"\ndomain = \"lake\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(who, description string, more ...string) (int, string) {
+	call := func(config string, environment []string, who, description string, more ...string) (int, string) {
 		t.Helper()
 		folder := filepath.Join(s.Folder, who)
 		command := exec.Command(program, slices.Concat([]string{
@@ -51,12 +65,16 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 			// What a schema cannot say, such as that a thing exists, may be refused.
 			"--exclude-checks", "positive_data_acceptance",
 		}, more)...)
-		command.Dir = s.Folder // it leaves what failed there
+		command.Dir, command.Env = s.Folder, append(os.Environ(), environment...) // it leaves what failed there
 		said, err := command.CombinedOutput()
 		if err != nil && command.ProcessState == nil {
 			t.Fatal(err)
 		}
 		return command.ProcessState.ExitCode(), string(said)
+	}
+	run := func(who, description string, more ...string) (int, string) {
+		t.Helper()
+		return call(config, nil, who, description, more...)
 	}
 	for _, call := range [][]string{
 		{keyholder.Operator}, {"region"},
@@ -69,8 +87,6 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 		}
 	}
 	// The calls did something: keys were leased, and changes asked for.
-	operator := s.operator()
-	defer operator.Close()
 	leases, err := operator.Leases(t.Context(), "sample")
 	if err != nil {
 		t.Fatal(err)
@@ -81,10 +97,11 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 		}
 	}
 	operations, err := operator.Operations(t.Context(), api.OpExecuted)
-	if err != nil || len(operations) < 5 {
-		t.Errorf("%d changes were carried out: %v", len(operations), err)
+	if err != nil || len(operations) < len(made)+2 {
+		t.Errorf("%d changes were carried out: %v", len(operations)-len(made), err)
 	}
-	t.Logf("%d leases, %d changes carried out", len(leases), len(operations))
+	t.Logf("%d leases, %d changes carried out", len(leases), len(operations)-len(made))
+	s.batches(operator, call)
 
 	// Control: descriptions of another service are found out.
 	for name, lie := range map[string]string{
@@ -96,6 +113,91 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 			t.Errorf("control: %s is not noticed: %s", name, said)
 		}
 	}
+}
+
+// address is what the header of a batch says, for the hooks of
+// testdata/python/batches.py.
+type address struct {
+	Operation    oprf.Operation `json:"op"`
+	DomainNo     uint32         `json:"domain_no"`
+	TokenEpoch   uint32         `json:"token_epoch"`
+	ToDomainNo   uint32         `json:"to_domain_no"`
+	ToTokenEpoch uint32         `json:"to_epoch"`
+}
+
+// domainsOfBatches are domains whose tokens the key holder makes, with their schemes.
+// Each has a project, of-NAME, and a client, at-NAME.
+var domainsOfBatches = map[string]string{"pond": keys.SchemeOblivious, "river": keys.SchemeOblivious, "spring": keys.SchemeRFC9497}
+
+// batches has schemathesis send batches of points, whole ones and wrong ones, to
+// the paths that take octets, and counts those that were answered by what the key
+// holder's log has of them. Octets at random, which it sent before, are the control:
+// none of them got past the header.
+func (s *service) batches(operator *client.Client, call func(config string, environment []string, who, description string, more ...string) (int, string)) {
+	s.t.Helper()
+	no := map[string]uint32{}
+	for name := range domainsOfBatches {
+		domain, err := operator.Domain(s.t.Context(), name)
+		must(s.t, err)
+		no[name] = domain.DomainNo
+	}
+	_, err := operator.Ask(s.t.Context(), api.OpKeyRotate, api.KeyChange{Domain: "pond", Reason: "yearly"})
+	must(s.t, err)
+	_, err = operator.Ask(s.t.Context(), api.OpGrantAdd, api.GrantAdd{Name: "join", Kind: api.GrantConvert, From: "pond", To: "river", Purpose: "a test", LegalBasis: "none",
+		OptOuts: "2026-11-01", RowCap: 1_000_000, Expires: time.Now().AddDate(0, 1, 0)})
+	must(s.t, err)
+	if before := s.evaluated(operator); len(before) > 0 {
+		s.t.Errorf("control: octets at random were evaluated: %v", before)
+	}
+	for _, x := range []struct {
+		domain, paths string
+		addresses     map[string]address
+	}{
+		{"pond", "^/v1/(points|domains/[^/]+/rotations|grants/[^/]+/convert)$", map[string]address{
+			"points.evaluate": {oprf.Evaluate, no["pond"], 2, 0, 0},
+			"tokens.rotate":   {oprf.Rotate, no["pond"], 1, no["pond"], 2},
+			"tokens.convert":  {oprf.Convert, no["pond"], 2, no["river"], 1},
+		}},
+		{"spring", "^/v1/points$", map[string]address{"points.evaluate": {oprf.EvaluateRFC9497, no["spring"], 1, 0, 0}}},
+	} {
+		addresses, err := json.Marshal(x.addresses)
+		must(s.t, err)
+		config := filepath.Join(s.Folder, x.domain+".toml")
+		must(s.t, os.WriteFile(config, fmt.Appendf(nil, "hooks = %q\n[parameters]\nproject = \"of-%s\"\ndomain = %q\ngrant = \"join\"\n",
+			filepath.Join(repository(s.t), "testdata", "python", "batches.py"), x.domain, x.domain), 0o600))
+		code, said := call(config, []string{"TARN_BATCHES=" + string(addresses)}, "at-"+x.domain, filepath.Join(repository(s.t), "keys/api/openapi.json"),
+			"--include-path-regex", x.paths, "--phases", "coverage,fuzzing", "--max-examples", "60")
+		if code != 0 {
+			s.t.Errorf("with batches, at %s: exit %d:\n%s", x.domain, code, said)
+		}
+	}
+	after := s.evaluated(operator)
+	for _, what := range []string{"evaluate in pond", "rotate in pond", "convert in pond", "evaluate in spring"} {
+		if after[what] < 5 {
+			s.t.Errorf("%s: %d batches were answered: they stopped at the door", what, after[what])
+		}
+	}
+	s.t.Logf("batches answered: %v", after)
+}
+
+// evaluated counts the batches that the log has, by kind and domain.
+func (s *service) evaluated(operator *client.Client) map[string]int {
+	s.t.Helper()
+	counts := map[string]int{}
+	for after, more := "", true; more; more = after != "" {
+		events, next, err := operator.Events(s.t.Context(), after)
+		must(s.t, err)
+		for _, event := range events {
+			var leaf audit.Leaf
+			must(s.t, json.Unmarshal(event.Leaf, &leaf))
+			switch leaf.Kind {
+			case audit.KindEvaluate, audit.KindRotate, audit.KindConvert:
+				counts[fmt.Sprintf("%s in %s", leaf.Kind, leaf.Domain)]++
+			}
+		}
+		after = next
+	}
+	return counts
 }
 
 // lie runs schemathesis on a description whose seal status is another, and

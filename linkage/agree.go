@@ -31,21 +31,35 @@ func checkAgreement(cohorts []*cohort.File) ([]result.Warning, error) {
 		}
 		if first.ProjectDigest != other.ProjectDigest {
 			warnings = append(warnings, result.Warning{Code: "project_digest_differs",
-				Text: fmt.Sprintf("%s and %s were encoded with different versions of the project file; keys and profile agree", first.SourceDataset, other.SourceDataset)})
+				Text: fmt.Sprintf("%s and %s were encoded with different versions of the project file; encoding key and profile agree", first.SourceDataset, other.SourceDataset)})
 		}
 	}
 	if len(disagreements) > 0 {
 		return nil, fault.New(fault.Disagreement, "comparing the cohorts", "they were not encoded alike and cannot be linked: "+strings.Join(disagreements, "; "),
 			"agree on one project file and one key file, then run tokeniser run again at the side that differs")
 	}
-	seen := map[string]bool{}
+	seen := map[string]*cohort.Manifest{}
 	for _, c := range cohorts {
-		if seen[c.SourceDataset()] {
-			return nil, fault.New(fault.Usage, "comparing the cohorts", "two of them are of "+c.SourceDataset(), "give one cohort for each party")
+		if earlier := seen[c.SourceDataset()]; earlier != nil {
+			return nil, samePartyTwice(earlier, c.Manifest)
 		}
-		seen[c.SourceDataset()] = true
+		seen[c.SourceDataset()] = c.Manifest
 	}
 	return warnings, nil
+}
+
+// samePartyTwice says that two cohorts are one party's. Where their token epochs
+// differ, one is the other before its tokens were rotated.
+func samePartyTwice(a, b *cohort.Manifest) error {
+	wrong, next := "two of them are of "+a.SourceDataset, "give one cohort for each party"
+	if a.TokenEpoch != b.TokenEpoch {
+		wrong += fmt.Sprintf(", of token epochs %d and %d", min(a.TokenEpoch, b.TokenEpoch), max(a.TokenEpoch, b.TokenEpoch))
+		if a.RowsDigest == b.RowsDigest {
+			wrong += ": the same records before and after their tokens were rotated"
+		}
+		next += ", of the token epoch that the other parties' cohorts have"
+	}
+	return fault.New(fault.Usage, "comparing the cohorts", wrong, next)
 }
 
 // checkExpiry refuses, with kind [fault.Policy], cohorts whose project has
@@ -62,32 +76,6 @@ func checkExpiry(cohorts []*cohort.File, now time.Time) error {
 		}
 	}
 	return nil
-}
-
-// tokensComparable reports whether equal numbers have equal tokens in both
-// cohorts, and if not, which of the facts differ.
-func tokensComparable(a, b *cohort.Manifest) (bool, string) {
-	kcv := func(m *cohort.Manifest) string {
-		if m.TokenKCV == nil {
-			return "unknown"
-		}
-		return *m.TokenKCV
-	}
-	var differ []string
-	for _, x := range []struct {
-		what  string
-		equal bool
-	}{
-		{"scheme", a.TokenScheme == b.TokenScheme && a.TokenRelease == b.TokenRelease},
-		{"domain", a.TokenDomain == b.TokenDomain},
-		{"token epoch", a.TokenEpoch == b.TokenEpoch},
-		{"token key check value", kcv(a) == kcv(b) && a.TokenKCV != nil},
-	} {
-		if !x.equal {
-			differ = append(differ, x.what)
-		}
-	}
-	return len(differ) == 0, strings.Join(differ, ", ")
 }
 
 // checkColumns refuses cohorts that lack a column which the comparison needs.

@@ -35,10 +35,11 @@ type Plan struct {
 
 // PlanInput is one cohort of the job.
 type PlanInput struct {
-	SourceDataset string `json:"source_dataset"`
-	CohortID      string `json:"cohort_id"`
-	Rows          int64  `json:"rows"`
-	ValidTokens   int64  `json:"valid_tokens"`
+	SourceDataset string         `json:"source_dataset"`
+	CohortID      string         `json:"cohort_id"`
+	Rows          int64          `json:"rows"`
+	ValidTokens   int64          `json:"valid_tokens"`
+	Tokens        *result.Tokens `json:"tokens"`
 }
 
 // Estimate plans a job and does none of it. Out, State and Checkpoint of the
@@ -234,7 +235,7 @@ func (e *estimate) plan() *Plan {
 	rows := 0.0
 	for _, c := range j.cohorts {
 		rows += float64(c.Rows())
-		p.Inputs = append(p.Inputs, PlanInput{c.SourceDataset(), c.Manifest.CohortID, int64(c.Rows()), c.tokens})
+		p.Inputs = append(p.Inputs, PlanInput{c.SourceDataset(), c.Manifest.CohortID, int64(c.Rows()), c.tokens, tokensOf(c.Manifest)})
 	}
 	for _, x := range j.passes {
 		p.Passes = append(p.Passes, j.plannedPass(x))

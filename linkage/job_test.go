@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tarn/keys"
 	"tarn/linkage/cohort"
 	"tarn/linkage/resolve"
 )
@@ -39,6 +40,32 @@ func testLayout(dated bool) cohort.Layout {
 type side struct {
 	name, path string
 	rows       []cohort.Row
+	epoch      uint32 // of its tokens, less one
+}
+
+// comparable reports whether tokens of two sides may be compared.
+func comparable(a, b *side) bool { return a.epoch == b.epoch }
+
+// of makes the side one of this token epoch, with the tokens that it has.
+func (s *side) of(t testing.TB, epoch uint32) *side {
+	t.Helper()
+	s.epoch = epoch - 1
+	s.write(t, testLayout(len(s.rows[0].Blocks) > 0), testFields)
+	return s
+}
+
+// rotated writes the side into another folder as it is once its tokens were
+// brought to an epoch: other tokens, equal where they were equal, and all else the
+// same.
+func (s *side) rotated(t testing.TB, dir string, epoch uint32) *side {
+	t.Helper()
+	r := &side{name: s.name, path: filepath.Join(dir, s.name+".parquet"), rows: slices.Clone(s.rows)}
+	for i := range r.rows {
+		if r.rows[i].HasToken {
+			r.rows[i].Token = sha256.Sum256(fmt.Appendf(r.rows[i].Token[:], "epoch %d", epoch))
+		}
+	}
+	return r.of(t, epoch)
 }
 
 // crowd draws people and their records.
@@ -139,8 +166,8 @@ func (s *side) write(t testing.TB, layout cohort.Layout, comparison cohort.Compa
 		ids = append(ids, s.rows[i].UniqueID)
 	}
 	slices.SortFunc(ids, cohort.ID.Compare)
-	kcv := "0123456789abcdef"
-	identity := cohort.Identity{Schema: cohort.Schema, Project: "test", TokenScheme: "nhs-v1", TokenKCV: &kcv, SourceDataset: s.name, RowsDigest: cohort.RowsDigest(ids)}
+	kcv := fmt.Sprintf("%032d", s.epoch)
+	identity := cohort.Identity{Schema: cohort.Schema, Project: "test", TokenScheme: keys.SchemeOblivious, TokenDomain: "lake", TokenEpoch: s.epoch + 1, TokenKCV: &kcv, SourceDataset: s.name, RowsDigest: cohort.RowsDigest(ids)}
 	w, err := cohort.Create(s.path, layout, identity, "test")
 	must(t, err)
 	for i := range s.rows {

@@ -52,6 +52,9 @@ type Options struct {
 	// Project is the project's record as it is now, which the cohorts have to be of;
 	// nil holds them to each other alone.
 	Project *keys.Project
+	// TokenEpoch is the epoch that the cohorts' tokens have to be of; 0 takes any, and
+	// compares tokens where two cohorts' are of one epoch.
+	TokenEpoch uint32
 	// Threshold on link_probability; nil chooses it without truth.
 	Threshold *float64
 	// MinPrecision bounds, from below, the estimated precision of a threshold

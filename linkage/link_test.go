@@ -18,6 +18,10 @@ func TestLinkIsTheNestedLoop(t *testing.T) {
 	c, dir := newCrowd(3, 310, true), t.TempDir()
 	three := []*side{c.party(t, dir, "east", c.people[:200]...), c.party(t, dir, "north", c.people[50:250]...), c.party(t, dir, "south", c.people[110:]...)}
 	twice := c.party(t, dir, "west", append(append([]cohort.Row{}, c.people[:220]...), c.people[:140]...)...)
+	// While tokens are brought to another epoch. Those of the first side have the same
+	// bytes as before: nothing but their epoch keeps them from being compared.
+	old := []*side{c.party(t, t.TempDir(), "north", c.people[50:250]...), c.party(t, t.TempDir(), "south", c.people[110:]...).of(t, 2)}
+	mixed := []*side{c.party(t, t.TempDir(), "east", c.people[:200]...).of(t, 2), c.party(t, t.TempDir(), "north", c.people[50:250]...).of(t, 1), c.party(t, t.TempDir(), "south", c.people[110:]...).of(t, 2)}
 	keys := map[string]int{}
 	for _, x := range []struct {
 		name     string
@@ -29,6 +33,8 @@ func TestLinkIsTheNestedLoop(t *testing.T) {
 		{"greedy", two, resolve.Greedy, BlockTags},
 		{"any number of links", two, resolve.None, BlockTags},
 		{"three parties", three, resolve.Mutual, BlockTags},
+		{"two token epochs", old, resolve.Mutual, BlockTags},
+		{"three parties, one of an older token epoch", mixed, resolve.Mutual, BlockTags},
 		{"one party", []*side{twice}, resolve.None, BlockTags},
 		{"one party, pairs of records", []*side{twice}, resolve.Mutual, BlockTags},
 		{"all pairs", plain, resolve.Mutual, BlockAuto},

@@ -8,6 +8,7 @@ import (
 	"tarn/linkage/compare"
 	"tarn/linkage/exact"
 	"tarn/linkage/resolve"
+	"tarn/linkage/result"
 )
 
 // stratum is one pair of cohorts, or one cohort with itself.
@@ -129,9 +130,9 @@ func (j *job) chooseWithin(side int) {
 func (j *job) addStratum(a, b int, left, right *party) {
 	s := stratum{Stratum: resolve.Stratum{LeftCohort: a, RightCohort: b}, left: left, right: right}
 	s.pairs = j.pairs(a, b)
-	var differ string
-	if s.tokens, differ = tokensComparable(left.Manifest, right.Manifest); !s.tokens {
-		j.warn("token_pass_skipped", "tokens of %s and %s were not compared: %s", left.SourceDataset(), right.SourceDataset(), differ)
+	var why string
+	if s.tokens, why = tokensComparable(left.Manifest, right.Manifest); !s.tokens {
+		j.warn(result.TokenPassSkipped, "%s", why)
 	} else {
 		j.findTokenOnly(&s, int16(len(j.strata)))
 	}

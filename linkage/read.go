@@ -51,6 +51,7 @@ func (j *job) read(ctx context.Context) error {
 	for _, check := range []func() ([]result.Warning, error){
 		func() ([]result.Warning, error) { return CheckProject(j.Project, files, j.Wall()) },
 		func() ([]result.Warning, error) { return CheckCohorts(files, j.Wall()) },
+		func() ([]result.Warning, error) { return checkTokenEpochs(j.TokenEpoch, j.Project, files) },
 	} {
 		warnings, err := check()
 		if err != nil {

@@ -35,7 +35,7 @@ func (j *job) summary() *result.Summary {
 		Thresholds: []result.Threshold{}, Inputs: []result.Input{}, Outputs: []result.Output{},
 	}
 	for i, c := range j.cohorts {
-		s.Inputs = append(s.Inputs, result.Input{SourceDataset: c.SourceDataset(), CohortID: c.Manifest.CohortID, Rows: int64(c.Rows()), ValidTokens: c.tokens})
+		s.Inputs = append(s.Inputs, result.Input{SourceDataset: c.SourceDataset(), CohortID: c.Manifest.CohortID, Rows: int64(c.Rows()), ValidTokens: c.tokens, Tokens: tokensOf(c.Manifest)})
 		s.Unlinkable += j.unlinkable(i)
 	}
 	for f, field := range j.scheme.Fields {
@@ -168,7 +168,7 @@ func (j *job) run() *result.Run {
 		Patterns: tally.Patterns(j.seen()), Numbers: j.numberCounts(), Completeness: []result.FieldPresence{}}
 	linked := j.linkedRecords()
 	for i, c := range j.cohorts {
-		r.Parties = append(r.Parties, result.Party{SourceDataset: c.SourceDataset(), Rows: int64(c.Rows()), Linked: linked[i], Unlinkable: j.unlinkable(i)})
+		r.Parties = append(r.Parties, result.Party{SourceDataset: c.SourceDataset(), Rows: int64(c.Rows()), Linked: linked[i], Unlinkable: j.unlinkable(i), Tokens: tokensOf(c.Manifest)})
 		r.Completeness = append(r.Completeness, c.presence...)
 		for f, n := range j.found.Census[i].Present {
 			name := j.scheme.Fields[f].Column

@@ -109,7 +109,7 @@ func (s *slow) key(a, l, b, r int) string {
 			}
 		}
 	}
-	if x.HasToken && y.HasToken && x.Token == y.Token {
+	if comparable(s.sides[a], s.sides[b]) && x.HasToken && y.HasToken && x.Token == y.Token {
 		return "token"
 	}
 	return ""
@@ -129,7 +129,7 @@ func (s *slow) pairs() (pairs []slowPair, counts model.Counts) {
 				}
 				p := slowPair{stratum: k, l: l, r: r, key: key, code: s.j.tokenOnlyCode()}
 				if key != "token" {
-					p.code = s.scheme.Code(slowLevels(&s.sides[a].rows[l], &s.sides[b].rows[r], true))
+					p.code = s.scheme.Code(slowLevels(&s.sides[a].rows[l], &s.sides[b].rows[r], comparable(s.sides[a], s.sides[b])))
 					counts.Cross[k][p.code]++
 				}
 				pairs = append(pairs, p)

@@ -51,6 +51,7 @@ var clkLinkRefusals = []struct{ name, why string }{
 	{"keep", "all pairs that reach the threshold are written"},
 	{"blocking", "all pairs are compared"},
 	{"with-tokens", "there are no tokens"},
+	{"token-epoch", "no tokens are compared"},
 	{"model", "no model is fitted"},
 	{"plan", "all pairs are compared: rows times rows"},
 	{"row-level", "the report shows no pairs"},

@@ -28,6 +28,7 @@ type linkFlags struct {
 	doing                                                                             string // linker link or linker dedupe
 	out, threshold, oneToOne, blocking, state, memory, tmpDir, model, method, project string
 	minPrecision, keep                                                                float64
+	tokenEpoch                                                                        uint16
 	threads                                                                           int
 	withTokens, rowLevel, asJSON, plan, resume                                        bool
 }
@@ -52,6 +53,11 @@ With --project they are also refused (exit code 6) unless they are of the projec
 encoding epoch and encoding key that this record names. Give the current record: a
 cohort whose key was replaced, perhaps because it leaked, agrees with others as old.
 
+Tokens of two epochs are never compared: while parties bring their cohorts to a new
+epoch (tokeniser rotate), those of different epochs are linked by demographics alone,
+with a warning that names them. With --token-epoch a cohort of another epoch is refused
+instead (exit code 6).
+
 The threshold is chosen without truth, unless --threshold gives one: the one that
 maximises the expected F1 at an estimated precision of at least --min-precision.
 
@@ -59,6 +65,7 @@ maximises the expected F1 at an estimated precision of at least --min-precision.
 		Example: `  linker link north.parquet south.parquet --out run1
   linker link north.parquet south.parquet --plan
   linker link north.parquet south.parquet --project project.json --out run1
+  linker link north.parquet south.parquet --token-epoch 2 --out run1
   linker link north.parquet south.parquet east.parquet --out run2 --state state --threshold 0.9
 ` + clkLinkExample,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -139,6 +146,7 @@ func (f *linkFlags) add(c *cobra.Command, oneToOne string) {
 	flags.StringVar(&f.state, "state", "", "folder of the linker's state, the key of its cluster ids (DIR/.state)")
 	flags.StringVar(&f.model, "model", "", "the model.json of another result, whose probabilities are used as they are; without it they are fitted")
 	flags.StringVar(&f.project, "project", "", "the project's current project.json, which the cohorts have to be of; without it they are held to each other alone")
+	flags.Uint16Var(&f.tokenEpoch, "token-epoch", 0, "the epoch that the cohorts' tokens have to be of; without it tokens are compared where two cohorts' are of one epoch")
 	flags.StringVar(&f.memory, "memory", "4GiB", "memory that the job may take; what does not fit goes to --tmp-dir")
 	flags.StringVar(&f.tmpDir, "tmp-dir", "", "folder for what does not fit into memory (the system's)")
 	flags.IntVar(&f.threads, "threads", runtime.NumCPU(), "cores to use")
@@ -164,7 +172,7 @@ func (f *linkFlags) memoryBytes() (int64, error) {
 
 func (f *linkFlags) options() (o linkage.Options, err error) {
 	o = linkage.Options{MinPrecision: f.minPrecision, Keep: f.keep, OneToOne: resolve.Assignment(f.oneToOne), Blocking: f.blocking,
-		WithTokens: f.withTokens, Threads: f.threads, TmpDir: f.tmpDir, Resume: f.resume, CheckpointAfter: f.checkpointAfter, Model: f.model}
+		WithTokens: f.withTokens, Threads: f.threads, TmpDir: f.tmpDir, Resume: f.resume, CheckpointAfter: f.checkpointAfter, Model: f.model, TokenEpoch: uint32(f.tokenEpoch)}
 	if f.out == "" && !f.plan {
 		return o, f.wrong("out", "is missing", "name the folder to write")
 	}
@@ -219,6 +227,9 @@ func (f *linkFlags) run(c *cobra.Command, env *boot.Environment, cohorts []strin
 	o, err := f.options()
 	if err != nil {
 		return err
+	}
+	if c.Flags().Changed("token-epoch") && f.tokenEpoch == 0 {
+		return f.wrong("token-epoch", "is 0, and epochs count from 1", "give the epoch of the cohorts' tokens, or leave it out for any")
 	}
 	if err := notEncoded(cohorts); err != nil {
 		return err

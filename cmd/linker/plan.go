@@ -20,7 +20,7 @@ func (f *linkFlags) writePlan(env *boot.Environment, p *linkage.Plan) error {
 	}
 	var b strings.Builder
 	for _, in := range p.Inputs {
-		fmt.Fprintf(&b, "%-16s %s records, %s with a token\n", in.SourceDataset, humanize.Comma(in.Rows), humanize.Comma(in.ValidTokens))
+		b.WriteString(inputText(in.SourceDataset, in.Rows, in.ValidTokens, in.Tokens))
 	}
 	for _, pass := range byName(p.Passes) {
 		fmt.Fprintf(&b, "blocking by %-9s %s pairs in %s blocks, the largest of %s pairs", pass.Name, humanize.Comma(pass.Pairs), humanize.Comma(pass.Blocks), humanize.Comma(pass.Widest))

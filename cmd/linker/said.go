@@ -44,10 +44,20 @@ func percent(e *result.Estimate) string {
 	return fmt.Sprintf("%.2f%% (%.2f to %.2f)", 100*e.Value, 100*e.Lo, 100*e.Hi)
 }
 
+// inputText says what one cohort of a job is. Results of earlier versions do not say
+// what its tokens are.
+func inputText(sourceDataset string, rows, valid int64, tokens *result.Tokens) string {
+	of := ""
+	if tokens != nil {
+		of = fmt.Sprintf(" (%s)", tokens)
+	}
+	return fmt.Sprintf("%-16s %s records, %s with a token%s\n", sourceDataset, humanize.Comma(rows), humanize.Comma(valid), of)
+}
+
 func writeLinkText(w io.Writer, out string, s *result.Summary) error {
 	var b strings.Builder
 	for _, in := range s.Inputs {
-		fmt.Fprintf(&b, "%-16s %s records, %s with a token\n", in.SourceDataset, humanize.Comma(in.Rows), humanize.Comma(in.ValidTokens))
+		b.WriteString(inputText(in.SourceDataset, in.Rows, in.ValidTokens, in.Tokens))
 	}
 	fmt.Fprintf(&b, "%s links at link probability %.4g or more: %s by token and demographics, %s by token only, %s by demographics only\n",
 		humanize.Comma(s.Links.Total), s.Threshold, humanize.Comma(s.Links.Both), humanize.Comma(s.Links.TokenOnly), humanize.Comma(s.Links.DemographicOnly))

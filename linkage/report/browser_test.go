@@ -178,7 +178,7 @@ func pages(t *testing.T, ctx context.Context, source string) {
 		width              int64
 	}{
 		{"full", full(t), "light", phone}, {"full", full(t), "dark", phone}, {"full", full(t), "light", desk}, {"full", full(t), "dark", desk},
-		{"bare", render(t, bare(), nil), "light", phone}, {"clk", clk(t), "dark", phone}, {"row-level", rowLevel(t), "light", phone},
+		{"bare", render(t, bare(), nil), "light", phone}, {"clk", clk(t), "dark", phone}, {"row-level", rowLevel(t), "light", phone}, {"cut-over", cutOver(t), "light", desk},
 	} {
 		t.Run(fmt.Sprintf("%s/%s/%d", c.name, c.scheme, c.width), func(t *testing.T) {
 			v := open(t, ctx, c.html, c.scheme, c.width)

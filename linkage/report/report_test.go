@@ -46,7 +46,7 @@ func bare() *result.Summary {
 }
 
 func TestGolden(t *testing.T) {
-	for name, got := range map[string]string{"full": full(t), "bare": render(t, bare(), nil), "clk": clk(t), "row-level": rowLevel(t)} {
+	for name, got := range map[string]string{"full": full(t), "bare": render(t, bare(), nil), "clk": clk(t), "row-level": rowLevel(t), "cut-over": cutOver(t)} {
 		path := filepath.Join("testdata", name+".golden.html")
 		if *update {
 			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -60,6 +60,32 @@ func TestGolden(t *testing.T) {
 		if got != string(want) {
 			t.Errorf("%s differs from its golden file; if the change is wanted, run with -update and look at it in a browser", name)
 		}
+	}
+}
+
+// TestCutOver: a report says first that tokens of two epochs were not compared, and
+// which data set has which.
+func TestCutOver(t *testing.T) {
+	page := cutOver(t)
+	head, _, _ := strings.Cut(page, "<main")
+	for part, want := range map[string]string{
+		head: "Not all data sets could be compared by NHS number",
+		page: "bring north to epoch 2 with tokeniser rotate",
+	} {
+		if !strings.Contains(part, want) {
+			t.Errorf("%q is not in the report", want)
+		}
+	}
+	for _, row := range []string{`<th scope="row">north</th>.*<td>1</td></tr>`, `<th scope="row">south</th>.*<td>2</td></tr>`, `Tokens of north</th><td>oblivious, domain lake, epoch 1</td>`} {
+		if !regexp.MustCompile(row).MatchString(page) {
+			t.Errorf("no row %s", row)
+		}
+	}
+	if strings.Contains(full(t), "Not all data sets") {
+		t.Error("control: a job whose tokens were all compared says otherwise")
+	}
+	if page := render(t, bare(), nil); !strings.Contains(page, "not recorded") || strings.Contains(page, "Tokens of") {
+		t.Error("a result of an earlier version does not say of which epoch tokens are, and its report does")
 	}
 }
 
@@ -80,7 +106,7 @@ func TestTimesAndResourcesDoNotChangeTheReport(t *testing.T) {
 }
 
 func TestWellFormed(t *testing.T) {
-	for name, page := range map[string]string{"full": full(t), "bare": render(t, bare(), nil), "clk": clk(t), "row-level": rowLevel(t)} {
+	for name, page := range map[string]string{"full": full(t), "bare": render(t, bare(), nil), "clk": clk(t), "row-level": rowLevel(t), "cut-over": cutOver(t)} {
 		if err := wellFormed(page); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -17,7 +17,8 @@ func sample() (*result.Summary, *result.Run) {
 		Schema: result.SummarySchema, Software: "tarn test", Created: "2026-11-24T10:00:00Z", RunID: "8f14e45fceea167a",
 		Project: "diabetes-pathways", Profile: "nhs-field-dob-1", ProfileDigest: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
 		Method: "fs", Threshold: .62,
-		Inputs:   []result.Input{{SourceDataset: "north", CohortID: "0123456789abcdef", Rows: 20003, ValidTokens: 18001}, {SourceDataset: "south", CohortID: "fedcba9876543210", Rows: 19991, ValidTokens: 17989}},
+		Inputs: []result.Input{{SourceDataset: "north", CohortID: "0123456789abcdef", Rows: 20003, ValidTokens: 18001, Tokens: &result.Tokens{Scheme: "oblivious", Domain: "lake", Epoch: 2}},
+			{SourceDataset: "south", CohortID: "fedcba9876543210", Rows: 19991, ValidTokens: 17989, Tokens: &result.Tokens{Scheme: "oblivious", Domain: "lake", Epoch: 2}}},
 		Pairs:    result.Pairs{Planned: 412345, Compared: 412345, Token: 8102, Demographic: 404243},
 		Links:    result.Links{Total: 9954, TokenOnly: 41, DemographicOnly: 1861, Both: 8052, Review: 77, Conflicts: 3},
 		Clusters: result.Clusters{Total: 30040, Linked: 9954, Singletons: 20086, Largest: 2},
@@ -155,4 +156,17 @@ func rowLevel(t *testing.T) string {
 	p := run.Patterns[1]
 	return render(t, s, run, report.Pair{SourceDatasetL: "north", SourceDatasetR: "south", UniqueIDL: "7d9f00", UniqueIDR: "a0b1c2",
 		Levels: p.Levels, FieldWeights: p.FieldWeights, MatchWeight: p.MatchWeight - 1, LinkProbability: .97, Decision: result.DecisionLink})
+}
+
+// cutOver is the report of a job while one of two parties has brought its tokens to
+// the new epoch.
+func cutOver(t *testing.T) string {
+	s, run := sample()
+	s.Inputs[0].Tokens.Epoch = 1
+	s.Links.DemographicOnly, s.Links.TokenOnly, s.Links.Both, s.Links.Conflicts = s.Links.Total, 0, 0, 0
+	s.Warnings = append(s.Warnings, result.Warning{Code: result.TokenPassSkipped,
+		Text: "tokens of north (token epoch 1) and south (token epoch 2) were not compared, and the two were linked by demographics alone: bring north to epoch 2 with tokeniser rotate, then link again"})
+	run.Numbers = result.Numbers{}
+	run.Passes = run.Passes[:1]
+	return render(t, s, run)
 }

@@ -129,6 +129,9 @@ func alerts(s *result.Summary) []string {
 	if len(s.Model.Fields) > 0 && !s.Model.Converged {
 		a = append(a, "The model did not converge. Do not rely on the match weights and on what is estimated from them.")
 	}
+	if slices.ContainsFunc(s.Warnings, func(w result.Warning) bool { return w.Code == result.TokenPassSkipped }) {
+		a = append(a, "Not all data sets could be compared by NHS number: some have tokens of another key or epoch. These were linked to each other by demographics alone. The warnings name them and say what to do.")
+	}
 	if s.Links.Conflicts > 0 {
 		a = append(a, fmt.Sprintf("Pairs of records with one NHS number whose names disagree: %s. They were set aside (conflicts.parquet) and not linked. A wrong NHS number on a record is a known hazard.", countText(s.Links.Conflicts)))
 	}
@@ -159,9 +162,9 @@ func inputs(s *result.Summary, run *result.Run) section {
 	sec := section{ID: "inputs", Title: "What was linked"}
 	sec.Read = "“Linked” is the share of a data set’s records that found a partner. A record without one is not an error: most often that person is in one data set only."
 	if byModel(s) {
-		t.Head = append(t.Head, "Unlinkable", "NHS number")
+		t.Head = append(t.Head, "Unlinkable", "NHS number", "Token epoch")
 		sec.Text = []string{fmt.Sprintf("Project %s, encoding profile %s. The linkage saw keyed tokens and encodings only: no name, date of birth, postcode or NHS number.", s.Project, s.Profile)}
-		sec.Read += " “Unlinkable” records have neither an NHS number nor anything else to compare, so nothing can link them. “NHS number” is the share with a valid one."
+		sec.Read += " “Unlinkable” records have neither an NHS number nor anything else to compare, so nothing can link them. “NHS number” is the share with a valid one. Numbers are compared as tokens, and only where two data sets have tokens of one key: their epochs are then equal."
 	} else {
 		sec.Text = []string{"The linkage saw encodings of whole records only: no name, date of birth, postcode or NHS number."}
 	}
@@ -178,7 +181,11 @@ func inputs(s *result.Summary, run *result.Run) section {
 		cells := []string{in.SourceDataset, countText(in.Rows), linked}
 		if byModel(s) {
 			_, tokens := share(in.ValidTokens, in.Rows)
-			cells = append(cells, unlinkable, tokens)
+			epoch := "not recorded"
+			if in.Tokens != nil {
+				epoch = fmt.Sprint(in.Tokens.Epoch)
+			}
+			cells = append(cells, unlinkable, tokens, epoch)
 		}
 		t.Rows = append(t.Rows, cells)
 	}
@@ -206,6 +213,9 @@ func parameters(s *result.Summary, run *result.Run) section {
 		{"Method", s.Method}, {"Threshold in use", probability(s.Threshold)}}
 	for _, in := range s.Inputs {
 		rows = append(rows, []string{"Cohort of " + in.SourceDataset, in.CohortID})
+		if in.Tokens != nil {
+			rows = append(rows, []string{"Tokens of " + in.SourceDataset, in.Tokens.String()})
+		}
 	}
 	if p := run.Parameters; p.Threshold != "" {
 		rows = append(rows, []string{"Threshold asked for", p.Threshold}, []string{"One-to-one", p.OneToOne}, []string{"Blocking", p.Blocking})

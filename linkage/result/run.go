@@ -117,10 +117,11 @@ type Numbers struct {
 
 // Party counts the records of one party.
 type Party struct {
-	SourceDataset string `json:"source_dataset"`
-	Rows          int64  `json:"rows"`
-	Linked        int64  `json:"linked"`     // records in a link
-	Unlinkable    int64  `json:"unlinkable"` // records with neither token nor anything to compare
+	SourceDataset string  `json:"source_dataset"`
+	Rows          int64   `json:"rows"`
+	Linked        int64   `json:"linked"`     // records in a link
+	Unlinkable    int64   `json:"unlinkable"` // records with neither token nor anything to compare
+	Tokens        *Tokens `json:"tokens"`     // nil where none are used, and where an earlier version did not say
 }
 
 // ClusterSizeBin counts clusters by their number of records.

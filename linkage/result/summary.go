@@ -6,6 +6,7 @@ package result
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -69,6 +70,26 @@ type Input struct {
 	CohortID      string `json:"cohort_id"`
 	Rows          int64  `json:"rows"`
 	ValidTokens   int64  `json:"valid_tokens"`
+	// Tokens is nil where none are used (method clk), and in results of versions
+	// that did not say.
+	Tokens *Tokens `json:"tokens"`
+}
+
+// Tokens says what a cohort's tokens are. Those of two cohorts are compared where
+// all of it is equal, and the key is.
+type Tokens struct {
+	Scheme  string `json:"scheme"`
+	Release bool   `json:"release"` // whether they are release tokens, made of those of the scheme
+	Domain  string `json:"domain"`
+	Epoch   uint32 `json:"epoch"`
+}
+
+func (t *Tokens) String() string {
+	scheme := t.Scheme
+	if t.Release {
+		scheme = "release of " + scheme
+	}
+	return fmt.Sprintf("%s, domain %s, epoch %d", scheme, t.Domain, t.Epoch)
 }
 
 // Pairs counts pairs of records of different parties.
@@ -172,6 +193,10 @@ type Warning struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
 }
+
+// TokenPassSkipped is the code of the warning that tokens of two cohorts were not
+// compared.
+const TokenPassSkipped = "token_pass_skipped"
 
 // Output is one file of the result, relative to its folder. All are named but
 // summary.json itself and the linker's state.

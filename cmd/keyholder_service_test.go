@@ -16,11 +16,15 @@ type service struct {
 	t *testing.T
 }
 
-func newService(t *testing.T) *service {
+func newService(t *testing.T, edit ...func(*keyholder.Options)) *service {
 	t.Helper()
 	binaries := t.TempDir()
 	build(t, binaries)
-	k, err := keyholder.Begin(t.Context(), keyholder.Options{Binary: filepath.Join(binaries, "keyholder"), Folder: t.TempDir(), Software: "test", Clock: time.Now})
+	o := keyholder.Options{Binary: filepath.Join(binaries, "keyholder"), Folder: t.TempDir(), Software: "test", Clock: time.Now}
+	for _, e := range edit {
+		e(&o)
+	}
+	k, err := keyholder.Begin(t.Context(), o)
 	if k != nil {
 		t.Cleanup(func() { _ = k.Kill() }) // most have ended
 	}

@@ -219,6 +219,9 @@ func (o *observed) oblivious(t *testing.T) {
 	must(t, err)
 	tokeniser("project", "evaluated", "--out", after)
 	tokeniser("rotate", "--from", before, "--project", after, "--in", tokens, "--column", "nhs_number", "--out", filepath.Join(folder, "rotated.csv"))
+	moved := t.TempDir()
+	tokeniser("rotate", "--from", before, "--project", after, "--in", filepath.Join(folder, "north.parquet"), "--out", filepath.Join(moved, "north.parquet"))
+	noneInTree(t, "a cohort that was rotated", moved, nowhere)
 	kinds := ""
 	for after := ""; ; {
 		events, next, err := operator.Events(t.Context(), after)

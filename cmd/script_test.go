@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"tarn/linkage/cohort/cohorttest"
 )
 
 // scriptPython makes a command that runs Python's scripts through run.py, which
@@ -67,7 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "nobody": nobody, "fulldisk": fulldisk, "interrupted": interrupted, "within": within,
 			"write": write, "repeat": repeat, "truncate": truncate, "same": same, "noleak": noleak, "nofile": nofile,
-			"freeport": freeport,
+			"freeport": freeport, "sametokens": sametokens,
 		},
 	})
 }
@@ -357,6 +360,27 @@ func same(ts *testscript.TestScript, not bool, args []string) {
 	}
 	if (len(differ) > 0) != not {
 		ts.Fatalf("differing files: %q", differ)
+	}
+}
+
+// sametokens A B: the records of two cohorts have the same tokens, in whatever order.
+func sametokens(ts *testscript.TestScript, not bool, args []string) {
+	var all [2][]string
+	for i, path := range args {
+		rows, _, err := cohorttest.Rows(context.Background(), ts.MkAbs(path))
+		ts.Check(err)
+		for _, row := range rows {
+			if row.HasToken {
+				all[i] = append(all[i], string(row.Token[:]))
+			}
+		}
+		slices.Sort(all[i])
+	}
+	if len(all[0]) == 0 {
+		ts.Fatalf("there are no tokens to compare")
+	}
+	if slices.Equal(all[0], all[1]) == not {
+		ts.Fatalf("of %d tokens: the same is %v", len(all[0]), !not)
 	}
 }
 

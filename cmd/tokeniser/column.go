@@ -38,8 +38,8 @@ type columnSummary struct {
 	LeftOut     map[reason.Code]int64 `json:"left_out_by_code"`
 	Notes       map[reason.Code]int64 `json:"notes"` // cells with a token
 	Outputs     []string              `json:"outputs"`
-	CohortID    string                `json:"cohort_id,omitzero"`    // of a cohort, by tokeniser rotate and convert
-	Known       int64                 `json:"known_tokens,omitzero"` // likewise of any table: what an interrupted run had left
+	CohortID    *string               `json:"cohort_id"`    // of rotate and convert, whose input is a cohort; null of a table
+	Known       int64                 `json:"known_tokens"` // of rotate and convert: what an interrupted run had left
 }
 
 const (

@@ -276,7 +276,7 @@ func (t *transfer) moveCohort(ctx context.Context, env *boot.Environment, encode
 	if t.asJSON {
 		none := map[reason.Code]int64{}
 		return writeJSON(env.Stdout, columnSummary{
-			Schema: columnSummarySchema, Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Format: formatCohort, CohortID: result.Manifest.CohortID,
+			Schema: columnSummarySchema, Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Format: formatCohort, CohortID: &result.Manifest.CohortID,
 			Rows: result.Rows, Tokens: result.Tokens, Absent: result.Rows - result.Tokens, Known: known, Emptied: none, LeftOut: none, Notes: none, Outputs: result.Outputs,
 		})
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/google/uuid"
 
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -481,6 +482,58 @@ func TestFailedMove(t *testing.T) {
 				t.Errorf("%s: left: %v", what, left)
 			}
 		}
+	}
+}
+
+// TestInterruptedCohortGoesOn: with a journal a run that failed asks for the batches that
+// were not answered, and for no others, and writes what an undisturbed one writes.
+func TestInterruptedCohortGoesOn(t *testing.T) {
+	from, to := project(t, "study", "lake", 1, 1, "2099-12-31"), project(t, "study", "lake", 1, 2, "2099-12-31")
+	rows, old, want, got := drawRows(1000), t.TempDir(), t.TempDir(), t.TempDir()
+	in, out := filepath.Join(old, "north.parquet"), filepath.Join(got, "north.parquet")
+	write(t, in, 0, manifest(t, from, rows, "2100-01-01T00:00:00Z"), rows)
+	write(t, filepath.Join(want, "north.parquet"), 0, manifest(t, to, rows, "2100-01-01T00:00:00Z"), movedRows(rows))
+	stopped := fault.New(fault.Unavailable, "asking", "nobody answers", "")
+	// attempt asks for what the journal lacks, and fails after so many batches.
+	attempt := func(most int64) (asked int64, known int64, err error) {
+		answers, err := rekey.OpenAnswers(rekey.JournalPath(out), rotation(), nil)
+		must(t, err)
+		var calls atomic.Int64
+		_, err = run(t, options(in, out, from, to), func(ctx context.Context, tokens [][keys.TokenSize]byte) ([][keys.TokenSize]byte, error) {
+			sum := sha256.New()
+			for _, token := range tokens {
+				sum.Write(token[:])
+			}
+			id := uuid.UUID(sum.Sum(nil)[:16])
+			if kept, known, err := answers.Get(id, len(tokens)); known || err != nil {
+				return kept, err
+			}
+			if calls.Add(1) > most {
+				return nil, stopped
+			}
+			made, err := move(ctx, tokens)
+			return made, errors.Join(err, answers.Put(id, made))
+		})
+		known = answers.Known()
+		if err == nil {
+			must(t, answers.Remove())
+		}
+		must(t, answers.Close())
+		return calls.Load(), known, err
+	}
+	if _, _, err := attempt(5); !errors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	if asked, known, err := attempt(4); !errors.Is(err, stopped) || known == 0 || asked < 5 {
+		t.Fatalf("asked for %d batches, %d tokens known, %v", asked, known, err)
+	}
+	asked, known, err := attempt(1000)
+	if err != nil || asked != 16-9 || known < 9*30 {
+		t.Errorf("the last run asked for %d batches, %d tokens known, %v", asked, known, err)
+	}
+	sameFiles(t, got, want)
+	if asked, known, err = attempt(1000); err != nil || asked != 16 || known != 0 {
+		t.Errorf("control: a run anew asked for %d batches, %d tokens known, %v", asked, known, err)
 	}
 }
 

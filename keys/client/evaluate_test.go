@@ -109,7 +109,7 @@ func TestNumbersAreEvaluatedOnceEach(t *testing.T) {
 			if _, err := e.tokens(t.Context(), someNumbers(310)); err != nil {
 				t.Errorf("what was not believed is remembered: %v", err)
 			}
-			wrong := "00" + kcv[2:]
+			wrong := keys.PublicKCV([]byte("another key"))
 			project.Keys.TokenKCV = &wrong
 			if _, err := newEvaluator(c, project); fault.KindOf(err) != fault.Disagreement {
 				t.Errorf("a public key of another check value: %v", err)

@@ -4,10 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"strings"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -24,7 +20,7 @@ type output struct {
 	path       string
 	pending    *keys.PendingFile // nil for standard output
 	buffer     *bufio.Writer
-	compressor io.WriteCloser // nil for none
+	compressor io.WriteCloser
 	quarantine *source.QuarantineWriter
 }
 
@@ -39,14 +35,8 @@ func create(o *Options) (*output, error) {
 		out.pending, to = pending, pending
 	}
 	out.buffer = bufio.NewWriterSize(to, 256<<10)
-	name := strings.ToLower(o.Out)
 	var err error
-	switch {
-	case strings.HasSuffix(name, ".gz"):
-		out.compressor = gzip.NewWriter(out.buffer)
-	case strings.HasSuffix(name, ".zst"):
-		out.compressor, err = zstd.NewWriter(out.buffer, zstd.WithEncoderConcurrency(1))
-	}
+	out.compressor, err = source.Compress(o.Out, out.buffer)
 	if err == nil && o.Quarantine != "" {
 		out.quarantine, err = source.CreateQuarantine(o.Quarantine)
 	}
@@ -59,11 +49,7 @@ func create(o *Options) (*output, error) {
 
 // Write implements io.Writer.
 func (out *output) Write(p []byte) (int, error) {
-	var to io.Writer = out.buffer
-	if out.compressor != nil {
-		to = out.compressor
-	}
-	n, err := to.Write(p)
+	n, err := out.compressor.Write(p)
 	return n, out.failed(err)
 }
 
@@ -90,10 +76,7 @@ func (out *output) end(err error) error {
 		}
 		return err
 	}
-	if out.compressor != nil {
-		err = out.compressor.Close()
-	}
-	if err == nil {
+	if err = out.compressor.Close(); err == nil {
 		err = out.buffer.Flush()
 	}
 	if err == nil && out.pending != nil {

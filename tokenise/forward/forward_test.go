@@ -3,11 +3,13 @@ package forward
 import (
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -430,6 +432,35 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	received, err := h.receive(out, filepath.Join(folder, "out.csv"))
 	if err != nil || received.Rows != 20_000 || received.Tokens != 20_000 {
 		t.Errorf("%+v, %v", received, err)
+	}
+}
+
+// TestCompressedTables: what is read may be compressed, and what is written is what its
+// name says.
+func TestCompressedTables(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := io.WriteString(w, "nhs_token,visit\n"+from+",1\n")
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, filepath.Join(folder, "in.csv.gz"), packed.String())
+	if _, err := h.send(path, "nhs_token", path+".parcel"); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(folder, "out.csv.gz")
+	if _, err := h.receive(path+".parcel", out); err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(strings.NewReader(read(t, out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); err != nil || string(b) != "nhs_token,visit\n"+to+",1\n" {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 

@@ -22,7 +22,7 @@ type ReceiveOptions struct {
 	Parcel   string
 	Keys     *parcel.Keys
 	From, To *keys.Project // whose public keys the proofs are held to
-	Out      string        // a table of the format of the sender's
+	Out      string        // a table of the format of the sender's; compressed if its name ends in .gz or .zst
 	Threads  int
 	Progress func(done, total int64) // rows; may be nil
 }
@@ -83,7 +83,11 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 		return nil, err
 	}
 	buffer := bufio.NewWriterSize(pending, 256<<10)
-	if r.to = r.writer(buffer); r.to == nil {
+	compressed, err := source.Compress(o.Out, buffer)
+	if err != nil {
+		return nil, r.written(err)
+	}
+	if r.to = r.writer(compressed); r.to == nil {
 		return nil, none(errors.New("its format is not known here"))
 	}
 	if err := r.to.begin(m.Preamble); err != nil {
@@ -110,7 +114,10 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 	if err := r.to.end(); err != nil {
 		return nil, r.written(err)
 	}
-	err = buffer.Flush()
+	err = compressed.Close()
+	if err == nil {
+		err = buffer.Flush()
+	}
 	if err == nil {
 		err = pending.CloseAtomicallyReplace()
 	}

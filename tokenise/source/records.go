@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 
@@ -211,6 +214,18 @@ func (r *Records) Encode(w io.Writer) io.WriteCloser {
 		return plain{w}
 	}
 	return transform.NewWriter(w, unicode.UTF16(order, unicode.IgnoreBOM).NewEncoder())
+}
+
+// Compress returns a writer that compresses what a table of this name is, by its
+// extension: .gz or .zst, else not. Close it; that does not close w.
+func Compress(path string, w io.Writer) (io.WriteCloser, error) {
+	switch name := strings.ToLower(path); {
+	case strings.HasSuffix(name, ".gz"):
+		return gzip.NewWriter(w), nil
+	case strings.HasSuffix(name, ".zst"):
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	}
+	return plain{w}, nil
 }
 
 type plain struct{ io.Writer }

@@ -222,6 +222,7 @@ func (o *observed) oblivious(t *testing.T) {
 	moved := t.TempDir()
 	tokeniser("rotate", "--from", before, "--project", after, "--in", filepath.Join(folder, "north.parquet"), "--out", filepath.Join(moved, "north.parquet"))
 	noneInTree(t, "a cohort that was rotated", moved, nowhere)
+	o.forwarded(t, after, filepath.Join(folder, "rotated.csv"))
 	kinds := ""
 	for after := ""; ; {
 		events, next, err := operator.Events(t.Context(), after)
@@ -233,8 +234,58 @@ func (o *observed) oblivious(t *testing.T) {
 			break
 		}
 	}
-	if !strings.Contains(kinds, `"kind":"evaluate"`) || !strings.Contains(kinds, `"kind":"rotate"`) {
-		t.Error("nothing was evaluated or nothing rotated")
+	if !strings.Contains(kinds, `"kind":"evaluate"`) || !strings.Contains(kinds, `"kind":"rotate"`) || !strings.Contains(kinds, `"kind":"convert"`) {
+		t.Error("nothing was evaluated, nothing rotated or nothing converted")
+	}
+}
+
+// forwarded sends rows, names and all, to another party: neither the parcel nor what a run
+// leaves that was refused can be read.
+func (o *observed) forwarded(t *testing.T, from, table string) {
+	t.Helper()
+	o.enrol(t, "registry", "registry", "registry", keys.SchemeOblivious)
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(o.Folder, name) }
+	run := func(code int, credentials string, args ...string) {
+		t.Helper()
+		if credentials != "" {
+			args = append(args, "--as", at(credentials), "--keyholder", o.URL)
+		}
+		o.leakage.run(t, code, happens{binary: o.tokeniser(), args: append(args, "--log-level", "debug")})
+	}
+	run(0, "registry", "project", "registry", "--out", at("registry.json"))
+	run(0, "", "recipient", "registry", "--out", at("registry.keys.json"), "--public", at("registry.recipient.json"))
+	operator := o.operator()
+	defer operator.Close()
+	grant := api.GrantRecord{Schema: api.GrantSchema, Grant: api.Grant{Kind: api.GrantConvert, From: "evaluated", To: "registry", Recipient: &api.GrantRecipient{Project: "registry", Client: "registry"}}}
+	public, err := os.ReadFile(at("registry.recipient.json"))
+	must(t, err)
+	must(t, keys.DecodeStrict(public, &grant.Recipient.Keys))
+	for name, rows := range map[string]int64{"small": 1, "whole": 1_000_000} {
+		_, err := operator.Ask(t.Context(), api.OpGrantAdd, api.GrantAdd{Name: name, Kind: grant.Kind, From: grant.From, To: grant.To, Purpose: "a test", LegalBasis: "none", OptOuts: "none", RowCap: rows, Expires: time.Now().Add(time.Hour), Recipient: grant.Recipient})
+		must(t, err)
+		grant.Name = name
+		document, err := keys.Encode(grant)
+		must(t, err)
+		must(t, os.WriteFile(at(name+".grant.json"), document, 0o600))
+	}
+	send := func(code int, grant string) {
+		t.Helper()
+		run(code, "evaluated", "convert", "--grant", at(grant+".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, grant+".refused.csv"), "--out", filepath.Join(folder, grant+".parcel"))
+	}
+	send(4, "small")
+	if left, err := filepath.Glob(filepath.Join(folder, "small.parcel.transfer", "*.request")); err != nil || len(left) == 0 {
+		t.Errorf("no request is left to be looked at: %v", err)
+	}
+	send(0, "whole")
+	noneInTree(t, "a parcel, and what a refused run leaves", folder, nowhere)
+	received := filepath.Join(t.TempDir(), "received.csv")
+	run(0, "", "receive", "--in", filepath.Join(folder, "whole.parcel"), "--keys", at("registry.keys.json"), "--from", from, "--to", at("registry.json"), "--out", received)
+	// Control: the people are in it.
+	sent, err := os.Stat(table)
+	must(t, err)
+	if info, err := os.Stat(received); err != nil || info.Size() < sent.Size()/2 {
+		t.Errorf("the rows did not arrive: %v", err)
 	}
 }
 

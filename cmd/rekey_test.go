@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -212,4 +213,90 @@ func TestKilledRotationGoesOn(t *testing.T) {
 		t.Errorf("anew it was charged %d rows of %d", again, charged)
 	}
 	same()
+}
+
+// TestKilledForwardingGoesOn: a conversion for another party that is killed and run again
+// asks for what was not answered, is charged what an undisturbed one is, and every row
+// arrives once.
+func TestKilledForwardingGoesOn(t *testing.T) {
+	r := newRekeying(t)
+	at := func(name string) string { return filepath.Join(r.folder, name) }
+	must(t, r.AddDomain(t.Context(), "registry", keys.SchemeOblivious))
+	must(t, r.AddProject(t.Context(), bytes.Replace(keyholder.Record("register", "registry", keys.SchemeOblivious), []byte(`"mode":"none"`), []byte(`"mode":"direct"`), 1)))
+	must(t, r.AddTokeniser(t.Context(), "registrar", "register"))
+	r.run(r.rotate(at("current.csv"))...)
+	local := func(as string, args ...string) string {
+		t.Helper()
+		if as != "" {
+			args = append(args, "--as", r.Credentials(as), "--keyholder", r.URL)
+		}
+		b, err := exec.Command(filepath.Join(filepath.Dir(r.Binary), "tokeniser"), args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("tokeniser %s: %v: %s", args[0], err, b)
+		}
+		return string(b)
+	}
+	local("registrar", "project", "register", "--out", at("register.json"))
+	local("registrar", "column", "--project", at("register.json"), "--in", at("visits.csv"), "--column", "nhs_number", "--out", at("expected.csv"))
+	local("", "recipient", "registry", "--out", at("keys.json"), "--public", at("recipient.json"))
+	grant := api.GrantRecord{Schema: api.GrantSchema, Grant: api.Grant{Name: "follow-up", Kind: api.GrantConvert, From: "lake", To: "registry", Recipient: &api.GrantRecipient{Project: "register", Client: "registrar"}}}
+	public, err := os.ReadFile(at("recipient.json"))
+	must(t, err)
+	must(t, keys.DecodeStrict(public, &grant.Recipient.Keys))
+	operator := r.operator()
+	defer operator.Close()
+	_, err = operator.Ask(t.Context(), api.OpGrantAdd, api.GrantAdd{Name: "follow-up", Kind: grant.Kind, From: grant.From, To: grant.To, Purpose: "a test", LegalBasis: "none", OptOuts: "none", RowCap: 1_000_000, Expires: time.Now().Add(time.Hour), Recipient: grant.Recipient})
+	must(t, err)
+	document, err := keys.Encode(grant)
+	must(t, err)
+	must(t, os.WriteFile(at("grant.json"), document, 0o600))
+	send := []string{"convert", "--grant", at("grant.json"), "--from", r.after, "--to", at("register.json"), "--in", at("current.csv"), "--column", "nhs_number", "--out", at("visits.parcel")}
+
+	c := r.command(send...)
+	var output strings.Builder
+	c.Stdout, c.Stderr = &output, &output
+	must(t, c.Start())
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if kept, err := filepath.Glob(at("visits.parcel.transfer/*.answer")); err == nil && len(kept) > 0 {
+			break
+		}
+	}
+	_ = c.Process.Kill() // how it ended is looked at
+	_ = c.Wait()
+	if c.ProcessState.ExitCode() != -1 {
+		t.Fatalf("it ended before it was killed: %s", output.String())
+	}
+	said := r.run(send...)
+	if !strings.Contains(said, "going on with a run that was interrupted") {
+		t.Errorf("it begins anew: %s", said)
+	}
+	grants, err := operator.Grants(t.Context())
+	must(t, err)
+	if grants[0].RowsUsed != rekeyBatches*rekeyBatchRows {
+		t.Errorf("%d rows are charged to the grant, of %d", grants[0].RowsUsed, rekeyBatches*rekeyBatchRows)
+	}
+	budgets, err := operator.Budgets(t.Context())
+	must(t, err)
+	for _, b := range budgets {
+		// The registrar asked for tokens of its own, too: what is expected.
+		if want := int64(rekeyBatches*rekeyBatchRows + rekeyBatches*rekeyBatchRows*49/50); b.Use == api.UseToken && b.Client == "registrar" && b.Used != want {
+			t.Errorf("%d rows are charged to the recipient, not %d", b.Used, want)
+		}
+	}
+	local("", "receive", "--in", at("visits.parcel"), "--keys", at("keys.json"), "--from", r.after, "--to", at("register.json"), "--out", at("received.csv"))
+	if !slices.Equal(sortedLines(t, at("received.csv")), sortedLines(t, at("expected.csv"))) {
+		t.Error("what arrives is not what the numbers give")
+	}
+	if left, err := filepath.Glob(at("*visits.parcel*")); err != nil || len(left) != 1 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+func sortedLines(t *testing.T, path string) []string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	lines := strings.Split(string(b), "\n")
+	slices.Sort(lines)
+	return lines
 }

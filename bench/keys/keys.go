@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	for _, step := range []struct {
 		name string
 		run  func() ([]*measure.Result, error)
-	}{{"oblivious", s.oblivious}, {"run", s.runs}, {"lease", s.leases}, {"ready", s.ready}, {"ready-long-log", s.longLog}} {
+	}{{"oblivious", s.oblivious}, {"forward", s.forwards}, {"run", s.runs}, {"lease", s.leases}, {"ready", s.ready}, {"ready-long-log", s.longLog}} {
 		o.Progress(step.name)
 		some, err := step.run()
 		results = append(results, some...)

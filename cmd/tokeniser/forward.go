@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/connection"
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/client"
@@ -142,6 +143,7 @@ type receivedSummary struct {
 	Software string   `json:"software"`
 	Created  string   `json:"created"`
 	Grant    string   `json:"grant"`
+	From     string   `json:"from"` // the domain that the rows come from
 	Format   string   `json:"format"`
 	Column   string   `json:"column"`
 	Rows     int64    `json:"rows"`
@@ -153,33 +155,31 @@ type receivedSummary struct {
 
 func receiveCommand(env *boot.Environment) *cobra.Command {
 	var o forward.ReceiveOptions
-	own, from, to := "", "", ""
+	var as connection.Flags
+	own, to := "", ""
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "receive",
 		Short: "Open rows that another party sent, with tokens of this domain",
 		Long: `Open a parcel that another party made with tokeniser convert under a grant to this
-recipient. Every proof of the key holder is verified: that the tokens were converted from
-the domain of --from to that of --to, with the keys whose public halves the records have.
-The rows are counted, and are in an order that was the key holder's. What is wrong
-anywhere leaves no table.
+recipient. Every proof of the key holder is verified: that the tokens were converted to
+the domain of --to, with the public key of its record, from the sender's, whose public key
+the key holder is asked for. The rows are counted, and are in an order that was the key
+holder's. What is wrong anywhere leaves no table.
 
-The table has the format of the sender's: CSV, NDJSON or Parquet. No connection to the
-key holder is needed.`,
-		Example: `  tokeniser receive --in visits.parcel --keys registry.keys.json --from lake.project.json --to registry.project.json --out visits.csv`,
+The table has the format of the sender's: CSV, NDJSON or Parquet. It is compressed if its
+name ends in .gz or .zst.`,
+		Example: `  tokeniser receive --in visits.parcel --keys registry.keys.json --to registry.project.json --as credentials --out visits.csv`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			const doing = "opening the parcel"
-			for _, flag := range []struct{ name, value string }{{"--in", o.Parcel}, {"--keys", own}, {"--from", from}, {"--to", to}, {"--out", o.Out}} {
+			for _, flag := range []struct{ name, value string }{{"--in", o.Parcel}, {"--keys", own}, {"--to", to}, {"--out", o.Out}} {
 				if flag.value == "" {
 					return fault.New(fault.Usage, doing, flag.name+" is missing", "see: tokeniser receive --help")
 				}
 			}
-			if err := outfile.Check(doing, []outfile.Input{{Flag: "--in", Path: o.Parcel}, {Flag: "--keys", Path: own}, {Flag: "--from", Path: from}, {Flag: "--to", Path: to}},
+			if err := outfile.Check(doing, []outfile.Input{{Flag: "--in", Path: o.Parcel}, {Flag: "--keys", Path: own}, {Flag: "--to", Path: to}},
 				[]outfile.Output{{Flag: "--out", Path: o.Out}}); err != nil {
-				return err
-			}
-			if o.From, err = keys.ReadProject(from); err != nil {
 				return err
 			}
 			if o.To, err = keys.ReadProject(to); err != nil {
@@ -192,29 +192,33 @@ key holder is needed.`,
 				return err
 			}
 			defer o.Keys.Destroy()
-			progress := env.Progress("opening", "rows")
-			o.Progress = progress.Set
-			r, err := forward.Receive(c.Context(), o)
-			progress.Done()
+			var r *forward.Received
+			err = as.With(env, func(holder *client.Client) error {
+				progress := env.Progress("opening", "rows")
+				defer progress.Done()
+				o.Progress, o.PublicKey = progress.Set, holder.PublicKey
+				r, err = forward.Receive(c.Context(), o)
+				return err
+			})
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return writeJSON(env.Stdout, receivedSummary{
-					Schema: "tarn.receive-summary/1", Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Grant: r.Grant, Format: r.Format, Column: r.Column,
+					Schema: "tarn.receive-summary/1", Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Grant: r.Grant, From: r.From, Format: r.Format, Column: r.Column,
 					Rows: r.Rows, Tokens: r.Tokens, Absent: r.Absent, Batches: r.Batches, Outputs: []string{o.Out},
 				})
 			}
-			_, err = fmt.Fprintf(env.Stdout, "%s rows received (%s), as many as were sent\n%s have a token of domain %s, %s have none\nwritten: %s\n",
-				humanize.Comma(r.Rows), r.Format, humanize.Comma(r.Tokens), o.To.Domain, humanize.Comma(r.Absent), o.Out)
+			_, err = fmt.Fprintf(env.Stdout, "%s rows received from domain %s (%s), as many as were sent\n%s have a token of domain %s, %s have none\nwritten: %s\n",
+				humanize.Comma(r.Rows), r.From, r.Format, humanize.Comma(r.Tokens), o.To.Domain, humanize.Comma(r.Absent), o.Out)
 			return err
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.Parcel, "in", "", "the parcel")
 	flags.StringVar(&own, "keys", "", "the recipient's keys, the private half")
-	flags.StringVar(&from, "from", "", "project.json of a project of the domain that the tokens come from, as the sender gave it")
-	flags.StringVar(&to, "to", "", "project.json of a project of the domain that they are of now")
+	flags.StringVar(&to, "to", "", "project.json of the recipient's project")
+	as.Add(flags)
 	flags.StringVar(&o.Out, "out", "", "the table to write")
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"tarn/keys"
+	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/keys/oprf"
@@ -134,6 +136,25 @@ func (e *evaluator) batch(ctx context.Context, numbers []nhsnumber.Number) ([]op
 		return nil, fault.New(fault.Disagreement, doing, "the key holder's proof does not hold: what it answered is not of the key that the project's record names", "use none of it; tell the key holder's operators and information governance")
 	}
 	return tokens, nil
+}
+
+// PublicKey asks the key holder for the public key of a domain's epoch, by all of its
+// names.
+func (c *Client) PublicKey(ctx context.Context, domain string, domainNo, epoch uint32) (oprf.Point, error) {
+	doing := "asking the key holder for the public key of domain " + domain
+	d, err := c.Domain(ctx, domain)
+	if err != nil {
+		return oprf.Point{}, err
+	}
+	at := slices.IndexFunc(d.Epochs, func(e api.Epoch) bool { return e.Epoch == epoch })
+	if d.DomainNo != domainNo || at < 0 {
+		return oprf.Point{}, fault.New(fault.Disagreement, doing, "it has another number there, or no such epoch", "ask whose tokens they are which domain and key holder they are of")
+	}
+	public, err := oprf.ParsePublicKey(&d.Epochs[at].PublicKey)
+	if err != nil {
+		return public, fault.New(fault.Disagreement, doing, "its epoch has none: its scheme is "+d.Scheme, "")
+	}
+	return public, nil
 }
 
 // ConvertForParty has a batch of encrypted tokens of a project converted under a grant for

@@ -106,18 +106,13 @@ func readZIP(f *zip.File, limit uint64) ([]byte, error) {
 	return b, r.Close()
 }
 
-// pair refuses records between which nothing is converted.
-func pair(doing string, from, to *keys.Project) error {
-	for _, p := range []*keys.Project{from, to} {
-		if p.Scheme != keys.SchemeOblivious {
-			return fault.New(fault.Policy, doing, "only tokens of scheme oblivious can be converted", "make the tokens again from the numbers")
-		}
-		if p.Reidentify.Mode == "none" {
-			return fault.New(fault.Policy, doing, "the tokens of project "+p.Name+" are release tokens, which are one-way", "make them again from the numbers")
-		}
+// convertible refuses a record whose tokens are not converted.
+func convertible(doing string, p *keys.Project) error {
+	if p.Scheme != keys.SchemeOblivious {
+		return fault.New(fault.Policy, doing, "only tokens of scheme oblivious can be converted", "make the tokens again from the numbers")
 	}
-	if from.Domain == to.Domain {
-		return fault.New(fault.Disagreement, doing, "the records are of one domain: there is nothing to convert", "give the record of a project of the other domain with --to")
+	if p.Reidentify.Mode == "none" {
+		return fault.New(fault.Policy, doing, "the tokens of project "+p.Name+" are release tokens, which are one-way", "make them again from the numbers")
 	}
 	return nil
 }

@@ -148,7 +148,12 @@ func (h *holder) send(in, column, out string, change ...func(*SendOptions)) (*Se
 }
 
 func (h *holder) receive(parcel, out string, change ...func(*ReceiveOptions)) (*Received, error) {
-	o := ReceiveOptions{Parcel: parcel, Keys: h.keys, From: h.records[0], To: h.records[1], Out: out, Threads: 2}
+	o := ReceiveOptions{Parcel: parcel, Keys: h.keys, To: h.records[1], Out: out, Threads: 2, PublicKey: func(_ context.Context, domain string, no, epoch uint32) (oprf.Point, error) {
+		if record := h.records[0]; domain != record.Domain || no != record.Keys.DomainNo || epoch != record.Keys.TokenEpoch {
+			return oprf.Point{}, errors.New("there is no such epoch")
+		}
+		return h.public(0), nil
+	}}
 	for _, f := range change {
 		f(&o)
 	}
@@ -567,7 +572,10 @@ func TestParcelsThatAreNotWhole(t *testing.T) {
 			record.Keys.TokenPublicKey = other.records[1].Keys.TokenPublicKey
 			o.To = &record
 		},
-		"another record": func(o *ReceiveOptions) { o.From, o.To = o.To, o.From },
+		"another record": func(o *ReceiveOptions) { o.To = h.records[0] },
+		"another sender's key": func(o *ReceiveOptions) {
+			o.PublicKey = func(context.Context, string, uint32, uint32) (oprf.Point, error) { return other.public(0), nil }
+		},
 		"release tokens": func(o *ReceiveOptions) {
 			record := *o.To
 			record.Reidentify.Mode = "none"
@@ -587,6 +595,8 @@ func TestParcelsThatAreNotWhole(t *testing.T) {
 		"no manifest":              func() string { return again(names[1:], parts) },
 		"another version":          func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
 		"another epoch":            func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
+		"another epoch to go to":   func() string { return again(names, document(`"token_epoch": 2`, `"token_epoch": 1`)) },
+		"another domain":           func() string { return again(names, document(`"domain": "lake"`, `"domain": "pond"`)) },
 		"another format":           func() string { return again(names, document(`"csv"`, `"xml"`)) },
 	} {
 		if r, err := h.receive(make(), out); err == nil || r != nil {

@@ -203,7 +203,7 @@ func (t *parquetTable) load(record arrow.RecordBatch) error {
 
 // parquetWriter writes what a parquetTable read.
 type parquetWriter struct {
-	to      io.Writer
+	to      *sink
 	name    string // of the column
 	before  []byte
 	column  int
@@ -211,10 +211,29 @@ type parquetWriter struct {
 	written *pqarrow.FileWriter
 }
 
+// sink hides that the output can be closed, which the writer would do, and remembers what
+// went wrong with it: all else that the writer says is of what it was given.
+type sink struct {
+	to     io.Writer
+	failed error
+}
+
+func (s *sink) Write(p []byte) (n int, err error) {
+	if n, err = s.to.Write(p); err != nil {
+		s.failed = err
+	}
+	return n, err
+}
+
 // guarded calls f, and turns what Arrow makes of damaged bytes into an error.
-func guarded(f func() error) (err error) {
+func (w *parquetWriter) guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
+			err = errRow
+		}
+		if err != nil && w.to.failed != nil {
+			err = w.to.failed
+		} else if err != nil {
 			err = errRow
 		}
 	}()
@@ -222,7 +241,10 @@ func guarded(f func() error) (err error) {
 }
 
 func (w *parquetWriter) begin(preamble []byte) error {
-	return guarded(func() error {
+	if !message(preamble, messageSchema) {
+		return errRow
+	}
+	return w.guarded(func() error {
 		r, err := ipc.NewReader(io.MultiReader(bytes.NewReader(preamble), bytes.NewReader(endOfStream)))
 		if err != nil {
 			return errRow
@@ -235,15 +257,18 @@ func (w *parquetWriter) begin(preamble []byte) error {
 		}
 		w.column = at[0]
 		properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd))
-		w.written, err = pqarrow.NewFileWriter(w.schema, struct{ io.Writer }{w.to}, properties, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+		w.written, err = pqarrow.NewFileWriter(w.schema, w.to, properties, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 		return err
 	})
 }
 
 func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
-	return guarded(func() error {
+	return w.guarded(func() error {
 		parts := []io.Reader{bytes.NewReader(w.before)}
 		for _, payload := range payloads {
+			if !message(payload, messageRecord) {
+				return errRow
+			}
 			parts = append(parts, bytes.NewReader(payload))
 		}
 		r, err := ipc.NewReader(io.MultiReader(append(parts, bytes.NewReader(endOfStream))...))
@@ -255,7 +280,7 @@ func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
 		rows := 0
 		for r.Next() {
 			record := r.RecordBatch()
-			if record.NumRows() != 1 || rows == len(tokens) {
+			if record.NumRows() != 1 || rows == len(tokens) || array.ValidateRecordFull(record) != nil {
 				return errRow
 			}
 			rows++
@@ -288,4 +313,4 @@ func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
 	})
 }
 
-func (w *parquetWriter) end() error { return w.written.Close() }
+func (w *parquetWriter) end() error { return w.guarded(w.written.Close) }

@@ -19,17 +19,21 @@ import (
 
 // ReceiveOptions are the settings of a recipient's run.
 type ReceiveOptions struct {
-	Parcel   string
-	Keys     *parcel.Keys
-	From, To *keys.Project // whose public keys the proofs are held to
-	Out      string        // a table of the format of the sender's; compressed if its name ends in .gz or .zst
-	Threads  int
-	Progress func(done, total int64) // rows; may be nil
+	Parcel string
+	Keys   *parcel.Keys
+	To     *keys.Project // of the recipient's domain, with its public key
+	// PublicKey asks the key holder for the public key of a domain's epoch. It is asked for
+	// the sender's: whoever could choose that key could make up tokens.
+	PublicKey func(ctx context.Context, domain string, domainNo, epoch uint32) (oprf.Point, error)
+	Out       string // a table of the format of the sender's; compressed if its name ends in .gz or .zst
+	Threads   int
+	Progress  func(done, total int64) // rows; may be nil
 }
 
 // Received is what a recipient's run did.
 type Received struct {
 	Grant   string
+	From    string // the domain that the rows come from
 	Format  string
 	Column  string
 	Rows    int64
@@ -50,7 +54,7 @@ type tableWriter interface {
 // Receive opens a parcel: it verifies every proof, holds the rows to the sender's count,
 // and writes the table, complete or not at all.
 func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
-	if err := pair(receiving, o.From, o.To); err != nil {
+	if err := convertible(receiving, o.To); err != nil {
 		return nil, err
 	}
 	none := func(err error) error { return fault.Wrap(fault.Usage, "reading "+o.Parcel, err, parcelNext) }
@@ -78,8 +82,8 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 		return nil, fault.Wrap(fault.Internal, "writing "+o.Out, err, "choose a folder that exists and can be written")
 	}
 	defer func() { _ = pending.Cleanup() }() // after it has its name, nothing
-	r := &receiver{ReceiveOptions: &o, manifest: &m, seen: map[[16]byte]bool{}, result: &Received{Grant: m.Grant, Format: m.Format, Column: m.Column, Batches: m.Batches}}
-	if err := r.domains(); err != nil {
+	r := &receiver{ReceiveOptions: &o, manifest: &m, seen: map[[16]byte]bool{}, result: &Received{Grant: m.Grant, From: m.From.Domain, Format: m.Format, Column: m.Column, Batches: m.Batches}}
+	if err := r.domains(ctx); err != nil {
 		return nil, err
 	}
 	buffer := bufio.NewWriterSize(pending, 256<<10)
@@ -132,9 +136,10 @@ func (o *ReceiveOptions) check(m *manifest, batches int) error {
 	switch {
 	case m.Schema != Schema:
 		return fault.New(fault.Usage, "reading "+o.Parcel, `member schema is not "`+Schema+`"`, "use the version of the software that wrote the parcel, "+m.Software)
-	case m.From != endOf(o.From) || m.To != endOf(o.To):
-		return fault.New(fault.Disagreement, receiving, fmt.Sprintf("it goes from domain %s, epoch %d, to %s, epoch %d, and the records are of %s, epoch %d, and %s, epoch %d",
-			fault.Name(m.From.Domain), m.From.TokenEpoch, fault.Name(m.To.Domain), m.To.TokenEpoch, o.From.Domain, o.From.Keys.TokenEpoch, o.To.Domain, o.To.Keys.TokenEpoch), "give the records that the sender gave")
+	case m.To != endOf(o.To):
+		return fault.New(fault.Disagreement, receiving, fmt.Sprintf("it goes to domain %s, epoch %d, and the record is of %s, epoch %d", fault.Name(m.To.Domain), m.To.TokenEpoch, o.To.Domain, o.To.Keys.TokenEpoch), "give the record of the epoch that it was sent to: the one of now, or from before the key was rotated")
+	case !keys.ValidName(m.From.Domain) || m.From.Domain == m.To.Domain:
+		return fault.New(fault.Usage, "reading "+o.Parcel, "it does not say which domain it comes from", parcelNext)
 	case m.Batches != batches || m.Rows < 0 || m.Rows > int64(batches)*oprf.MaxBatch:
 		return fault.New(fault.Usage, "reading "+o.Parcel, "it has another number of parts than its manifest says", parcelNext)
 	}
@@ -158,12 +163,14 @@ type receiver struct {
 	result       *Received
 }
 
-// domains reads what the proofs are held to.
-func (r *receiver) domains() (err error) {
-	for p, point := range map[*keys.Project]*oprf.Point{r.ReceiveOptions.From: &r.from, r.ReceiveOptions.To: &r.public} {
-		if *point, err = oprf.ParsePublicKey(p.Keys.TokenPublicKey); err != nil {
-			return fault.New(fault.Disagreement, receiving, "the record of project "+p.Name+" has no public key", "get the record from the key holder: tokeniser project")
-		}
+// domains finds the public keys that the proofs are held to.
+func (r *receiver) domains(ctx context.Context) (err error) {
+	from := &r.From
+	if r.from, err = r.PublicKey(ctx, from.Domain, from.DomainNo, from.TokenEpoch); err != nil {
+		return err
+	}
+	if r.public, err = oprf.ParsePublicKey(r.ReceiveOptions.To.Keys.TokenPublicKey); err != nil {
+		return fault.New(fault.Disagreement, receiving, "the record of project "+r.ReceiveOptions.To.Name+" has no public key", "get the record from the key holder: tokeniser project")
 	}
 	r.scheme, err = keys.SchemeNo(r.ReceiveOptions.To.Scheme, false)
 	return err
@@ -174,7 +181,7 @@ func (r *receiver) writer(to io.Writer) tableWriter {
 	case source.FormatCSV, source.FormatNDJSON:
 		return &textWriter{to: to, json: r.Format == source.FormatNDJSON}
 	case source.FormatParquet:
-		return &parquetWriter{to: to, name: r.Column}
+		return &parquetWriter{to: &sink{to: to}, name: r.Column}
 	}
 	return nil
 }
@@ -186,10 +193,10 @@ func (r *receiver) open(sealed []byte) error {
 	case errors.Is(err, parcel.ErrSealed):
 		return fault.New(fault.Disagreement, receiving, "a part does not open: "+err.Error(), "give the keys whose public half the grant names")
 	case err != nil:
-		return fault.New(fault.Disagreement, receiving, "the key holder's proof does not hold: what it answered is not of the keys that the records name", "use none of it; tell the key holder's operators and information governance")
+		return fault.New(fault.Disagreement, receiving, "the key holder's proof does not hold: what it answered is not of the keys of both domains", "use none of it; tell the key holder's operators and information governance")
 	}
 	h := &arrived.Header
-	if h.DomainNo != r.manifest.From.DomainNo || h.TokenEpoch != r.manifest.From.TokenEpoch || h.ToDomainNo != r.manifest.To.DomainNo || h.ToTokenEpoch != r.manifest.To.TokenEpoch {
+	if h.DomainNo != r.From.DomainNo || h.TokenEpoch != r.From.TokenEpoch || h.ToDomainNo != r.manifest.To.DomainNo || h.ToTokenEpoch != r.manifest.To.TokenEpoch {
 		return fault.New(fault.Disagreement, receiving, "a part is of other domains than the parcel", "use none of it; "+parcelNext)
 	}
 	if r.seen[h.RequestID] {

@@ -107,8 +107,13 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	if to == nil {
 		return nil, fault.New(fault.Usage, sending, "the grant names no recipient", "convert within one controller: leave the recipient's part out")
 	}
-	if err := pair(sending, o.From, o.To); err != nil {
-		return nil, err
+	for _, p := range []*keys.Project{o.From, o.To} {
+		if err := convertible(sending, p); err != nil {
+			return nil, err
+		}
+	}
+	if o.From.Domain == o.To.Domain {
+		return nil, fault.New(fault.Disagreement, sending, "the records are of one domain: there is nothing to convert", "give the record of a project of the other domain with --to")
 	}
 	if o.Grant.From != o.From.Domain || o.Grant.To != o.To.Domain {
 		return nil, fault.New(fault.Disagreement, sending, "the grant is from domain "+o.Grant.From+" to "+o.Grant.To+", and the records are of "+o.From.Domain+" and "+o.To.Domain, "give records of projects of both domains")

@@ -1,0 +1,96 @@
+package forward
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+// rowsOf returns what a Parquet table's first rows are sent as.
+func rowsOf(t testing.TB, rows int) (preamble []byte, payloads [][]byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "in.parquet")
+	parquetRows(t, path, rows, func(int) string { return "" })
+	table, err := openParquet(t.Context(), path, "nhs_token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range rows {
+		r, err := table.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		payloads = append(payloads, bytes.Clone(r.payload))
+	}
+	if err := table.close(); err != nil {
+		t.Fatal(err)
+	}
+	return table.preamble(), payloads
+}
+
+// open writes one row of a hostile sender's, and says whether it was taken.
+func open(w tableWriter, preamble, payload []byte) error {
+	if err := w.begin(preamble); err != nil {
+		return err
+	}
+	if err := w.write([]string{"tarn1"}, [][]byte{payload}); err != nil {
+		return err
+	}
+	return w.end()
+}
+
+// TestLengthsOfHostileRows: a message that says that it has gigabytes, that is compressed,
+// cut, or of another kind is not given to Arrow.
+func TestLengthsOfHostileRows(t *testing.T) {
+	preamble, payloads := rowsOf(t, 2)
+	if !message(preamble, messageSchema) || !message(payloads[0], messageRecord) || !message(payloads[1], messageRecord) {
+		t.Fatal("true messages are refused")
+	}
+	size := int(binary.LittleEndian.Uint32(payloads[0][4:]))
+	for at := range payloads[0] {
+		if message(payloads[0][:at], messageRecord) {
+			t.Errorf("a message cut at byte %d is let through", at)
+		}
+	}
+	// Wherever it says how long its body is, another length is refused.
+	length := binary.LittleEndian.AppendUint64(nil, uint64(len(payloads[0])-8-size))
+	found := 0
+	for at := 8; at+8 <= 8+size; at++ {
+		if !bytes.Equal(payloads[0][at:at+8], length) {
+			continue
+		}
+		found++
+		changed := bytes.Clone(payloads[0])
+		binary.LittleEndian.PutUint64(changed[at:], 1<<40)
+		if message(changed, messageRecord) {
+			t.Errorf("a body of a terabyte, at byte %d, is let through", at)
+		}
+	}
+	if found == 0 {
+		t.Fatal("the length of the body was not found")
+	}
+	if message(preamble, messageRecord) || message(payloads[0], messageSchema) || message(append(bytes.Clone(payloads[0]), payloads[1]...), messageRecord) || message(nil, messageSchema) {
+		t.Error("a message of another kind, two, or none is let through")
+	}
+}
+
+// FuzzRowsOfASender: whatever a sender puts into a row, its recipient writes a table or
+// says that it is none, and does not end.
+func FuzzRowsOfASender(f *testing.F) {
+	preamble, payloads := rowsOf(f, 1)
+	f.Add(preamble, payloads[0], false)
+	f.Add([]byte("a,b\n"), []byte("\x00\x00\x00\x01,x\n"), true)
+	f.Add([]byte(nil), []byte("\xff\xff\xff\xff{}\n"), true)
+	f.Fuzz(func(t *testing.T, preamble, payload []byte, text bool) {
+		var out bytes.Buffer
+		var w tableWriter = &parquetWriter{to: &sink{to: &out}, name: "nhs_token"}
+		if text {
+			w = &textWriter{to: &out, json: true}
+		}
+		if err := open(w, preamble, payload); err != nil && !errors.Is(err, errRow) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package parcel
 
 import (
 	"bytes"
+	"crypto/hpke"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -162,6 +163,40 @@ func TestNobodyElseOpens(t *testing.T) {
 	id, rows, err := Head(good)
 	if err != nil || id != r.header.RequestID || rows != 2 {
 		t.Errorf("its head says %d rows, %v", rows, err)
+	}
+}
+
+// TestLengthsAreCoarse: how long the longest row is, is seen in steps.
+func TestLengthsAreCoarse(t *testing.T) {
+	if SealedSize(0) != SealedSize(60) || SealedSize(61) != SealedSize(124) || SealedSize(60) == SealedSize(61) {
+		t.Errorf("rows of 0, 60, 61 and 124 bytes are sealed in %d, %d, %d and %d", SealedSize(0), SealedSize(60), SealedSize(61), SealedSize(124))
+	}
+}
+
+// TestHeadIsTheAnswers: a sealed answer that names another request than the one in it,
+// which whoever seals can write, is refused.
+func TestHeadIsTheAnswers(t *testing.T) {
+	k, r := newKeys(t), newRoad(t)
+	good := r.sent(t, &k.Public, [][]byte{[]byte("a row")})
+	private, err := k.sealing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kdf, aead := suite()
+	answer, err := hpke.Open(private, kdf, aead, answerInfo(good[:headSize]), good[headSize:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []byte{0, 1} {
+		head := bytes.Clone(good[:headSize])
+		head[24] ^= change
+		sealed, err := hpke.Seal(private.PublicKey(), kdf, aead, answerInfo(head), answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Open(append(head, sealed...), r.fromPublic, r.toPublic, 1); (err == nil) != (change == 0) {
+			t.Errorf("request id changed by %d: %v", change, err)
+		}
 	}
 }
 

@@ -586,18 +586,53 @@ func TestParcelsThatAreNotWhole(t *testing.T) {
 			t.Errorf("%s: it is taken", name)
 		}
 	}
+	_, first, err := parcel.Head(parts[names[1]])
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := document(`"rows": 9000`, fmt.Sprintf(`"rows": %d`, 2*first))
+	twice[names[2]] = parts[names[1]]
+	// Of other domains under the same keys: a key holder would not, but its numbers are held
+	// to the parcel's all the same.
+	elsewhere := *h.records[0]
+	elsewhere.Keys.DomainNo = 7
+	path7 := write(t, filepath.Join(folder, "in7.csv"), "nhs_token,visit\n,1\n")
+	if _, err := h.send(path7, "nhs_token", path7+".parcel", func(o *SendOptions) { o.From = &elsewhere }); err != nil {
+		t.Fatal(err)
+	}
+	other7 := func() string {
+		archive, err := zip.OpenReader(path7 + ".parcel")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := map[string][]byte{}
+		var order []string
+		for _, f := range archive.File {
+			if changed[f.Name], err = readZIP(f, 1<<30); err != nil {
+				t.Fatal(err)
+			}
+			order = append(order, f.Name)
+		}
+		if err := archive.Close(); err != nil {
+			t.Fatal(err)
+		}
+		changed[manifestName] = bytes.Replace(changed[manifestName], []byte(`"domain_no": 7`), []byte(`"domain_no": 1`), 1)
+		return again(order, changed)
+	}
 	for name, make := range map[string]func() string{
-		"a part less":              func() string { return again(names[:2], parts) },
-		"a part less, and so said": func() string { return again(names[:2], document(`"batches": 2`, `"batches": 1`)) },
-		"a row less, and so said":  func() string { return again(names, document(`"rows": 9000`, `"rows": 8999`)) },
-		"a part twice":             func() string { return again(names, with(names[2], parts[names[1]])) },
-		"parts exchanged":          func() string { return again([]string{names[0], names[2], names[1]}, parts) },
-		"no manifest":              func() string { return again(names[1:], parts) },
-		"another version":          func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
-		"another epoch":            func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
-		"another epoch to go to":   func() string { return again(names, document(`"token_epoch": 2`, `"token_epoch": 1`)) },
-		"another domain":           func() string { return again(names, document(`"domain": "lake"`, `"domain": "pond"`)) },
-		"another format":           func() string { return again(names, document(`"csv"`, `"xml"`)) },
+		"a part less":               func() string { return again(names[:2], parts) },
+		"a part less, and so said":  func() string { return again(names[:2], document(`"batches": 2`, `"batches": 1`)) },
+		"a row less, and so said":   func() string { return again(names, document(`"rows": 9000`, `"rows": 8999`)) },
+		"a part twice":              func() string { return again(names, with(names[2], parts[names[1]])) },
+		"a part twice, and so said": func() string { return again(names, twice) },
+		"a part of another domain":  other7,
+		"parts exchanged":           func() string { return again([]string{names[0], names[2], names[1]}, parts) },
+		"no manifest":               func() string { return again(names[1:], parts) },
+		"another version":           func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
+		"another epoch":             func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
+		"another epoch to go to":    func() string { return again(names, document(`"token_epoch": 2`, `"token_epoch": 1`)) },
+		"another domain":            func() string { return again(names, document(`"domain": "lake"`, `"domain": "pond"`)) },
+		"another format":            func() string { return again(names, document(`"csv"`, `"xml"`)) },
 	} {
 		if r, err := h.receive(make(), out); err == nil || r != nil {
 			t.Errorf("%s: it is taken", name)

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"testing"
+
+	flatbuffers "github.com/google/flatbuffers/go"
 )
 
 // rowsOf returns what a Parquet table's first rows are sent as.
@@ -73,6 +76,77 @@ func TestLengthsOfHostileRows(t *testing.T) {
 	}
 	if message(preamble, messageRecord) || message(payloads[0], messageSchema) || message(append(bytes.Clone(payloads[0]), payloads[1]...), messageRecord) || message(nil, messageSchema) {
 		t.Error("a message of another kind, two, or none is let through")
+	}
+}
+
+// TestLengthsOfHostileSchemas: a name, or a list of fields, that says that it is longer
+// than the message; fields that share a long name, which would be copied for each.
+func TestLengthsOfHostileSchemas(t *testing.T) {
+	preamble, _ := rowsOf(t, 1)
+	name := append(binary.LittleEndian.AppendUint32(nil, 5), "visit"...)
+	at := bytes.Index(preamble, name)
+	if at < 0 {
+		t.Fatal("the name of a field was not found")
+	}
+	changed := bytes.Clone(preamble)
+	binary.LittleEndian.PutUint32(changed[at:], 1<<30)
+	if message(changed, messageSchema) {
+		t.Error("a name of a gigabyte is let through")
+	}
+	for _, tt := range []struct {
+		fields  int
+		through bool
+	}{{1, true}, {100, false}} {
+		b := flatbuffers.NewBuilder(0)
+		long := b.CreateString(string(bytes.Repeat([]byte("x"), 1<<20)))
+		fields := make([]flatbuffers.UOffsetT, tt.fields)
+		for i := range fields {
+			b.StartObject(7)
+			b.PrependUOffsetTSlot(0, long, 0)
+			fields[i] = b.EndObject()
+		}
+		b.StartVector(4, len(fields), 4)
+		for _, f := range fields {
+			b.PrependUOffsetT(f)
+		}
+		list := b.EndVector(len(fields))
+		b.StartObject(4)
+		b.PrependUOffsetTSlot(1, list, 0)
+		schema := b.EndObject()
+		b.StartObject(5)
+		b.PrependByteSlot(1, messageSchema, 0)
+		b.PrependUOffsetTSlot(2, schema, 0)
+		b.Finish(b.EndObject())
+		head := b.FinishedBytes()
+		framed := append(binary.LittleEndian.AppendUint32([]byte{0xff, 0xff, 0xff, 0xff}, uint32(len(head))), head...)
+		if message(framed, messageSchema) != tt.through {
+			t.Errorf("%d fields that share a name of a megabyte: let through is not %v", tt.fields, tt.through)
+		}
+	}
+}
+
+// TestOffsetsOfHostileRows: a text that says that it ends beyond what is there is refused
+// before room is made for it.
+func TestOffsetsOfHostileRows(t *testing.T) {
+	preamble, payloads := rowsOf(t, 1)
+	body := 8 + int(binary.LittleEndian.Uint32(payloads[0][4:]))
+	offsets := []byte{0, 0, 0, 0, 2, 0, 0, 0} // of "t0"
+	at := bytes.Index(payloads[0][body:], offsets)
+	if at < 0 {
+		t.Fatal("the place of a text was not found")
+	}
+	changed := bytes.Clone(payloads[0])
+	binary.LittleEndian.PutUint32(changed[body+at+4:], 1<<30)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var out bytes.Buffer
+	err := open(&parquetWriter{to: &sink{to: &out}, name: "nhs_token"}, preamble, changed)
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, errRow) || after.TotalAlloc-before.TotalAlloc > 1<<28 {
+		t.Errorf("%v, after %d MiB", err, (after.TotalAlloc-before.TotalAlloc)>>20)
+	}
+	if err := open(&parquetWriter{to: &sink{to: &out}, name: "nhs_token"}, preamble, payloads[0]); err != nil {
+		t.Errorf("nothing was changed: %v", err)
 	}
 }
 

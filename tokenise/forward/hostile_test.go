@@ -88,10 +88,12 @@ func TestLengthsOfHostileSchemas(t *testing.T) {
 	if at < 0 {
 		t.Fatal("the name of a field was not found")
 	}
-	changed := bytes.Clone(preamble)
-	binary.LittleEndian.PutUint32(changed[at:], 1<<30)
-	if message(changed, messageSchema) {
-		t.Error("a name of a gigabyte is let through")
+	for _, length := range []uint32{1 << 20, 1 << 30} {
+		changed := bytes.Clone(preamble)
+		binary.LittleEndian.PutUint32(changed[at:], length)
+		if message(changed, messageSchema) {
+			t.Errorf("a name of %d bytes is let through", length)
+		}
 	}
 	for _, tt := range []struct {
 		fields  int

@@ -375,6 +375,48 @@ func TestParquetArrivesAsItWas(t *testing.T) {
 	}
 }
 
+// TestCategoriesArriveAsText: one row by itself has none.
+func TestCategoriesArriveAsText(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "ward", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}, Nullable: true}}, nil)
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(`[{"nhs_token":"`+from+`","ward":"a"},{"nhs_token":null,"ward":null},{"nhs_token":"`+from+`","ward":"b"},{"nhs_token":"`+from+`","ward":"a"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := filepath.Join(folder, "in.parquet")
+	f, err := os.Create(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := pqarrow.NewFileWriter(schema, f, nil, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+	if err == nil {
+		err = errors.Join(w.Write(record), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.send(in, "nhs_token", in+".parcel"); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(folder, "out.parquet")
+	if _, err := h.receive(in+".parcel", out); err != nil {
+		t.Fatal(err)
+	}
+	_, got := parquetLines(t, out)
+	want := []string{`{"nhs_token":"` + to + `","ward":"a"}`, `{"nhs_token":"` + to + `","ward":"a"}`, `{"nhs_token":"` + to + `","ward":"b"}`, `{"nhs_token":null,"ward":null}`}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	nested := arrow.StructOf(arrow.Field{Name: "ward", Type: schema.Field(1).Type})
+	if !hasCategories(arrow.ListOf(nested)) || hasCategories(arrow.ListOf(arrow.BinaryTypes.String)) {
+		t.Error("categories in a part of a column are not seen")
+	}
+}
+
 // interruptedRows fill half a dozen batches.
 const interruptedRows = 2500
 

@@ -2,15 +2,16 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-
-	"context"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -111,8 +112,12 @@ func (t *parquetTable) choose(doing string, schema *arrow.Schema, column string)
 		return fault.New(fault.Usage, doing, "the column given with --column does not hold text", "give a table as tokeniser column writes it")
 	}
 	for i := range fields {
-		if fields[i].Type.ID() == arrow.DICTIONARY {
-			return fault.New(fault.Usage, doing, "a column is stored as categories, which one row alone cannot be", "write the table with its columns as text")
+		// One row by itself has no categories: they arrive as what they name.
+		if categories, ok := fields[i].Type.(*arrow.DictionaryType); ok {
+			fields[i].Type = categories.ValueType
+		}
+		if hasCategories(fields[i].Type) {
+			return fault.New(fault.Usage, doing, "a list or an object in a column is stored as categories, which one row alone cannot be", "write the table with the column's parts as text")
 		}
 	}
 	fields[t.column].Nullable = true
@@ -121,6 +126,14 @@ func (t *parquetTable) choose(doing string, schema *arrow.Schema, column string)
 	stream, err := t.stream(nil)
 	t.before = bytes.Clone(bytes.TrimSuffix(stream, endOfStream))
 	return err
+}
+
+// hasCategories reports whether a type has a part that is stored as categories.
+func hasCategories(t arrow.DataType) bool {
+	if nested, ok := t.(arrow.NestedType); ok {
+		return slices.ContainsFunc(nested.Fields(), func(f arrow.Field) bool { return hasCategories(f.Type) })
+	}
+	return t.ID() == arrow.DICTIONARY
 }
 
 // stream writes a record, or none, as a stream of Arrow. It is valid until the next call.
@@ -196,6 +209,16 @@ func (t *parquetTable) load(record arrow.RecordBatch) error {
 	}
 	columns := append([]arrow.Array(nil), record.Columns()...)
 	columns[t.column] = array.MakeArrayOfNull(memory.DefaultAllocator, arrow.BinaryTypes.String, int(record.NumRows()))
+	for i := range columns {
+		if columns[i].DataType().ID() != arrow.DICTIONARY {
+			continue
+		}
+		plain, err := compute.CastArray(context.Background(), columns[i], compute.SafeCastOptions(t.schema.Field(i).Type))
+		if err != nil {
+			return fault.New(fault.Usage, "reading "+t.name, "a column's categories cannot be read", parquetNext)
+		}
+		columns[i] = plain
+	}
 	t.texts, t.at = texts, 0
 	t.record = array.NewRecordBatch(t.schema, columns, record.NumRows())
 	return nil

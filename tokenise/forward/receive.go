@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"tarn/keys"
@@ -59,6 +60,9 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 	}
 	none := func(err error) error { return fault.Wrap(fault.Usage, "reading "+o.Parcel, err, parcelNext) }
 	archive, err := zip.OpenReader(o.Parcel)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, fault.Wrap(fault.Usage, "reading "+o.Parcel, err, "give the path of a parcel that this user can read with --in")
+	}
 	if err != nil {
 		return nil, none(errors.New("it is no parcel, or not a whole one"))
 	}

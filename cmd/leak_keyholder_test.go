@@ -280,7 +280,7 @@ func (o *observed) forwarded(t *testing.T, from, table string) {
 	send(0, "whole")
 	noneInTree(t, "a parcel, and what a refused run leaves", folder, nowhere)
 	received := filepath.Join(t.TempDir(), "received.csv")
-	run(0, "registry", "receive", "--in", filepath.Join(folder, "whole.parcel"), "--keys", at("registry.keys.json"), "--to", at("registry.json"), "--out", received)
+	run(0, "registry", "receive", "--in", filepath.Join(folder, "whole.parcel"), "--recipient-keys", at("registry.keys.json"), "--to", at("registry.json"), "--out", received)
 	// Control: the people are in it.
 	sent, err := os.Stat(table)
 	must(t, err)

@@ -283,7 +283,7 @@ func TestKilledForwardingGoesOn(t *testing.T) {
 			t.Errorf("%d rows are charged to the recipient, not %d", b.Used, want)
 		}
 	}
-	local("registrar", "receive", "--in", at("visits.parcel"), "--keys", at("keys.json"), "--to", at("register.json"), "--out", at("received.csv"))
+	local("registrar", "receive", "--in", at("visits.parcel"), "--recipient-keys", at("keys.json"), "--to", at("register.json"), "--out", at("received.csv"))
 	if !slices.Equal(sortedLines(t, at("received.csv")), sortedLines(t, at("expected.csv"))) {
 		t.Error("what arrives is not what the numbers give")
 	}

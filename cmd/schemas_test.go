@@ -292,7 +292,7 @@ func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.
 	j.run(t, 0, "tokeniser", "column", "--project", "visits.json", "--as", s.Credentials("visits"), "--in", "people/north.csv", "--column", "nhs_number", "--out", "visits.csv")
 	j.run(t, 4, "tokeniser", append([]string{"convert", "--grant", "small.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
 	j.run(t, 0, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "visits.parcel", "--json"}, between...)...)
-	j.run(t, 0, "tokeniser", "receive", "--in", "visits.parcel", "--keys", "registry.keys.json", "--to", "register.json", "--as", s.Credentials("register"), "--keyholder", s.URL, "--out", "received.csv", "--json")
+	j.run(t, 0, "tokeniser", "receive", "--in", "visits.parcel", "--recipient-keys", "registry.keys.json", "--to", "register.json", "--as", s.Credentials("register"), "--keyholder", s.URL, "--out", "received.csv", "--json")
 	show("whole") // it is used now
 	archive, err := zip.OpenReader(filepath.Join(j.folder, "visits.parcel"))
 	must(t, err)

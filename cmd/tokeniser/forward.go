@@ -169,16 +169,16 @@ holder's. What is wrong anywhere leaves no table.
 
 The table has the format of the sender's: CSV, NDJSON or Parquet. It is compressed if its
 name ends in .gz or .zst.`,
-		Example: `  tokeniser receive --in visits.parcel --keys registry.keys.json --to registry.project.json --as credentials --out visits.csv`,
+		Example: `  tokeniser receive --in visits.parcel --recipient-keys registry.keys.json --to registry.project.json --as credentials --out visits.csv`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			const doing = "opening the parcel"
-			for _, flag := range []struct{ name, value string }{{"--in", o.Parcel}, {"--keys", own}, {"--to", to}, {"--out", o.Out}} {
+			for _, flag := range []struct{ name, value string }{{"--in", o.Parcel}, {"--recipient-keys", own}, {"--to", to}, {"--out", o.Out}} {
 				if flag.value == "" {
 					return fault.New(fault.Usage, doing, flag.name+" is missing", "see: tokeniser receive --help")
 				}
 			}
-			if err := outfile.Check(doing, []outfile.Input{{Flag: "--in", Path: o.Parcel}, {Flag: "--keys", Path: own}, {Flag: "--to", Path: to}},
+			if err := outfile.Check(doing, []outfile.Input{{Flag: "--in", Path: o.Parcel}, {Flag: "--recipient-keys", Path: own}, {Flag: "--to", Path: to}},
 				[]outfile.Output{{Flag: "--out", Path: o.Out}}); err != nil {
 				return err
 			}
@@ -216,7 +216,7 @@ name ends in .gz or .zst.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.Parcel, "in", "", "the parcel")
-	flags.StringVar(&own, "keys", "", "the recipient's keys, the private half")
+	flags.StringVar(&own, "recipient-keys", "", "the private half of the keys that tokeniser recipient made")
 	flags.StringVar(&to, "to", "", "project.json of the recipient's project")
 	as.Add(flags)
 	flags.StringVar(&o.Out, "out", "", "the table to write")

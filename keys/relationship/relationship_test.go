@@ -1,0 +1,143 @@
+package relationship
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tarn/keys"
+	"tarn/keys/escrow"
+)
+
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 123_000_000, time.UTC)
+
+func question() *Question {
+	token := keys.Token{Scheme: keys.SchemeNoKeyedHash, DomainNo: 7, TokenEpoch: 3, Value: [keys.TokenSize]byte{1, 2, 3}}
+	return &Question{Token: token.String(), Organisation: "RX1", At: noon, RequestHash: strings.Repeat("0a", 32)}
+}
+
+func region(t *testing.T) (ed25519.PublicKey, ed25519.PrivateKey) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+func envelope() *escrow.Envelope {
+	return &escrow.Envelope{Batch: [16]byte{9}, Enc: []byte("enc"), Index: 4, Token: [keys.TokenSize]byte{1, 2, 3}, Sealed: []byte("sealed")}
+}
+
+// TestAnswersAreOfTheirQuestion: the signature covers every member of question and answer,
+// and an answer lasts a minute.
+func TestAnswersAreOfTheirQuestion(t *testing.T) {
+	public, private := region(t)
+	a, err := Sign(question(), Allow, envelope(), noon, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evidence, err := a.Verify(question(), public, noon.Add(59*time.Second))
+	if err != nil || evidence == [32]byte{} {
+		t.Fatalf("nothing was changed: %v", err)
+	}
+	if e, there := a.Opened(question()); !there || string(e.Sealed) != "sealed" || e.Index != 4 || e.Token != envelope().Token || e.Batch != envelope().Batch {
+		t.Errorf("its envelope is %+v, %v", e, there)
+	}
+	for name, change := range map[string]func(*Question, *Answer){
+		"another patient": func(q *Question, _ *Answer) {
+			q.Token = (keys.Token{Scheme: keys.SchemeNoKeyedHash, DomainNo: 7, TokenEpoch: 3}).String()
+		},
+		"another organisation": func(q *Question, _ *Answer) { q.Organisation = "RX2" },
+		"another time":         func(q *Question, _ *Answer) { q.At = q.At.Add(time.Millisecond) },
+		"another request":      func(q *Question, _ *Answer) { q.RequestHash = strings.Repeat("0b", 32) },
+		"another decision":     func(_ *Question, a *Answer) { a.Decision, a.Envelope = Deny, nil },
+		"no decision":          func(_ *Question, a *Answer) { a.Decision = "perhaps" },
+		"a later end":          func(_ *Question, a *Answer) { a.Expires = a.Expires.Add(time.Millisecond) },
+		"no envelope":          func(_ *Question, a *Answer) { a.Envelope = nil },
+		"another batch":        func(_ *Question, a *Answer) { a.Envelope.Batch = make([]byte, 16) },
+		"another batch's key":  func(_ *Question, a *Answer) { a.Envelope.Enc = []byte("cne") },
+		"another item":         func(_ *Question, a *Answer) { a.Envelope.Index++ },
+		"another envelope":     func(_ *Question, a *Answer) { a.Envelope.Sealed = []byte("delaes") },
+		"bytes that move":      func(_ *Question, a *Answer) { a.Envelope.Enc, a.Envelope.Sealed = []byte("encs"), []byte("ealed") },
+		"another signature":    func(_ *Question, a *Answer) { a.Signature[0] ^= 1 },
+		"no signature":         func(_ *Question, a *Answer) { a.Signature = nil },
+	} {
+		a, err := Sign(question(), Allow, envelope(), noon, private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := question()
+		change(q, a)
+		if _, err := a.Verify(q, public, noon); !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other, _ := region(t)
+	for name, key := range map[string]ed25519.PublicKey{"another region": other, "no region": nil} {
+		if _, err := a.Verify(question(), key, noon); !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, at := range []time.Time{noon.Add(time.Minute), noon.Add(time.Hour), noon.Add(-6 * time.Second)} {
+		if _, err := a.Verify(question(), public, at); !errors.Is(err, ErrExpired) {
+			t.Errorf("at %s: %v", at, err)
+		}
+	}
+	// Another answer to the same question leaves other evidence.
+	denied, err := Sign(question(), Deny, nil, noon, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := denied.Verify(question(), public, noon); err != nil || second == evidence {
+		t.Errorf("two answers leave one evidence: %v", err)
+	}
+	if _, there := denied.Opened(question()); there {
+		t.Error("what is denied has an envelope")
+	}
+}
+
+// TestOldQuestionsAreNotAnsweredForLong: an answer that is signed long after its question
+// was asked is refused.
+func TestOldQuestionsAreNotAnsweredForLong(t *testing.T) {
+	public, private := region(t)
+	a, err := Sign(question(), Allow, nil, noon.Add(time.Minute), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Verify(question(), public, noon.Add(time.Minute)); !errors.Is(err, ErrExpired) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestQuestionsThatAreNone: nothing is signed, and nothing of them is repeated.
+func TestQuestionsThatAreNone(t *testing.T) {
+	public, private := region(t)
+	for name, change := range map[string]func(*Question){
+		"a number for a token":  func(q *Question) { q.Token = "9434765919" },
+		"no token":              func(q *Question) { q.Token = "" },
+		"no organisation":       func(q *Question) { q.Organisation = "" },
+		"a name":                func(q *Question) { q.Organisation = "Dr Foster" },
+		"no time":               func(q *Question) { q.At = time.Time{} },
+		"no request":            func(q *Question) { q.RequestHash = "" },
+		"a request of no bytes": func(q *Question) { q.RequestHash = strings.Repeat("zz", 32) },
+	} {
+		q := question()
+		change(q)
+		_, err := Sign(q, Allow, nil, noon, private)
+		if err == nil || strings.Contains(err.Error(), "9434765919") || strings.Contains(err.Error(), "Foster") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := (&Answer{Decision: Allow, Expires: noon.Add(time.Second)}).Verify(q, public, noon); err == nil {
+			t.Errorf("%s: an answer to it is taken", name)
+		}
+	}
+	if _, err := Sign(question(), "perhaps", nil, noon, private); err == nil {
+		t.Error("there is a third decision")
+	}
+	if _, err := Sign(question(), Deny, envelope(), noon, private); err == nil {
+		t.Error("an envelope goes with what is denied")
+	}
+}

@@ -41,9 +41,12 @@ var allowed = map[string][]string{
 	"keys/parcel": with(vocabulary, "keys/oprf"),
 	"keys/api":    with(vocabulary, "keys/parcel"),
 	"keys/budget": {},
-	"keys/enrol":  vocabulary,
-	"keys/client": with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
+	// What a region keeps for, and answers to, a key holder that opens a token.
+	"keys/escrow":       vocabulary,
+	"keys/relationship": with(vocabulary, "keys/escrow"),
+	"keys/enrol":        vocabulary,
+	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
+	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

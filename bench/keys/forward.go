@@ -68,7 +68,7 @@ func (f *forwarding) send() (took time.Duration, err error) {
 	for i := range f.rows {
 		payloads[i] = f.rows[i].Payload[:rowBytes]
 	}
-	seal, sealed, err := parcel.SealRows(&f.recipient.Public, forwardHeader.RequestID, payloads, rand.Reader)
+	seal, sealed, err := parcel.SealRows(&f.recipient.Public, forwardHeader.RequestID, [32]byte{}, payloads, rand.Reader)
 	if err != nil {
 		return 0, err
 	}
@@ -98,7 +98,7 @@ func (f *forwarding) convert() (took time.Duration, err error) {
 // receive is the recipient's part.
 func (f *forwarding) receive() (took time.Duration, err error) {
 	begun := time.Now()
-	_, err = f.recipient.Open(f.sealed, f.from, f.to, 1)
+	_, err = f.recipient.Open(f.sealed, [32]byte{}, f.from, f.to, 1)
 	return time.Since(begun), err
 }
 

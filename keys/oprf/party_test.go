@@ -128,6 +128,19 @@ func TestConversionForAnotherParty(t *testing.T) {
 				}
 			}
 		}
+		// Each row is hidden behind a factor of its own: what was added to the first half of
+		// two rows differs.
+		added := map[Point]bool{}
+		for i, at := range a.order() {
+			var u, c ristretto.Element
+			if !u.SetBytes(first.point(i, 0)) || !c.SetBytes(sent.point(int(at), 0)) {
+				t.Fatal("no element")
+			}
+			added[u.Subtract(&u, &c).Bytes()] = true
+		}
+		if len(added) != count {
+			t.Errorf("%d factors hide %d rows", len(added), count)
+		}
 		if order := a.order(); count > 2 && slices.IsSorted(order) {
 			t.Error("the rows arrive in the order in which they were sent")
 		}

@@ -27,6 +27,9 @@ func newKeys(t testing.TB) *Keys {
 	return k
 }
 
+// about is what the batches of these tests are of.
+var about = [32]byte{5}
+
 // road is two domains and a batch of rows on its way between them.
 type road struct {
 	fromPublic, toPublic oprf.Point
@@ -59,7 +62,7 @@ func newRoad(t testing.TB) *road {
 // sent is what the key holder answers to rows with these payloads.
 func (r *road) sent(t testing.TB, to *Recipient, payloads [][]byte) []byte {
 	t.Helper()
-	seal, sealed, err := SealRows(to, r.header.RequestID, payloads, rand.Reader)
+	seal, sealed, err := SealRows(to, r.header.RequestID, about, payloads, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +103,7 @@ func TestRowsArriveWhole(t *testing.T) {
 	k, r := newKeys(t), newRoad(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		payloads := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 8).Draw(rt, "rows")
-		_, sealed, err := SealRows(&k.Public, r.header.RequestID, payloads, rand.Reader)
+		_, sealed, err := SealRows(&k.Public, r.header.RequestID, about, payloads, rand.Reader)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -113,7 +116,7 @@ func TestRowsArriveWhole(t *testing.T) {
 				rt.Fatalf("a row of %d bytes is sealed in %d", len(payloads[i]), len(sealed[i]))
 			}
 		}
-		a, err := k.Open(r.sent(t, &k.Public, payloads), r.fromPublic, r.toPublic, 1)
+		a, err := k.Open(r.sent(t, &k.Public, payloads), about, r.fromPublic, r.toPublic, 1)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -136,24 +139,27 @@ func TestRowsArriveWhole(t *testing.T) {
 func TestNobodyElseOpens(t *testing.T) {
 	k, r := newKeys(t), newRoad(t)
 	good := r.sent(t, &k.Public, [][]byte{[]byte("a row"), []byte("another")})
-	if _, err := k.Open(good, r.fromPublic, r.toPublic, 1); err != nil {
+	if _, err := k.Open(good, about, r.fromPublic, r.toPublic, 1); err != nil {
 		t.Fatalf("nothing was changed: %v", err)
 	}
-	if _, err := newKeys(t).Open(good, r.fromPublic, r.toPublic, 1); !errors.Is(err, ErrSealed) {
+	if _, err := newKeys(t).Open(good, about, r.fromPublic, r.toPublic, 1); !errors.Is(err, ErrSealed) {
 		t.Errorf("another recipient: %v", err)
 	}
-	if _, err := k.Open(good, r.toPublic, r.fromPublic, 1); !errors.Is(err, oprf.ErrProof) {
+	if _, err := k.Open(good, about, r.toPublic, r.fromPublic, 1); !errors.Is(err, oprf.ErrProof) {
 		t.Errorf("the domains exchanged: %v", err)
+	}
+	if _, err := k.Open(good, [32]byte{6}, r.fromPublic, r.toPublic, 1); !errors.Is(err, ErrSealed) {
+		t.Errorf("about something else: %v", err)
 	}
 	for i := 0; i < len(good); i += 7 {
 		changed := bytes.Clone(good)
 		changed[i] ^= 1
-		if a, err := k.Open(changed, r.fromPublic, r.toPublic, 1); err == nil || a != nil {
+		if a, err := k.Open(changed, about, r.fromPublic, r.toPublic, 1); err == nil || a != nil {
 			t.Fatalf("byte %d changed: it opens", i)
 		}
 	}
 	for _, n := range []int{0, 3, 43, 44, 45, len(good) - 1} {
-		if a, err := k.Open(good[:n], r.fromPublic, r.toPublic, 1); err == nil || a != nil {
+		if a, err := k.Open(good[:n], about, r.fromPublic, r.toPublic, 1); err == nil || a != nil {
 			t.Errorf("%d bytes of it: it opens", n)
 		}
 	}
@@ -194,8 +200,47 @@ func TestHeadIsTheAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := k.Open(append(head, sealed...), r.fromPublic, r.toPublic, 1); (err == nil) != (change == 0) {
+		if _, err := k.Open(append(head, sealed...), about, r.fromPublic, r.toPublic, 1); (err == nil) != (change == 0) {
 			t.Errorf("request id changed by %d: %v", change, err)
+		}
+	}
+}
+
+// TestRowsThatAreThereTwice: a key holder that loses a row and sends another twice is found
+// out.
+func TestRowsThatAreThereTwice(t *testing.T) {
+	k, r := newKeys(t), newRoad(t)
+	seal, sealed, err := SealRows(&k.Public, r.header.RequestID, about, [][]byte{[]byte("one"), []byte("two")}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := k.Public.Point()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := oprf.NewEncrypter(y, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, second := range []int{1, 0} {
+		request, err := e.Rows(r.header, seal, []oprf.Row{{Absent: true, Payload: sealed[0]}, {Absent: true, Payload: sealed[second]}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := oprf.ParseParcel(request, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := p.Answer(r.quotient, r.fromPublic, r.toPublic, y, nil, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := SealAnswer(k.Public.SealingKey, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Open(out, about, r.fromPublic, r.toPublic, 1); (err == nil) != (second == 1) {
+			t.Errorf("row %d twice: %v", second, err)
 		}
 	}
 }
@@ -215,7 +260,7 @@ func TestKeysOnDisk(t *testing.T) {
 	if again.Public.TokenKey != k.Public.TokenKey || !bytes.Equal(again.Public.SealingKey, k.Public.SealingKey) || again.Public.Name != "registry" {
 		t.Error("other keys come back")
 	}
-	if _, err := again.Open(r.sent(t, &k.Public, [][]byte{nil}), r.fromPublic, r.toPublic, 1); err != nil {
+	if _, err := again.Open(r.sent(t, &k.Public, [][]byte{nil}), about, r.fromPublic, r.toPublic, 1); err != nil {
 		t.Errorf("they do not open what was sealed before: %v", err)
 	}
 	document, err := os.ReadFile(path)

@@ -15,9 +15,14 @@ import (
 )
 
 // The suite is that of the escrow envelope, specification (j).
-func kem() hpke.KEM                 { return hpke.MLKEM768X25519() }
-func suite() (hpke.KDF, hpke.AEAD)  { return hpke.HKDFSHA256(), hpke.AES256GCM() }
-func rowsInfo(id [16]byte) []byte   { return keys.LP(keys.Text("tarn/parcel-rows/v1"), id[:]) }
+func kem() hpke.KEM                { return hpke.MLKEM768X25519() }
+func suite() (hpke.KDF, hpke.AEAD) { return hpke.HKDFSHA256(), hpke.AES256GCM() }
+
+// rowsInfo binds a batch's rows to its request, and to what the sender says of all batches.
+func rowsInfo(id [16]byte, about [32]byte) []byte {
+	return keys.LP(keys.Text("tarn/parcel-rows/v1"), id[:], about[:])
+}
+
 func answerInfo(head []byte) []byte { return keys.LP(keys.Text("tarn/parcel/v1"), head) }
 
 const (
@@ -41,15 +46,16 @@ func SealedSize(longest int) int {
 
 // SealRows seals what goes with the rows of a batch to its recipient, each to the length
 // of the longest: neither the key holder nor who listens sees which is which by its
-// length. It returns the batch's seal and the sealed rows. Row keys are of one batch, and
-// nonces are drawn.
-func SealRows(to *Recipient, requestID [16]byte, rows [][]byte, randomness io.Reader) (seal []byte, sealed [][]byte, err error) {
+// length. about is a digest of what the recipient is to believe of the parcel and the
+// batch's place in it: the rows open with the same only. It returns the batch's seal and
+// the sealed rows. Row keys are of one batch, and nonces are drawn.
+func SealRows(to *Recipient, requestID [16]byte, about [32]byte, rows [][]byte, randomness io.Reader) (seal []byte, sealed [][]byte, err error) {
 	public, err := kem().NewPublicKey(to.SealingKey)
 	if err != nil {
 		return nil, nil, errors.New("the recipient's sealing key is none of MLKEM768X25519")
 	}
 	kdf, aead := suite()
-	seal, sender, err := hpke.NewSender(public, kdf, aead, rowsInfo(requestID))
+	seal, sender, err := hpke.NewSender(public, kdf, aead, rowsInfo(requestID, about))
 	if err != nil {
 		return nil, nil, errors.New("the recipient's rows could not be sealed")
 	}
@@ -120,8 +126,9 @@ func Head(sealed []byte) (requestID [16]byte, rows int, err error) {
 }
 
 // Open opens a sealed answer: it verifies the key holder's proof that the tokens went from
-// the domain of one public key to that of the other, and opens every row.
-func (k *Keys) Open(sealed []byte, from, to oprf.Point, threads int) (*oprf.Arrival, error) {
+// the domain of one public key to that of the other, and opens every row. about is as for
+// [SealRows]. A row that is there twice is refused: one would be missing.
+func (k *Keys) Open(sealed []byte, about [32]byte, from, to oprf.Point, threads int) (*oprf.Arrival, error) {
 	if _, _, err := Head(sealed); err != nil {
 		return nil, err
 	}
@@ -138,7 +145,7 @@ func (k *Keys) Open(sealed []byte, from, to oprf.Point, threads int) (*oprf.Arri
 	if err != nil {
 		return nil, err
 	}
-	recipient, err := hpke.NewRecipient(arrived.Seal, private, kdf, aead, rowsInfo(arrived.RequestID))
+	recipient, err := hpke.NewRecipient(arrived.Seal, private, kdf, aead, rowsInfo(arrived.RequestID, about))
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -150,8 +157,13 @@ func (k *Keys) Open(sealed []byte, from, to oprf.Point, threads int) (*oprf.Arri
 	if err != nil {
 		return nil, err
 	}
+	seen := make(map[[nonce]byte]bool, len(arrived.Rows))
 	for i := range arrived.Rows {
 		row := &arrived.Rows[i]
+		if len(row.Payload) < nonce || seen[[nonce]byte(row.Payload)] {
+			return nil, ErrSealed
+		}
+		seen[[nonce]byte(row.Payload)] = true
 		if row.Payload, err = openRow(gcm, row.Payload); err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ package forward
 
 import (
 	"archive/zip"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -24,12 +26,13 @@ import (
 // Schema is the schema member of a parcel's manifest.
 const Schema = "tarn.parcel/1"
 
-// manifest says what is in a parcel. It holds no row; the recipient believes of it only
-// what proofs and counts confirm.
+// manifest says what is in a parcel. It holds no row, and the rows of each batch open with
+// what it says only: see about.
 type manifest struct {
 	Schema   string `json:"schema"`
 	Software string `json:"software"`
 	Created  string `json:"created"`
+	Run      string `json:"run"` // of one run of the sender's, 32 hexadecimal digits
 	Grant    string `json:"grant"`
 	From     end    `json:"from"`
 	To       end    `json:"to"`
@@ -57,6 +60,15 @@ const (
 	field        = "nhs_number"                          // the column's name in quarantine files
 	parcelNext   = "ask the sender for the parcel again" // what to do about one that is none
 )
+
+// about is what the rows of a batch are bound to: the parcel as its manifest describes it,
+// and the batch's place in it. Without the sender nobody takes a batch away, adds one of
+// another run or writes another header.
+func (m *manifest) about(batch int) [sha256.Size]byte {
+	preamble := sha256.Sum256(m.Preamble)
+	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), preamble[:],
+		binary.BigEndian.AppendUint64(nil, uint64(m.Rows)), keys.U32(uint32(batch))))
+}
 
 // answerOf is the name of the answer to a batch, counting from 1.
 func answerOf(batch int) string { return fmt.Sprintf("answers/%06d", batch) }

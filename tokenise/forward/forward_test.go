@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -468,6 +469,17 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	if _, err := h.send(other, "nhs_token", out); fault.KindOf(err) != fault.Usage {
 		t.Errorf("another table: %v", err)
 	}
+	// A folder that does not say whose it is is not taken for anybody's.
+	orphan := filepath.Join(folder, "orphan.parcel")
+	if err := os.CopyFS(orphan+stateSuffix, os.DirFS(out+stateSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(orphan+stateSuffix, runFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.send(path, "nhs_token", orphan); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a folder of nobody's: %v", err)
+	}
 	resumed := 0
 	sent, err := h.send(path, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } })
 	if err != nil {
@@ -526,8 +538,8 @@ func TestRowsThatHoldNoToken(t *testing.T) {
 	if fault.KindOf(err) != fault.RowsRefused || !strings.Contains(err.Error(), "row 2 token_other, row 3 token_malformed, row 4 row_malformed") {
 		t.Fatalf("%+v, %v", sent, err)
 	}
-	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-		t.Error("there is a parcel")
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) || h.calls != 0 {
+		t.Errorf("there is a parcel, or the key holder was asked %d times", h.calls)
 	}
 	lenient := func(o *SendOptions) { o.Invalid, o.Quarantine = "null", quarantine }
 	sent, err = h.send(path, "nhs_token", out, lenient)
@@ -664,6 +676,21 @@ func TestParcelsThatAreNotWhole(t *testing.T) {
 		changed[manifestName] = bytes.Replace(changed[manifestName], []byte(`"domain_no": 7`), []byte(`"domain_no": 1`), 1)
 		return again(order, changed)
 	}
+	second := filepath.Join(folder, "second.parcel")
+	if _, err := h.send(path, "nhs_token", second); err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := zip.OpenReader(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofAnotherRun, err := readZIP(foreign.File[2], 1<<30)
+	if err := errors.Join(err, foreign.Close()); err != nil {
+		t.Fatal(err)
+	}
+	fewer := document(`"batches": 2`, `"batches": 1`)
+	fewer[manifestName] = bytes.Replace(fewer[manifestName], []byte(`"rows": 1200`), []byte(fmt.Sprintf(`"rows": %d`, first)), 1)
+	encoded := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	for name, make := range map[string]func() string{
 		"a part less":               func() string { return again(names[:2], parts) },
 		"a part less, and so said":  func() string { return again(names[:2], document(`"batches": 2`, `"batches": 1`)) },
@@ -671,13 +698,20 @@ func TestParcelsThatAreNotWhole(t *testing.T) {
 		"a part twice":              func() string { return again(names, with(names[2], parts[names[1]])) },
 		"a part twice, and so said": func() string { return again(names, twice) },
 		"a part of another domain":  other7,
-		"parts exchanged":           func() string { return again([]string{names[0], names[2], names[1]}, parts) },
-		"no manifest":               func() string { return again(names[1:], parts) },
-		"another version":           func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
-		"another epoch":             func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
-		"another epoch to go to":    func() string { return again(names, document(`"token_epoch": 2`, `"token_epoch": 1`)) },
-		"another domain":            func() string { return again(names, document(`"domain": "lake"`, `"domain": "pond"`)) },
-		"another format":            func() string { return again(names, document(`"csv"`, `"xml"`)) },
+		"a part of another run":     func() string { return again(names, with(names[2], ofAnotherRun)) },
+		"a part and its rows less":  func() string { return again(names[:2], fewer) },
+		"another header": func() string {
+			return again(names, document(encoded("nhs_token,visit\n"), encoded("visit,nhs_token\n")))
+		},
+		"another grant":          func() string { return again(names, document(`"follow-up"`, `"another-one"`)) },
+		"another column":         func() string { return again(names, document(`"nhs_token"`, `"visit"`)) },
+		"parts exchanged":        func() string { return again([]string{names[0], names[2], names[1]}, parts) },
+		"no manifest":            func() string { return again(names[1:], parts) },
+		"another version":        func() string { return again(names, document("tarn.parcel/1", "tarn.parcel/2")) },
+		"another epoch":          func() string { return again(names, document(`"token_epoch": 3`, `"token_epoch": 4`)) },
+		"another epoch to go to": func() string { return again(names, document(`"token_epoch": 2`, `"token_epoch": 1`)) },
+		"another domain":         func() string { return again(names, document(`"domain": "lake"`, `"domain": "pond"`)) },
+		"another format":         func() string { return again(names, document(`"csv"`, `"xml"`)) },
 	} {
 		if r, err := h.receive(make(), out); err == nil || r != nil {
 			t.Errorf("%s: it is taken", name)

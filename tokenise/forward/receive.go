@@ -112,7 +112,7 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 		if err != nil {
 			return nil, none(err)
 		}
-		if err := r.open(answer); err != nil {
+		if err := r.open(i+1, answer); err != nil {
 			return nil, err
 		}
 	}
@@ -191,11 +191,11 @@ func (r *receiver) writer(to io.Writer) tableWriter {
 }
 
 // open opens one batch.
-func (r *receiver) open(sealed []byte) error {
-	arrived, err := r.Keys.Open(sealed, r.from, r.public, max(r.Threads, 1))
+func (r *receiver) open(batch int, sealed []byte) error {
+	arrived, err := r.Keys.Open(sealed, r.about(batch), r.from, r.public, max(r.Threads, 1))
 	switch {
 	case errors.Is(err, parcel.ErrSealed):
-		return fault.New(fault.Disagreement, receiving, "a part does not open: "+err.Error(), "give the keys whose public half the grant names")
+		return fault.New(fault.Disagreement, receiving, "a part does not open: "+err.Error()+", or is not of this parcel", "give the keys whose public half the grant names; else "+parcelNext)
 	case err != nil:
 		return fault.New(fault.Disagreement, receiving, "the key holder's proof does not hold: what it answered is not of the keys of both domains", "use none of it; tell the key holder's operators and information governance")
 	}

@@ -61,9 +61,12 @@ type sender struct {
 	table     table
 	encrypter *oprf.Encrypter
 	state     *state
+	about     stateOf
+	manifest  manifest
 	refused   *refusals
 	result    *Sent
 	resumed   atomic.Int64
+	read      int64
 }
 
 const sending = "converting tokens for another party"
@@ -83,18 +86,28 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 		return nil, err
 	}
 	defer s.refused.abort()
-	err = s.batches(ctx)
-	if e := s.table.close(); err == nil && e != nil {
-		err = fault.New(fault.Internal, sending, "the table could not be closed", "")
-	}
+	// The table is read twice: a row that ends the run is found before one is charged.
+	err = s.survey(ctx)
 	if err == nil {
 		err = s.refused.refusal(s.result.Rows)
+	}
+	if err == nil {
+		err = s.prepare(ctx)
+	}
+	if err == nil {
+		err = s.batches(ctx)
+	}
+	if e := s.table.close(); err == nil && e != nil {
+		err = fault.New(fault.Internal, sending, "the table could not be closed", "")
 	}
 	if err == nil {
 		err = s.leave()
 	}
 	if err = fault.Ended(ctx, s.refused.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
 		return nil, err
+	}
+	if s.state == nil {
+		return s.result, err // nothing was sent
 	}
 	if e := s.state.remove(); err == nil && e != nil {
 		err = fault.Wrap(fault.Internal, "removing "+s.state.folder, e, "remove it: the parcel is whole")
@@ -159,9 +172,7 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	if o.Opened != nil {
 		err = o.Opened(t.input())
 	}
-	if err == nil {
-		s.state, _, err = openState(o.Out+stateSuffix, stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)})
-	}
+	s.about = stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)}
 	if err == nil {
 		s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result)
 	}
@@ -170,6 +181,42 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// survey reads the table once, and counts what will become of its rows.
+func (s *sender) survey(ctx context.Context) error {
+	for ctx.Err() == nil {
+		read, err := s.table.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.count(read); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// prepare opens the table again, and says of the parcel what its rows are bound to.
+func (s *sender) prepare(ctx context.Context) (err error) {
+	s.manifest = manifest{
+		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
+		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Tokens + s.result.Absent + s.refused.emptiedRows(),
+	}
+	if err := s.table.close(); err != nil {
+		return fault.New(fault.Internal, sending, "the table could not be closed", "")
+	}
+	if s.table, err = openTable(ctx, s.SendOptions); err != nil {
+		return err
+	}
+	if s.state, _, err = openState(s.Out+stateSuffix, s.about); err != nil {
+		return err
+	}
+	s.manifest.Run, err = s.state.id(s.Random)
+	return err
 }
 
 func openTable(ctx context.Context, o *SendOptions) (table, error) {
@@ -230,47 +277,55 @@ func (s *sender) batches(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// next reads a row, and counts it; nil is one that is left out.
+// judged says what becomes of a row: it is left out, or goes, with a token or without one,
+// and why.
+func (s *sender) judged(read *cellRow) (token oprf.Point, there, goes bool, problem reason.Code) {
+	if problem = read.problem; problem == "" && parcel.SealedSize(len(read.payload)) > oprf.MaxRowPayload {
+		problem = reason.RowTooLong
+	}
+	if problem != "" || len(read.text) == 0 {
+		return token, false, problem == "", problem
+	}
+	given, err := keys.ParseToken(string(read.text))
+	switch from := s.From.Keys; {
+	case err != nil:
+		return token, false, true, reason.TokenMalformed
+	case given.Scheme != keys.SchemeNoOblivious || given.DomainNo != from.DomainNo || uint32(given.TokenEpoch) != from.TokenEpoch:
+		return token, false, true, reason.TokenOther
+	}
+	return given.Value, true, true, ""
+}
+
+// count counts a row.
+func (s *sender) count(read *cellRow) error {
+	s.result.Rows++
+	switch _, there, goes, problem := s.judged(read); {
+	case !goes:
+		return s.refused.leftOut(read.number, problem)
+	case there:
+		s.result.Tokens++
+	case problem != "":
+		return s.refused.emptied(read.number, problem)
+	default:
+		s.result.Absent++
+	}
+	return nil
+}
+
+// next reads a row to send; nil is one that is left out.
 func (s *sender) next() (*row, error) {
 	read, err := s.table.next()
 	if err != nil {
 		return nil, err
 	}
-	s.result.Rows++
-	if s.Progress != nil && s.result.Rows%1024 == 0 {
+	if s.read++; s.Progress != nil && s.read%1024 == 0 {
 		s.Progress(s.table.position())
 	}
-	problem := read.problem
-	if problem == "" && parcel.SealedSize(len(read.payload)) > oprf.MaxRowPayload {
-		problem = reason.RowTooLong
+	token, there, goes, _ := s.judged(read)
+	if !goes {
+		return nil, nil
 	}
-	if problem != "" {
-		return nil, s.refused.leftOut(read.number, problem)
-	}
-	r := &row{payload: bytes.Clone(read.payload)}
-	if len(read.text) == 0 {
-		r.absent = true
-		s.result.Absent++
-		return r, nil
-	}
-	token, err := keys.ParseToken(string(read.text))
-	from := s.From.Keys
-	scheme, e := keys.SchemeNo(s.From.Scheme, false)
-	if e != nil {
-		return nil, e
-	}
-	switch {
-	case err != nil:
-		problem = reason.TokenMalformed
-	case token.Scheme != scheme || token.DomainNo != from.DomainNo || uint32(token.TokenEpoch) != from.TokenEpoch:
-		problem = reason.TokenOther
-	default:
-		s.result.Tokens++
-		r.token = token.Value
-		return r, nil
-	}
-	r.absent = true
-	return r, s.refused.emptied(read.number, problem)
+	return &row{token: token, absent: !there, payload: bytes.Clone(read.payload)}, nil
 }
 
 // batch has one batch converted, unless it was.
@@ -280,7 +335,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		return err
 	}
 	if request == nil {
-		if request, err = s.request(rows); err != nil {
+		if request, err = s.request(number, rows); err != nil {
 			return err
 		}
 		if err := s.state.write(requestName(number), request); err != nil {
@@ -306,7 +361,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 }
 
 // request encrypts and seals a batch to the recipient.
-func (s *sender) request(rows []row) ([]byte, error) {
+func (s *sender) request(number int, rows []row) ([]byte, error) {
 	h := oprf.Header{
 		Operation: oprf.ConvertForParty, DomainNo: s.From.Keys.DomainNo, TokenEpoch: s.From.Keys.TokenEpoch,
 		ToDomainNo: s.To.Keys.DomainNo, ToTokenEpoch: s.To.Keys.TokenEpoch, RequestID: uuid.New(),
@@ -315,7 +370,7 @@ func (s *sender) request(rows []row) ([]byte, error) {
 	for i := range rows {
 		payloads[i] = rows[i].payload
 	}
-	seal, sealed, err := parcel.SealRows(&s.Grant.Recipient.Keys, h.RequestID, payloads, s.Random)
+	seal, sealed, err := parcel.SealRows(&s.Grant.Recipient.Keys, h.RequestID, s.manifest.about(number), payloads, s.Random)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, sending, err, "")
 	}
@@ -340,10 +395,8 @@ func (s *sender) leave() (err error) {
 		return failed(err)
 	}
 	defer func() { _ = pending.Cleanup() }() // after it has its name, nothing
-	m := manifest{
-		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
-		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Tokens + s.result.Absent + s.refused.emptiedRows(), Batches: s.result.Batches,
-	}
+	m := s.manifest
+	m.Batches = s.result.Batches
 	document, err := keys.Encode(m)
 	if err != nil {
 		return failed(errors.New("its manifest could not be written down"))

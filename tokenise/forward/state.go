@@ -1,8 +1,10 @@
 package forward
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +37,7 @@ const stateSchema = "tarn.parcel-state/1"
 func openState(folder string, about stateOf) (s *state, again bool, err error) {
 	about.Schema = stateSchema
 	doing := "reading what an interrupted run has left in " + folder
-	path := filepath.Join(folder, "run.json")
+	path := filepath.Join(folder, runFile)
 	want, err := keys.Encode(about)
 	if err != nil {
 		return nil, false, fault.New(fault.Internal, doing, "it could not be written down", "")
@@ -49,11 +51,40 @@ func openState(folder string, about stateOf) (s *state, again bool, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, false, fault.Wrap(fault.Usage, doing, err, "make it readable, or remove the folder: what was converted then is charged again")
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	// A folder without it holds what is of nobody knows which run.
+	left, _ := os.ReadDir(folder) // of a run that was killed before it had said so it is empty
+	if err := os.Mkdir(folder, 0o700); errors.Is(err, fs.ErrExist) && len(left) == 0 {
+		_ = os.Chmod(folder, 0o700) // writing says what is wrong with it
+	} else if errors.Is(err, fs.ErrExist) {
+		return nil, false, fault.New(fault.Usage, doing, "it is there, and does not say of which run it is", "remove it")
+	} else if err != nil {
 		return nil, false, fault.Wrap(fault.Internal, "writing "+folder, err, "give --out a folder that exists and can be written")
 	}
 	s = &state{folder}
-	return s, false, s.write("run.json", want)
+	return s, false, s.write(runFile, want)
+}
+
+const (
+	runFile = "run.json"
+	idFile  = "run.id"
+)
+
+// id returns the id of the run, which is drawn once.
+func (s *state) id(randomness io.Reader) (string, error) {
+	b, err := s.read(idFile)
+	if err != nil {
+		return "", err
+	}
+	if len(b) == 0 {
+		b = make([]byte, 16)
+		if _, err := io.ReadFull(randomness, b); err != nil {
+			return "", fault.New(fault.Internal, sending, "no random bytes can be had", "")
+		}
+		if err := s.write(idFile, b); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(b), nil
 }
 
 func (s *state) path(name string) string { return filepath.Join(s.folder, name) }
@@ -94,5 +125,19 @@ func isAnswer(request, answer []byte) bool {
 	return err == nil && len(request) > 44 && [16]byte(request[24:40]) == id && rows == int(request[40])<<24|int(request[41])<<16|int(request[42])<<8|int(request[43])
 }
 
-// remove removes everything.
-func (s *state) remove() error { return os.RemoveAll(s.folder) }
+// remove removes everything, and last what says of which run it was.
+func (s *state) remove() error {
+	entries, err := os.ReadDir(s.folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != runFile {
+			err = errors.Join(err, os.Remove(s.path(e.Name())))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(s.folder)
+}

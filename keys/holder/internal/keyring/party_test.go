@@ -68,7 +68,7 @@ func (w *world) sent(to *parcel.Recipient, n int, id uuid.UUID) []byte {
 	for i := range payloads {
 		payloads[i] = []byte{byte(i)}
 	}
-	seal, sealed, err := parcel.SealRows(to, id, payloads, rand.Reader)
+	seal, sealed, err := parcel.SealRows(to, id, [32]byte{}, payloads, rand.Reader)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestConversionForAnotherParty(t *testing.T) {
 		if used() != [3]int64{7, 7, 7} {
 			t.Errorf("try %d: %v rows are used", try, used())
 		}
-		arrived, err := k.Open(sealed, w.domainKeys("tarn"), w.domainKeys("registry"), 1)
+		arrived, err := k.Open(sealed, [32]byte{}, w.domainKeys("tarn"), w.domainKeys("registry"), 1)
 		if err != nil || len(arrived.Rows) != 7 {
 			t.Fatalf("%v", err)
 		}
@@ -151,7 +151,10 @@ func TestConversionForAnotherParty(t *testing.T) {
 	events := w.ring.Events()
 	id = uuid.New()
 	_, err := w.convert("south", "blind", "follow-up", id, w.sent(&k.Public, 4, id))
-	refusedWith(t, err, api.CodeBudget)
+	refusedWith(t, err, api.CodeForbidden)
+	if _, waits := err.(interface{ RetryAfter() (time.Duration, bool) }).RetryAfter(); waits {
+		t.Error("the sender is told when the recipient has budget again")
+	}
 	if strings.Contains(err.Error(), "3") || used() != [3]int64{7, 7, 7} {
 		t.Errorf("the sender is told of the recipient's budget, or charged: %v", err)
 	}
@@ -218,6 +221,16 @@ func TestConversionForAnotherPartyRefusals(t *testing.T) {
 	if _, err := w.convert("south", "blind", "within", id, own.Request); err != nil {
 		t.Errorf("by the grant within one controller: %v", err)
 	}
+	// What was charged by one grant is not free by another.
+	w.do(api.OpGrantAdd, api.GrantAdd{Name: "second", Kind: api.GrantConvert, From: "tarn", To: "registry", Purpose: "a study", LegalBasis: "section 251", OptOuts: "2026-11", RowCap: 15, Expires: w.now.Add(2 * time.Hour)})
+	_, err = w.convert("south", "blind", "second", id, own.Request)
+	refusedWith(t, err, api.CodeConflict)
+	later := w.now
+	w.now = w.now.Add(90 * time.Minute)
+	ended := uuid.New()
+	_, err = w.convert("south", "blind", "follow-up", ended, w.sent(&k.Public, 1, ended))
+	refusedWith(t, err, api.CodeForbidden)
+	w.now = later
 	w.do(api.OpClientRevoke, api.ClientNamed{Name: "registrar", Reason: "gone"})
 	other := uuid.New()
 	_, err = w.convert("south", "blind", "follow-up", other, w.sent(&k.Public, 3, other))

@@ -121,7 +121,8 @@ func (k *Keyring) batch(ctx context.Context, caller Caller, asked asked) (evalua
 		return nil, api.Refuse(api.CodeMalformed, "the batch's request id is not that of X-Request-ID", "send the same UUID in both")
 	}
 	id := idOf("batch", caller, asked.id)
-	sum := sha256.Sum256(asked.body)
+	// The same bytes for another project, or by another grant, are another batch.
+	sum := sha256.Sum256(append(keys.LP(keys.Text(asked.project), keys.Text(asked.grant)), asked.body...))
 	digest := hex.EncodeToString(sum[:])
 	err = k.change(ctx, func(t *transaction) error {
 		p, c, err := k.mayLease(caller, asked.project, t.now)
@@ -194,14 +195,15 @@ func (t *transaction) useGrant(name string, caller Caller, leaf audit.Leaf) (rec
 }
 
 // recipientsBudget is a refusal for want of a recipient's budget as its sender is told of
-// it: how much of it there is, is not the sender's to know.
+// it: how much of it there is, and when there will be more, is not the sender's to know.
 func recipientsBudget(err error) error {
 	var e *exhausted
 	if !errors.As(err, &e) {
 		return err
 	}
 	told := *e
-	told.refusal = api.Refuse(e.refusal.Code, "the recipient's budget does not allow for these rows now", "ask the recipient, or the key holder's operators: keyholder budget list")
+	told.wait = 0
+	told.refusal = api.Refuse(api.CodeForbidden, "the recipient's budget does not allow for these rows now", "ask the recipient, or the key holder's operators: keyholder budget list")
 	return &told
 }
 

@@ -274,7 +274,7 @@ func (o *observed) forwarded(t *testing.T, from, table string) {
 		run(code, "evaluated", "convert", "--grant", at(grant+".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, grant+".refused.csv"), "--out", filepath.Join(folder, grant+".parcel"))
 	}
 	send(4, "small")
-	if left, err := filepath.Glob(filepath.Join(folder, "small.parcel.transfer", "*.request")); err != nil || len(left) == 0 {
+	if left, err := filepath.Glob(filepath.Join(folder, "small.parcel.sending", "*.request")); err != nil || len(left) == 0 {
 		t.Errorf("no request is left to be looked at: %v", err)
 	}
 	send(0, "whole")

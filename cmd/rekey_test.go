@@ -257,7 +257,7 @@ func TestKilledForwardingGoesOn(t *testing.T) {
 	c.Stdout, c.Stderr = &output, &output
 	must(t, c.Start())
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if kept, err := filepath.Glob(at("visits.parcel.transfer/*.answer")); err == nil && len(kept) > 0 {
+		if kept, err := filepath.Glob(at("visits.parcel.sending/*.answer")); err == nil && len(kept) > 0 {
 			break
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"tarn/keys/outfile"
 	"tarn/linkage/cohort"
 	"tarn/tokenise/column"
+	"tarn/tokenise/forward"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/rekey"
 	"tarn/tokenise/source"
@@ -84,7 +85,7 @@ output is a parcel that only the recipient can open (tokeniser receive): each to
 encrypted, all else in its row sealed, the rows in an order of the key holder's. Nobody
 sees both tokens of a row; rows without a token go, too. The other columns arrive as they
 are: leave out beforehand what the recipient may not see. Until it is done a folder
-beside the parcel, OUT` + rekey.JournalSuffix + `, has what was sent.`,
+beside the parcel, OUT` + forward.StateSuffix + `, has what was sent.`,
 		Example: `  tokeniser convert --grant registry --from lake.project.json --to registry.project.json --as credentials \
     --in visits.tokens.csv --column nhs_number --out visits.registry.csv
   tokeniser convert --grant follow-up.json --from lake.project.json --to registry.project.json --as credentials \

@@ -262,7 +262,7 @@ func TestTablesArriveWithTheOtherTokens(t *testing.T) {
 			if b := read(t, path+".parcel"); tt.rows > 0 && (strings.Contains(b, people[0][0]) || strings.Contains(b, "visit\": 1") || strings.Contains(b, "quoted")) {
 				t.Error("the parcel can be read")
 			}
-			if _, err := os.Stat(path + ".parcel" + stateSuffix); !errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(path + ".parcel" + StateSuffix); !errors.Is(err, os.ErrNotExist) {
 				t.Error("the run's state is left")
 			}
 		})
@@ -471,21 +471,29 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	}
 	// A folder that does not say whose it is is not taken for anybody's.
 	orphan := filepath.Join(folder, "orphan.parcel")
-	if err := os.CopyFS(orphan+stateSuffix, os.DirFS(out+stateSuffix)); err != nil {
+	if err := os.CopyFS(orphan+StateSuffix, os.DirFS(out+StateSuffix)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(orphan+stateSuffix, runFile)); err != nil {
+	if err := os.Remove(filepath.Join(orphan+StateSuffix, runFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.send(path, "nhs_token", orphan); fault.KindOf(err) != fault.Usage {
 		t.Errorf("a folder of nobody's: %v", err)
 	}
+	// An answer that is damaged is asked for again.
+	kept, err := filepath.Glob(filepath.Join(out+StateSuffix, "*.answer"))
+	if err != nil || len(kept) == 0 {
+		t.Fatal("no answer is kept")
+	}
+	damaged := []byte(read(t, kept[0]))
+	damaged[len(damaged)-5] ^= 1
+	write(t, kept[0], string(damaged))
 	resumed := 0
 	sent, err := h.send(path, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resumed < 2 || resumed >= sent.Batches {
+	if resumed < 1 || resumed >= sent.Batches {
 		t.Errorf("%d batches of %d were there", resumed, sent.Batches)
 	}
 	if h.rows != interruptedRows || len(h.requests) != sent.Batches {

@@ -212,7 +212,7 @@ func (s *sender) prepare(ctx context.Context) (err error) {
 	if s.table, err = openTable(ctx, s.SendOptions); err != nil {
 		return err
 	}
-	if s.state, _, err = openState(s.Out+stateSuffix, s.about); err != nil {
+	if s.state, _, err = openState(s.Out+StateSuffix, s.about); err != nil {
 		return err
 	}
 	s.manifest.Run, err = s.state.id(s.Random)
@@ -357,7 +357,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 	if !isAnswer(request, answer) {
 		return fault.New(fault.Disagreement, sending, "the key holder's answer is to another request, or of another number of rows", "tell the key holder's operators")
 	}
-	return s.state.write(replyName(number), answer)
+	return s.state.keep(number, answer)
 }
 
 // request encrypts and seals a batch to the recipient.
@@ -406,7 +406,7 @@ func (s *sender) leave() (err error) {
 		return failed(err)
 	}
 	for i := 1; i <= m.Batches; i++ {
-		answer, err := s.state.read(replyName(i))
+		answer, err := s.state.answer(i)
 		if err != nil {
 			return err
 		}

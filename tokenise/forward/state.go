@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,10 +15,10 @@ import (
 	"tarn/keys/parcel"
 )
 
-// stateSuffix ends the name of the folder, beside the parcel, of what a run has sent and
+// StateSuffix ends the name of the folder, beside the parcel, of what a run has sent and
 // got so far. A request is written down before it is sent: it is encrypted anew each time
 // it is made, and only the same bytes are charged once.
-const stateSuffix = ".transfer"
+const StateSuffix = ".sending"
 
 // state is what a run has done so far.
 type state struct{ folder string }
@@ -112,11 +113,27 @@ func replyName(i int) string   { return fmt.Sprintf("%06d.answer", i) }
 
 // answered reports whether batch i, of this request, was answered.
 func (s *state) answered(i int, request []byte) (bool, error) {
-	answer, err := s.read(replyName(i))
+	answer, err := s.answer(i)
 	if err != nil || answer == nil {
 		return false, err
 	}
 	return isAnswer(request, answer), nil
+}
+
+// keep writes the answer to batch i down, behind its digest: only the recipient could tell
+// that it was damaged, and too late.
+func (s *state) keep(i int, answer []byte) error {
+	sum := sha256.Sum256(answer)
+	return s.write(replyName(i), append(sum[:], answer...))
+}
+
+// answer returns the answer to batch i; nil where there is none, or a damaged one.
+func (s *state) answer(i int) ([]byte, error) {
+	b, err := s.read(replyName(i))
+	if err != nil || len(b) < sha256.Size || sha256.Sum256(b[sha256.Size:]) != [sha256.Size]byte(b) {
+		return nil, err
+	}
+	return b[sha256.Size:], nil
 }
 
 // isAnswer reports whether a sealed answer says that it is one to a request.

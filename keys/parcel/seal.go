@@ -125,6 +125,13 @@ func Head(sealed []byte) (requestID [16]byte, rows int, err error) {
 	return [16]byte(sealed[24:]), int(binary.BigEndian.Uint32(sealed[40:])), nil
 }
 
+// IsAnswer reports whether a sealed answer names what a request does, for who cannot open
+// it.
+func IsAnswer(request, sealed []byte) bool {
+	_, _, err := Head(sealed)
+	return err == nil && len(request) >= headSize && bytes.Equal(request[len(magic):headSize], sealed[len(magic):headSize])
+}
+
 // Open opens a sealed answer: it verifies the key holder's proof that the tokens went from
 // the domain of one public key to that of the other, and opens every row. about is as for
 // [SealRows]. A row that is there twice is refused: one would be missing.

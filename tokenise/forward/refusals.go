@@ -19,7 +19,6 @@ type refusals struct {
 	result  *Sent
 	first   []string // the first that end the run
 	ending  int64
-	cells   int64
 }
 
 // namedRows is the number of rows that an error names.
@@ -42,11 +41,8 @@ func (r *refusals) leftOut(number int64, code reason.Code) error {
 // emptied is a row that goes without a token.
 func (r *refusals) emptied(number int64, code reason.Code) error {
 	r.result.Emptied[code]++
-	r.cells++
 	return r.note(number, field, code, r.invalid == column.InvalidError)
 }
-
-func (r *refusals) emptiedRows() int64 { return r.cells }
 
 func (r *refusals) note(number int64, field string, code reason.Code, ends bool) error {
 	if ends {

@@ -43,9 +43,8 @@ type SendOptions struct {
 	Random     io.Reader
 	Software   string
 	Clock      func() time.Time
-	Progress   func(done, total int64)        // bytes of the input; may be nil
-	Resumed    func(batches int)              // how many were converted before; may be nil
-	Opened     func(input source.Input) error // how the input is read; may be nil
+	Progress   func(done, total int64) // bytes of the input; may be nil
+	Resumed    func(batches int)       // how many were converted before; may be nil
 }
 
 // Sent is what a sender's run did. Tokens, Absent, Emptied and LeftOut are those of
@@ -92,13 +91,10 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 		err = s.refused.refusal(s.result.Rows)
 	}
 	if err == nil {
-		err = s.prepare(ctx)
+		err = s.prepare()
 	}
 	if err == nil {
 		err = s.batches(ctx)
-	}
-	if e := s.table.close(); err == nil && e != nil {
-		err = fault.New(fault.Internal, sending, "the table could not be closed", "")
 	}
 	if err == nil {
 		err = s.leave()
@@ -145,11 +141,11 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 		err = to.Keys.Check()
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "reading the grant's recipient", err, "give the grant's record as keyholder grant list --json prints it")
+		return nil, fault.Wrap(fault.Usage, "reading the grant's recipient", err, "give the grant's record that keyholder grant show prints")
 	}
 	encrypter, err := oprf.NewEncrypter(y, runtime.GOMAXPROCS(0))
 	if err != nil {
-		return nil, fault.New(fault.Usage, "reading the grant's recipient", "its token key is no element of the group", "give the grant's record as keyholder grant list --json prints it")
+		return nil, fault.New(fault.Usage, "reading the grant's recipient", "its token key is no element of the group", "give the grant's record that keyholder grant show prints")
 	}
 	info, err := os.Stat(o.In)
 	if err != nil {
@@ -169,22 +165,17 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	}
 	s := &sender{SendOptions: o, table: t, encrypter: encrypter, result: &Sent{Result: column.Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}}}}
 	s.result.Input = t.input()
-	if o.Opened != nil {
-		err = o.Opened(t.input())
-	}
 	s.about = stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)}
-	if err == nil {
-		s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result)
-	}
-	if err != nil {
+	if s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result); err != nil {
 		_ = t.close() // opened for reading
 		return nil, err
 	}
 	return s, nil
 }
 
-// survey reads the table once, and counts what will become of its rows.
+// survey reads the table once, counts what will become of its rows, and closes it.
 func (s *sender) survey(ctx context.Context) error {
+	defer func() { _ = s.table.close() }() // opened for reading
 	for ctx.Err() == nil {
 		read, err := s.table.next()
 		if errors.Is(err, io.EOF) {
@@ -200,19 +191,16 @@ func (s *sender) survey(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// prepare opens the table again, and says of the parcel what its rows are bound to.
-func (s *sender) prepare(ctx context.Context) (err error) {
+// prepare says of the parcel what its rows are bound to, and begins the run's state.
+func (s *sender) prepare() (err error) {
 	s.manifest = manifest{
 		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
-		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Tokens + s.result.Absent + s.refused.emptiedRows(),
+		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Rows,
 	}
-	if err := s.table.close(); err != nil {
-		return fault.New(fault.Internal, sending, "the table could not be closed", "")
+	for _, n := range s.result.LeftOut {
+		s.manifest.Rows -= n
 	}
-	if s.table, err = openTable(ctx, s.SendOptions); err != nil {
-		return err
-	}
-	if s.state, _, err = openState(s.Out+StateSuffix, s.about); err != nil {
+	if s.state, err = openState(s.Out+StateSuffix, s.about); err != nil {
 		return err
 	}
 	s.manifest.Run, err = s.state.id(s.Random)
@@ -234,9 +222,13 @@ func openTable(ctx context.Context, o *SendOptions) (table, error) {
 	return p, nil
 }
 
-// batches reads the table, and has it converted batch by batch. Which rows are in a batch
-// depends on the table alone.
-func (s *sender) batches(ctx context.Context) error {
+// batches reads the table again, and has it converted batch by batch. Which rows are in a
+// batch depends on the table alone.
+func (s *sender) batches(ctx context.Context) (err error) {
+	if s.table, err = openTable(ctx, s.SendOptions); err != nil {
+		return err
+	}
+	defer func() { _ = s.table.close() }() // opened for reading
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(batchesInFlight)
 	var rows []row
@@ -354,7 +346,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 	if err != nil {
 		return err
 	}
-	if !isAnswer(request, answer) {
+	if !parcel.IsAnswer(request, answer) {
 		return fault.New(fault.Disagreement, sending, "the key holder's answer is to another request, or of another number of rows", "tell the key holder's operators")
 	}
 	return s.state.keep(number, answer)

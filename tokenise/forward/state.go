@@ -34,35 +34,35 @@ type stateOf struct {
 
 const stateSchema = "tarn.parcel-state/1"
 
-// openState begins a state, or goes on with one; again says that there was one.
-func openState(folder string, about stateOf) (s *state, again bool, err error) {
+// openState begins a state, or goes on with one.
+func openState(folder string, about stateOf) (*state, error) {
 	about.Schema = stateSchema
 	doing := "reading what an interrupted run has left in " + folder
 	path := filepath.Join(folder, runFile)
 	want, err := keys.Encode(about)
 	if err != nil {
-		return nil, false, fault.New(fault.Internal, doing, "it could not be written down", "")
+		return nil, fault.New(fault.Internal, doing, "it could not be written down", "")
 	}
 	there, err := os.ReadFile(path)
 	switch {
 	case err == nil && string(there) == string(want):
-		return &state{folder}, true, nil
+		return &state{folder}, nil
 	case err == nil:
-		return nil, false, fault.New(fault.Usage, doing, "it is of another run, or the table was changed since", "run what was run before, or remove the folder: what was converted then is charged again")
+		return nil, fault.New(fault.Usage, doing, "it is of another run, or the table was changed since", "run what was run before, or remove the folder: what was converted then is charged again")
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, false, fault.Wrap(fault.Usage, doing, err, "make it readable, or remove the folder: what was converted then is charged again")
+		return nil, fault.Wrap(fault.Usage, doing, err, "make it readable, or remove the folder: what was converted then is charged again")
 	}
 	// A folder without it holds what is of nobody knows which run.
 	left, _ := os.ReadDir(folder) // of a run that was killed before it had said so it is empty
 	if err := os.Mkdir(folder, 0o700); errors.Is(err, fs.ErrExist) && len(left) == 0 {
 		_ = os.Chmod(folder, 0o700) // writing says what is wrong with it
 	} else if errors.Is(err, fs.ErrExist) {
-		return nil, false, fault.New(fault.Usage, doing, "it is there, and does not say of which run it is", "remove it")
+		return nil, fault.New(fault.Usage, doing, "it is there, and does not say of which run it is", "remove it")
 	} else if err != nil {
-		return nil, false, fault.Wrap(fault.Internal, "writing "+folder, err, "give --out a folder that exists and can be written")
+		return nil, fault.Wrap(fault.Internal, "writing "+folder, err, "give --out a folder that exists and can be written")
 	}
-	s = &state{folder}
-	return s, false, s.write(runFile, want)
+	s := &state{folder}
+	return s, s.write(runFile, want)
 }
 
 const (
@@ -117,7 +117,7 @@ func (s *state) answered(i int, request []byte) (bool, error) {
 	if err != nil || answer == nil {
 		return false, err
 	}
-	return isAnswer(request, answer), nil
+	return parcel.IsAnswer(request, answer), nil
 }
 
 // keep writes the answer to batch i down, behind its digest: only the recipient could tell
@@ -134,12 +134,6 @@ func (s *state) answer(i int) ([]byte, error) {
 		return nil, err
 	}
 	return b[sha256.Size:], nil
-}
-
-// isAnswer reports whether a sealed answer says that it is one to a request.
-func isAnswer(request, answer []byte) bool {
-	id, rows, err := parcel.Head(answer)
-	return err == nil && len(request) > 44 && [16]byte(request[24:40]) == id && rows == int(request[40])<<24|int(request[41])<<16|int(request[42])<<8|int(request[43])
 }
 
 // remove removes everything, and last what says of which run it was.

@@ -41,12 +41,14 @@ var allowed = map[string][]string{
 	"keys/parcel": with(vocabulary, "keys/oprf"),
 	"keys/api":    with(vocabulary, "keys/parcel"),
 	"keys/budget": {},
+	// How whoever keeps a store in Badger opens it, and writes to it.
+	"keys/badgerdb": vocabulary,
 	// What a region keeps for, and answers to, a key holder that opens a token.
 	"keys/escrow":       vocabulary,
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
 	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
+	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.
@@ -56,6 +58,8 @@ var allowed = map[string][]string{
 	// Tokenise sees people, and writes cohorts.
 	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
 	"tokenise/reason": {},
+	// The one store of a region.
+	"tokenise/regionstore": with(vocabulary, "keys/badgerdb"),
 	// Rows that go to another party.
 	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 

@@ -27,6 +27,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/holder"
+	"tarn/tokenise/regionstore"
 	"tarn/tokenise/rowkey"
 )
 
@@ -149,6 +150,9 @@ func newJourney(t *testing.T) *journey {
 	}
 	j.run(t, 6, "auditor", "verify", log, "--json")
 	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := regionstore.OpenKey(regionstore.KeyPath(filepath.Join(j.folder, "state", "region")), nil); err != nil {
 		t.Fatal(err)
 	}
 	j.run(t, 0, "tarn", "token", "parse", "tarn1qgqqqqq8qqqsqqgzqvzq2ps8pqys5zcvp58q7yq3zgf3g9gkzuvpjxsmrsw3u8cfc8qfa", "--json")

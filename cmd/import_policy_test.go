@@ -48,7 +48,7 @@ var allowed = map[string][]string{
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
 	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
+	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship"),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

@@ -21,6 +21,7 @@ import (
 	"tarn/tokenise/encode"
 	"tarn/tokenise/lease"
 	"tarn/tokenise/online"
+	"tarn/tokenise/online/wire"
 )
 
 // Waits between two tries of getting a project's keys.
@@ -63,7 +64,15 @@ type Keys struct {
 	session lease.Session // nil with a key file
 	window  *Window       // nil where tokens are made here
 	workers chan *online.Worker
+	writers map[answerForm]chan wire.Writer
 	users   sync.WaitGroup
+	warming context.CancelFunc
+}
+
+// answerForm is what a writer is made for.
+type answerForm struct {
+	format wire.Format
+	asked  online.Asked
 }
 
 // NewProject reads a project's file. Its keys come with [Project.Work].
@@ -117,8 +126,8 @@ func (p *Project) Use() (*Keys, error) {
 	if k == nil {
 		return nil, p.why
 	}
-	if k.running.Err() != nil {
-		return nil, fault.Ended(k.running, context.Cause(k.running))
+	if err := k.Ended(); err != nil {
+		return nil, err
 	}
 	k.users.Add(1)
 	return k, nil
@@ -198,6 +207,7 @@ func (p *Project) set(k *Keys, why error) {
 // end waits until nobody uses the keys, and ends their leases: keys that are destroyed
 // are zeros, and zeros would make tokens, too.
 func (p *Project) end(ctx context.Context, k *Keys) {
+	k.warming()
 	k.users.Wait()
 	k.cancel(context.Canceled)
 	if k.session == nil {
@@ -283,21 +293,37 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{Engine: engine, session: session, workers: make(chan *online.Worker, keptWorkers)}
+	k := &Keys{Engine: engine, session: session, workers: make(chan *online.Worker, keptWorkers), writers: map[answerForm]chan wire.Writer{}}
+	for _, f := range wire.Formats {
+		for _, asked := range []online.Asked{{Tokens: true}, {Encodings: true}, {Tokens: true, Encodings: true}} {
+			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
+		}
+	}
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)
 	}
 	k.users.Add(1)
+	warming, stop := context.WithCancel(k.running)
+	k.warming = stop
 	go func() {
 		defer k.users.Done()
-		_ = engine.Warm(k.running, demographics.DateOf(p.options.Wall().UTC())) // rows are answered without, too
+		_ = engine.Warm(warming, demographics.DateOf(p.options.Wall().UTC())) // rows are answered without, too
 	}()
 	return k, nil
 }
 
-// keptWorkers is how many workers wait for the next request.
+// keptWorkers is how many workers, and writers of each form, wait for the next request.
 const keptWorkers = 64
+
+// Ended returns why the keys may not be used any more; nil while they may. An answer that
+// was made with them may leave only then.
+func (k *Keys) Ended() error {
+	if k.running.Err() == nil {
+		return nil
+	}
+	return fault.Ended(k.running, context.Cause(k.running))
+}
 
 // Worker returns a worker, which the caller puts back.
 func (k *Keys) Worker() *online.Worker {
@@ -314,6 +340,24 @@ func (k *Keys) Put(w *online.Worker) {
 	w.Clear()
 	select {
 	case k.workers <- w:
+	default:
+	}
+}
+
+// Writer returns what writes an answer, which the caller puts back with PutWriter.
+func (k *Keys) Writer(f wire.Format, asked online.Asked) wire.Writer {
+	select {
+	case w := <-k.writers[answerForm{f, asked}]:
+		return w
+	default:
+		return wire.NewWriter(f, k.Engine, asked)
+	}
+}
+
+// PutWriter takes a writer back whose answer is ended.
+func (k *Keys) PutWriter(f wire.Format, asked online.Asked, w wire.Writer) {
+	select {
+	case k.writers[answerForm{f, asked}] <- w:
 	default:
 	}
 }

@@ -44,20 +44,16 @@ type Writer interface {
 }
 
 // NewWriter returns what writes answers of an engine in a form.
-func NewWriter(f Format, e *online.Engine, asked online.Asked) (Writer, error) {
+func NewWriter(f Format, e *online.Engine, asked online.Asked) Writer {
 	switch f {
 	case JSON:
 		return newJSONWriter(e, asked)
 	case NDJSON:
-		w, err := newJSONWriter(e, asked)
-		if err != nil {
-			return nil, err
-		}
-		return linesWriter{w}, nil
+		return linesWriter{newJSONWriter(e, asked)}
 	case CSV:
-		return newCSVWriter(e, asked), nil
+		return newCSVWriter(e, asked)
 	default:
-		return newArrowWriter(e, asked), nil
+		return newArrowWriter(e, asked)
 	}
 }
 
@@ -72,7 +68,7 @@ type jsonWriter struct {
 	rows    int
 }
 
-func newJSONWriter(e *online.Engine, asked online.Asked) (*jsonWriter, error) {
+func newJSONWriter(e *online.Engine, asked online.Asked) *jsonWriter {
 	w := &jsonWriter{engine: e, asked: asked}
 	c := e.Context()
 	w.head = append(w.head, '{')
@@ -103,7 +99,7 @@ func newJSONWriter(e *online.Engine, asked online.Asked) (*jsonWriter, error) {
 	for i, name := range l.Tags {
 		w.tags = member(w.tags, name, i > 0 || len(l.Blocks) > 0)
 	}
-	return w, nil
+	return w
 }
 
 // Begin implements [Writer].

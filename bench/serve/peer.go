@@ -33,8 +33,11 @@ import (
 // Kinds of peers.
 const (
 	// PeerBare is fasthttp with the parser that the service uses, and nothing else: each
-	// row is parsed, and its number counted.
+	// row is parsed and its fields are read, which is what a parser is for.
 	PeerBare = "bare"
+	// PeerParse is the same without reading the fields. The parser is lazy: of a text that
+	// nobody reads it only finds the end.
+	PeerParse = "parse"
 	// PeerNetHTTP does the same work as the service with net/http and encoding/json:
 	// token and encodings of each row, with the same engine.
 	PeerNetHTTP = "net-http"
@@ -53,8 +56,12 @@ func ServePeer(ctx context.Context, kind, folder, project, keyFile string, to io
 	}
 	fmt.Fprintf(to, "answering on %s\n", socket.Addr())
 	listener := tls.NewListener(socket, config)
-	if kind == PeerBare {
-		server := &fasthttp.Server{Handler: bare, NoDefaultServerHeader: true, MaxRequestBodySize: 64 << 20}
+	if kind != PeerNetHTTP {
+		handler := parse
+		if kind == PeerBare {
+			handler = bare
+		}
+		server := &fasthttp.Server{Handler: handler, NoDefaultServerHeader: true, MaxRequestBodySize: 64 << 20}
 		context.AfterFunc(ctx, func() { _ = listener.Close() }) // it ends
 		return server.Serve(listener)
 	}
@@ -83,8 +90,26 @@ func peerTLS(folder string) (*tls.Config, error) {
 
 var parsers fastjson.ParserPool
 
-// bare parses a request and counts its rows.
+// parse parses a request and counts its rows.
+func parse(ctx *fasthttp.RequestCtx) {
+	answer(ctx, func(rows []*fastjson.Value) int { return len(rows) })
+}
+
+// bare parses a request and reads its fields.
 func bare(ctx *fasthttp.RequestCtx) {
+	answer(ctx, func(rows []*fastjson.Value) (length int) {
+		for _, row := range rows {
+			object, err := row.Object()
+			if err != nil {
+				return -1
+			}
+			object.Visit(func(name []byte, value *fastjson.Value) { length += len(name) + len(value.GetStringBytes()) })
+		}
+		return length
+	})
+}
+
+func answer(ctx *fasthttp.RequestCtx, read func(rows []*fastjson.Value) int) {
 	parser := parsers.Get()
 	defer parsers.Put(parser)
 	document, err := parser.ParseBytes(ctx.PostBody())
@@ -93,7 +118,7 @@ func bare(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	ctx.SetContentType("application/json")
-	ctx.SetBody(strconv.AppendInt([]byte(`{"rows":`), int64(len(document.GetArray("rows"))), 10))
+	ctx.SetBody(strconv.AppendInt([]byte(`{"read":`), int64(read(document.GetArray("rows"))), 10))
 	_, _ = ctx.WriteString("}") // into memory
 }
 

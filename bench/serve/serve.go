@@ -62,7 +62,8 @@ type suite struct {
 	header      []string
 	rows        [][]string
 	warm, cold  *tokeniser.Tokeniser
-	bare, plain *peer
+	bare, parse *peer
+	plain       *peer
 	before      unix.CPUSet // processors of this process
 }
 
@@ -91,6 +92,9 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 	}{
 		{"tokens-json", func() (*measure.Result, error) {
 			return s.bulk("tokens-json", wire.JSON, "?return=token", s.warm, s.bare, targetTokens)
+		}},
+		{"tokens-json-unread", func() (*measure.Result, error) {
+			return s.bulk("tokens-json-unread", wire.JSON, "?return=token", s.warm, s.parse, 0)
 		}},
 		{"both-json", func() (*measure.Result, error) {
 			return s.bulk("both-json", wire.JSON, "", s.warm, s.bare, targetBoth)
@@ -180,7 +184,7 @@ func (s *suite) begin() error {
 	for _, one := range []struct {
 		to   **peer
 		kind string
-	}{{&s.bare, PeerBare}, {&s.plain, PeerNetHTTP}} {
+	}{{&s.bare, PeerBare}, {&s.parse, PeerParse}, {&s.plain, PeerNetHTTP}} {
 		if *one.to, err = s.startPeer(one.kind, data); err != nil {
 			return err
 		}
@@ -246,7 +250,7 @@ func (s *suite) stop() (err error) {
 			err = errors.Join(err, t.Stop())
 		}
 	}
-	for _, p := range []*peer{s.bare, s.plain} {
+	for _, p := range []*peer{s.bare, s.parse, s.plain} {
 		if p != nil && p.process != nil {
 			err = errors.Join(err, p.process.Kill())
 		}
@@ -293,7 +297,10 @@ func (s *suite) bulk(name string, f wire.Format, query string, service *tokenise
 		return nil, err
 	}
 	from := beside.target
-	party := measure.Party{Name: "fasthttp and fastjson alone", Version: "each row parsed, none answered"}
+	party := measure.Party{Name: "fasthttp and fastjson alone", Version: "each row parsed and its fields read"}
+	if beside == s.parse {
+		party.Version = "each row parsed, its fields not read"
+	}
 	if beside == s.plain {
 		from.Path = to.Path
 		party = measure.Party{Name: "net/http and encoding/json", Version: "the same work"}
@@ -341,7 +348,7 @@ func (s *suite) single() (*measure.Result, error) {
 		Peer: func(context.Context) (float64, error) {
 			return s.perCPU(s.bare.target, s.bare.process.ID(), request, singleConnections)
 		},
-		PeerParty: measure.Party{Name: "fasthttp and fastjson alone", Version: "the row parsed and not answered"},
+		PeerParty: measure.Party{Name: "fasthttp and fastjson alone", Version: "the row parsed and its fields read"},
 		// As good as the part of the peer is an absolute figure.
 		TargetOf: func(peer float64) float64 { return min(targetSingle, enoughSingle/peer) },
 		Notes:    "processor seconds of the server alone, on a processor of its own, over mutual TLS 1.3 and kept-alive connections; every request under an id of its own, kept durably before its answer leaves",

@@ -81,7 +81,7 @@ func (d *Decoder) record(record arrow.RecordBatch, fields []online.Field) error 
 			}
 			start := len(d.arena)
 			d.arena = text(d.arena, i)
-			set(&d.request.Rows[from+i], at, d.arena[start:len(d.arena):len(d.arena)])
+			set(&d.request.Rows[from+i], at, d.arena[start:len(d.arena):len(d.arena)], false)
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func (d *Decoder) csv(body []byte) error {
 			continue
 		}
 		for i := range t.record.Fields {
-			set(row, t.columns[i], d.cell(&t.record.Fields[i]))
+			set(row, t.columns[i], d.cell(&t.record.Fields[i]), false)
 		}
 	}
 }

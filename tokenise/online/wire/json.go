@@ -59,13 +59,18 @@ func (d *Decoder) json(body []byte) error {
 }
 
 // document parses JSON. The parser bounds how deep it is nested, and is generous where RFC
-// 8259 is not; the validator is not generous, and knows no bound: in this order.
+// 8259 is not: with escapes, with numbers, and with control characters in texts. What has
+// escapes is validated after it was parsed (the validator knows no bound), texts without
+// are looked at one by one, and so are numbers.
 func (d *Decoder) document(b []byte) (*fastjson.Value, error) {
 	v, err := d.parser.ParseBytes(b)
 	if err != nil {
 		return nil, err
 	}
-	return v, fastjson.ValidateBytes(b)
+	if d.escaped = bytes.IndexByte(b, '\\') >= 0; d.escaped {
+		return v, fastjson.ValidateBytes(b)
+	}
+	return v, nil
 }
 
 // asked reads what a document asks for.
@@ -102,6 +107,7 @@ func Ask(a *online.Asked, word string) bool {
 type member struct {
 	row     *online.Row
 	seen    uint32
+	number  int // of members so far
 	unknown bool
 }
 
@@ -119,8 +125,9 @@ func (d *Decoder) rowOf(v *fastjson.Value, row *online.Row) (unknown bool) {
 
 func (d *Decoder) visitMember(key []byte, v *fastjson.Value) {
 	m := &d.member
-	at, known := online.FieldOf(key)
-	if !known {
+	at := d.field(key, m.number)
+	m.number++
+	if at < 0 {
 		m.unknown = true
 		return
 	}
@@ -131,16 +138,42 @@ func (d *Decoder) visitMember(key []byte, v *fastjson.Value) {
 	m.seen |= 1 << at
 	switch v.Type() {
 	case fastjson.TypeString:
-		set(m.row, at, v.GetStringBytes())
+		set(m.row, at, v.GetStringBytes(), !d.escaped)
 	case fastjson.TypeNull:
 	case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse:
 		// As it is written, which is what a table's reader takes it for.
 		from := len(d.arena)
 		d.arena = v.MarshalTo(d.arena)
-		set(m.row, at, d.arena[from:len(d.arena):len(d.arena)])
+		text := d.arena[from:len(d.arena):len(d.arena)]
+		if fastjson.ValidateBytes(text) != nil { // a number that is none
+			m.row.Problem = reason.RowMalformed
+			return
+		}
+		set(m.row, at, text, false)
 	default:
 		m.row.Problem = reason.RowMalformed
 	}
+}
+
+// field returns the field of a member of this name, the nth of its row; -1 where there is
+// none. Rows have their members in one order, mostly: what was found for the row before is
+// tried first.
+func (d *Decoder) field(name []byte, n int) online.Field {
+	if n < len(d.order) {
+		if at := d.order[n]; string(name) == online.Fields[at] {
+			return at
+		}
+	}
+	at, known := online.FieldOf(name)
+	if !known {
+		return -1
+	}
+	if n < len(d.order) {
+		d.order[n] = at
+	} else if n == len(d.order) {
+		d.order = append(d.order, at)
+	}
+	return at
 }
 
 // lines reads NDJSON, one row a line. A line that is no object is a row that is refused;

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -101,6 +102,8 @@ type Decoder struct {
 	limit   int
 	visit   func(key []byte, v *fastjson.Value)
 	member  member
+	escaped bool           // the document has an escape somewhere
+	order   []online.Field // of the members of the row before
 	table   csvTable
 }
 
@@ -166,22 +169,52 @@ func (d *Decoder) next() (*online.Row, error) {
 }
 
 // set sets a field of a row to a text. What is no text of a row makes it a problem of
-// the row.
-func set(row *online.Row, at online.Field, text []byte) {
-	switch {
-	case len(text) == 0:
+// the row. raw says that the text stood in JSON without an escape, where control characters
+// are not allowed.
+func set(row *online.Row, at online.Field, text []byte, raw bool) {
+	if len(text) == 0 {
 		return
-	case !utf8.Valid(text):
+	}
+	ascii, control := look(text)
+	switch {
+	case !ascii && !utf8.Valid(text):
 		row.Problem = reason.RowEncoding
-	case bytes.IndexByte(text, 0) >= 0:
+	case control && (raw || bytes.IndexByte(text, 0) >= 0):
 		if row.Problem == "" {
 			row.Problem = reason.RowMalformed
 		}
 	case at == online.UniqueID:
 		row.ID = shared(text)
 	default:
-		row.Values[at] = strings.TrimSpace(shared(text))
+		row.Values[at] = trimmed(shared(text))
 	}
+}
+
+// look reports whether a text is ASCII only, and whether it holds a control character of
+// U+0000 to U+001F.
+func look(text []byte) (ascii, control bool) {
+	const high, ones = 0x8080808080808080, 0x0101010101010101
+	var seen, low uint64
+	for ; len(text) >= 8; text = text[8:] {
+		word := binary.LittleEndian.Uint64(text)
+		seen |= word
+		low |= (word - 0x20*ones) & ^word // a byte below 0x20 borrows; one above 0x7f is not ASCII anyway
+	}
+	for _, c := range text {
+		seen |= uint64(c)
+		if c < ' ' {
+			low |= high
+		}
+	}
+	return seen&high == 0, low&high != 0
+}
+
+// trimmed returns a text without white space around it. Most have none.
+func trimmed(text string) string {
+	if first, last := text[0], text[len(text)-1]; first > ' ' && first < 0x80 && last > ' ' && last < 0x80 {
+		return text
+	}
+	return strings.TrimSpace(text)
 }
 
 // shared returns bytes as a text that shares them: rows do not outlive their request, and

@@ -8,10 +8,12 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/valyala/fastjson"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/tokenise/online"
 	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
+	"tarn/tokenise/source/jsonlines"
 )
 
 // Format is a form of rows.
@@ -65,6 +67,10 @@ type Error struct {
 // Error returns the detail.
 func (e *Error) Error() string { return "wire: " + e.Detail }
 
+// maxRow is the longest row, in bytes as it is sent, as in a batch. Of JSON it is the row's
+// object, of Arrow its texts.
+const maxRow = source.DefaultMaxRowBytes
+
 // columns are the fields, for messages.
 var columns = strings.Join(online.Fields[:], ", ")
 
@@ -95,19 +101,20 @@ type Request struct {
 // Decoder reads requests one after another; its memory is used again. It is not for
 // concurrent use.
 type Decoder struct {
-	request Request
-	parser  fastjson.Parser
-	arena   []byte // texts that are not in the body as they are
-	limit   int
-	visit   func(key []byte, v *fastjson.Value)
-	member  member
-	table   csvTable
+	request  Request
+	tokens   *jsontext.Decoder
+	document bytes.Buffer // what tokens are read from
+	line     jsonlines.Record
+	scratch  []byte
+	arena    []byte // texts that are not in the body as they are
+	limit    int
+	table    csvTable
 }
 
 // NewDecoder returns a decoder.
 func NewDecoder() *Decoder {
 	d := &Decoder{}
-	d.visit = d.visitMember
+	d.tokens = jsontext.NewDecoder(&d.document)
 	return d
 }
 
@@ -138,7 +145,13 @@ func (d *Decoder) Decode(f Format, body []byte, maxRows int) (*Request, error) {
 func (d *Decoder) Forget() {
 	clear(d.request.Rows)
 	clear(d.arena)
-	d.request.Rows, d.arena, d.member.row = d.request.Rows[:0], d.arena[:0], nil
+	clear(d.scratch)
+	d.request.Rows, d.arena, d.scratch = d.request.Rows[:0], d.arena[:0], d.scratch[:0]
+	d.document, d.line.Raw, d.table.record.Raw = bytes.Buffer{}, nil, nil
+	d.tokens.Reset(&d.document)
+	if cap(d.scratch) > keptScratch || cap(d.line.Members) > keptRows || cap(d.table.record.Fields) > keptRows {
+		d.scratch, d.line.Members, d.table.record.Fields = nil, nil, nil
+	}
 	if cap(d.arena) > keptArena || cap(d.request.Rows) > keptRows {
 		d.arena, d.request.Rows = nil, nil
 	}
@@ -146,8 +159,9 @@ func (d *Decoder) Forget() {
 
 // What a decoder keeps of its memory from one request to the next.
 const (
-	keptArena = 4 << 20
-	keptRows  = 20_000
+	keptArena   = 4 << 20
+	keptScratch = 64 << 10
+	keptRows    = 20_000
 )
 
 // next adds a row, or says that there are too many.
@@ -172,15 +186,20 @@ func set(row *online.Row, at online.Field, text []byte) {
 	case len(text) == 0:
 		return
 	case !utf8.Valid(text):
-		row.Problem = reason.RowEncoding
+		refuse(row, reason.RowEncoding)
 	case bytes.IndexByte(text, 0) >= 0:
-		if row.Problem == "" {
-			row.Problem = reason.RowMalformed
-		}
+		refuse(row, reason.RowMalformed)
 	case at == online.UniqueID:
 		row.ID = shared(text)
 	default:
 		row.Values[at] = strings.TrimSpace(shared(text))
+	}
+}
+
+// refuse makes a row one that could not be read; what is no UTF-8 is said before all else.
+func refuse(row *online.Row, why reason.Code) {
+	if row.Problem != reason.RowEncoding {
+		row.Problem = why
 	}
 }
 

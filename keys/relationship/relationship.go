@@ -46,6 +46,7 @@ type Answer struct {
 
 // Envelope is an [escrow.Envelope] as it travels; its token is the question's.
 type Envelope struct {
+	Key    string `json:"key"` // the key holder's escrow key that it was sealed to, see [escrow.KeyID]
 	Batch  []byte `json:"batch"`
 	Enc    []byte `json:"enc"`
 	Index  uint32 `json:"index"`
@@ -60,6 +61,7 @@ const clockSkew = 5 * time.Second
 
 var (
 	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyText          = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	organisationText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)
 )
 
@@ -87,7 +89,7 @@ type signed struct {
 	RequestHash    string   `json:"request_hash"`
 	Decision       Decision `json:"decision"`
 	Expires        string   `json:"expires"`
-	EnvelopeSHA256 string   `json:"envelope_sha256"` // empty where there is none
+	EnvelopeSHA256 string   `json:"envelope_sha256"` // of LP(key, batch, enc, u32(index), sealed); empty where there is none
 }
 
 // timeLayout is that of the log, specification (i).
@@ -99,7 +101,7 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 func message(q *Question, a *Answer) ([]byte, error) {
 	s := signed{Token: q.Token, Organisation: q.Organisation, At: timeText(q.At), RequestHash: q.RequestHash, Decision: a.Decision, Expires: timeText(a.Expires)}
 	if e := a.Envelope; e != nil {
-		sum := sha256.Sum256(keys.LP(e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
+		sum := sha256.Sum256(keys.LP(keys.Text(e.Key), e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
 		s.EnvelopeSHA256 = hex.EncodeToString(sum[:])
 	}
 	document, err := keys.Encode(s)
@@ -126,7 +128,10 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 		if decision != Allow {
 			return nil, errors.New("relationship: an envelope goes with what is allowed only")
 		}
-		a.Envelope = &Envelope{Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
+		if !keyText.MatchString(envelope.HolderKeyID) {
+			return nil, errors.New("relationship: the envelope does not name the escrow key that it was sealed to")
+		}
+		a.Envelope = &Envelope{Key: envelope.HolderKeyID, Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
 	}
 	m, err := message(q, a)
 	if err != nil {
@@ -169,5 +174,5 @@ func (a *Answer) Opened(q *Question) (e escrow.Envelope, there bool) {
 	if a.Envelope == nil || err != nil || len(a.Envelope.Batch) != len(e.Batch) {
 		return e, false
 	}
-	return escrow.Envelope{Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
+	return escrow.Envelope{HolderKeyID: a.Envelope.Key, Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
 }

@@ -255,6 +255,14 @@ func TestResumeAfterCompletionLeavesTheEscrow(t *testing.T) {
 			b[len(b)-40] ^= 1
 			return os.WriteFile(o.Escrow, b, 0o600)
 		},
+		"of another run": func() error {
+			var b bytes.Buffer
+			w, err := escrowfile.NewWriter(&b, &escrowfile.Header{Context: escrow.Context{Project: "q", Domain: "d", TokenEpoch: 3, HolderKeyID: escrow.KeyID(holder.PublicKey().Bytes())}, At: now})
+			if err == nil {
+				err = errors.Join(w.Finish(), os.WriteFile(o.Escrow, b.Bytes(), 0o600))
+			}
+			return err
+		},
 	} {
 		if err := spoil(); err != nil {
 			t.Fatal(err)

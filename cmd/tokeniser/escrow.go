@@ -141,6 +141,7 @@ func (i *escrowImport) run(ctx context.Context, paths []string) (_ *importSummar
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, importing, err, "")
 	}
+	boundMemory()
 	progress := i.Progress("importing", "tokens")
 	defer progress.Done()
 	before := uint64(0)

@@ -2,6 +2,7 @@ package escrowfile_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -160,6 +161,11 @@ func TestWhatIsNotAsItWasWritten(t *testing.T) {
 	for n := range len(whole) {
 		refused("cut off", whole[:n])
 	}
+	// Whose digest is right, and what is in it is not.
+	counted := bytes.Clone(whole)
+	counted[len(whole)-32-1]++
+	sum := sha256.Sum256(counted[:len(whole)-32])
+	refused("another count", append(counted[:len(whole)-32], sum[:]...))
 	refused("longer", append(bytes.Clone(whole), 0))
 	refused("joined", append(bytes.Clone(whole), whole...))
 

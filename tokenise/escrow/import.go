@@ -55,8 +55,10 @@ func (k *Keeper) Import(ctx context.Context, file *escrowfile.Reader, keep bool,
 			i := item{batch: h.Batches[of].ID, index: items[at].Index, sealed: items[at].Sealed}
 			changes = append(changes, regionstore.Change{Kind: regionstore.KindEscrow, Name: itemName(nil, h.Domain, h.TokenEpoch, &items[at].Token), Value: i.encode()})
 		}
-		if err := k.store.Commit(ctx, changes); err != nil {
-			return c, err
+		if len(changes) > 0 {
+			if err := k.store.Commit(ctx, changes); err != nil {
+				return c, err
+			}
 		}
 		c = now
 		if progress != nil {

@@ -4,10 +4,12 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -33,9 +35,27 @@ type Session interface {
 	// Canaries counts rows, of those that were taken, with an NHS number of the test
 	// range.
 	Canaries(rows int64)
+	// Expires returns when the first of the leases ends, unless it is renewed; the zero
+	// time where there is none.
+	Expires() time.Time
 	// Close ends the leases and destroys the keys. Its error says that rows could
 	// not be reported.
 	Close(ctx context.Context) error
+}
+
+// Refused is an error that is a refusal by the key holder.
+type Refused interface {
+	error
+	RefusedAs() api.Code
+}
+
+// RefusedAs returns the code of a refusal by the key holder, empty for any other error.
+func RefusedAs(err error) api.Code {
+	var refused Refused
+	if errors.As(err, &refused) {
+		return refused.RefusedAs()
+	}
+	return ""
 }
 
 // Open leases the keys of a project that a run over about so many rows uses (0:

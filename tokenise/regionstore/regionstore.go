@@ -40,6 +40,7 @@ type Kind byte
 const (
 	KindEscrowBatch Kind = 1 // see tokenise/escrow
 	KindEscrow      Kind = 2
+	KindBudget      Kind = 3   // what a client has used, see tokenise/serving
 	KindRequest     Kind = 128 // a request that was answered
 )
 
@@ -233,21 +234,33 @@ func outward(err error) error {
 // after an error. After any error but [ErrNoSpace], and one that says that the changes
 // are none, the process must end: see Failed.
 func (s *Store) Commit(ctx context.Context, changes []Change) error {
-	var waits []func(context.Context) error
+	return s.Enqueue(changes)(ctx)
+}
+
+// Enqueue is Commit for a caller to whom the order matters: changes are written in the
+// order of the calls. wait returns when they are durable; its context ends the waiting,
+// not the writing.
+func (s *Store) Enqueue(changes []Change) (wait func(context.Context) error) {
 	if err := valid(changes); err != nil {
-		return err
+		return func(context.Context) error { return err }
 	}
+	if n, size := divide(changes); n == len(changes) {
+		return s.queue.Enqueue(changes, size)
+	}
+	var waits []func(context.Context) error
 	for len(changes) > 0 {
 		n, size := divide(changes)
 		waits = append(waits, s.queue.Enqueue(changes[:n], size))
 		changes = changes[n:]
 	}
-	for _, wait := range waits {
-		if err := wait(ctx); err != nil {
-			return err
+	return func(ctx context.Context) error {
+		for _, wait := range waits {
+			if err := wait(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 func valid(changes []Change) error {

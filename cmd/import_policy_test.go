@@ -66,6 +66,8 @@ var allowed = map[string][]string{
 	"tokenise/httpapi": with(vocabulary, "tokenise/...", "keys/api", "keys/budget"),
 	// The one store of a region.
 	"tokenise/regionstore": with(vocabulary, "keys/badgerdb"),
+	// Whose tokens are, sealed to the key holder.
+	"tokenise/escrow": with(vocabulary, "keys/escrow", "tokenise/escrow/...", "tokenise/regionstore"),
 	// Rows that go to another party.
 	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 

@@ -3,6 +3,8 @@
 // with this patient, named by token? The table of who has to do with whom belongs to the
 // region; the key holder, who could open its tokens, never sees it.
 //
+// A worklist's question is which practice each of its patients is registered with.
+//
 // An answer is of one question, lasts a minute at most, and is signed (Ed25519).
 package relationship
 
@@ -102,7 +104,12 @@ func message(q *Question, a *Answer) ([]byte, error) {
 		sum := sha256.Sum256(keys.LP(e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
 		s.EnvelopeSHA256 = hex.EncodeToString(sum[:])
 	}
-	document, err := keys.Encode(s)
+	return labelled("tarn/relationship/v1", s)
+}
+
+// labelled returns LP(label, JCS(signed)).
+func labelled(label string, signed any) ([]byte, error) {
+	document, err := keys.Encode(signed)
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +117,25 @@ func message(q *Question, a *Answer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.LP(keys.Text("tarn/relationship/v1"), canonical), nil
+	return keys.LP(keys.Text(label), canonical), nil
 }
 
-// Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
+// expires is a minute after the question was asked or, by the region's clock, now:
+// whichever is earlier, so that neither clock makes an answer last longer than a minute.
+func expires(at, now time.Time) time.Time {
+	if at.Before(now) {
+		now = at
+	}
+	return now.Add(MaxAge).UTC().Truncate(time.Millisecond)
+}
+
+// inTime reports whether an answer to a question of at counts now.
+func inTime(expires, at, now time.Time) bool {
+	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
+}
+
+// Sign answers a question at a time. envelope may be nil. The answer lasts a minute from
+// the question's time or from now, whichever is earlier.
 func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Time, key ed25519.PrivateKey) (*Answer, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -121,7 +143,7 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	if decision != Allow && decision != Deny {
 		return nil, errors.New("relationship: there is no such decision")
 	}
-	a := &Answer{Decision: decision, Expires: now.Add(MaxAge).UTC().Truncate(time.Millisecond)}
+	a := &Answer{Decision: decision, Expires: expires(q.At, now)}
 	if envelope != nil {
 		if decision != Allow {
 			return nil, errors.New("relationship: an envelope goes with what is allowed only")
@@ -156,7 +178,7 @@ func (a *Answer) Verify(q *Question, region ed25519.PublicKey, now time.Time) (e
 	if err != nil || !ed25519.Verify(region, m, a.Signature) {
 		return evidence, ErrSignature
 	}
-	if !now.Before(a.Expires) || a.Expires.After(now.Add(MaxAge+clockSkew)) || a.Expires.After(q.At.Add(MaxAge+clockSkew)) {
+	if !inTime(a.Expires, q.At, now) {
 		return evidence, ErrExpired
 	}
 	return sha256.Sum256(keys.LP(m, a.Signature)), nil

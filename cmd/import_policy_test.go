@@ -56,6 +56,8 @@ var allowed = map[string][]string{
 	// Tokenise sees people, and writes cohorts.
 	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
 	"tokenise/reason": {},
+	// What a region answers to a key holder, out of a table that stays with it.
+	"tokenise/relationship": with(vocabulary, "tokenise/...", "keys/api", "keys/escrow", "keys/relationship"),
 	// Rows that go to another party.
 	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 
@@ -65,7 +67,7 @@ var allowed = map[string][]string{
 	"cmd/internal": with(vocabulary, "cmd/internal/..."),
 	// What the key holder's clients share; who may be one is said below.
 	"cmd/internal/connection": with(vocabulary, "cmd/internal/...", "keys/client"),
-	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel"),
+	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel", "keys/relationship"),
 	"cmd/linker":              with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
 	"cmd/keyholder":           with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
 	"cmd/auditor":             with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),

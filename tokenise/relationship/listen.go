@@ -1,0 +1,178 @@
+package relationship
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/time/rate"
+
+	"tarn/keys/fault"
+)
+
+// Bounds of connections. A caller that is slower than these is cut off.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 15 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 8 << 10
+	maxConnections = 256
+	drainTimeout   = 10 * time.Second
+)
+
+// Listen is where the service listens, a listener of its own.
+type Listen struct {
+	Address  string // host:port
+	Cert     string // PEM file: the server's certificate and what signed it; read again when it changes
+	Key      string // PEM file, readable by its owner only
+	ClientCA string // PEM file of the authorities of clients' certificates
+}
+
+// Serve listens and answers until the context ends; then it finishes what it has begun, and
+// closes the service. ready may be nil, and is called with the address once it listens.
+func (s *Service) Serve(ctx context.Context, l Listen, ready func(net.Addr)) error {
+	const doing = "serving relationships"
+	defer s.Close()
+	config, err := s.tlsConfig(l)
+	if err != nil {
+		return err
+	}
+	socket, err := net.Listen("tcp", l.Address)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, "choose another address in [relationships]")
+	}
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog:  log.New(&strangers{service: s, lines: rate.NewLimiter(1, 10)}, "", 0),
+		TLSConfig: config,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeTLS(netutil.LimitListener(socket, maxConnections), "", "") }()
+	if ready != nil {
+		ready(socket.Addr())
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-ended:
+		ended <- nil
+	}
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(draining); err != nil {
+		failure = errors.Join(failure, server.Close())
+	}
+	if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		failure = errors.Join(failure, err)
+	}
+	return failure
+}
+
+func (s *Service) tlsConfig(l Listen) (*tls.Config, error) {
+	const doing = "reading [relationships] client_ca"
+	server := &certificate{listen: l, clock: s.options.Clock, logger: s.options.Logger}
+	if err := server.read(); err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(l.ClientCA)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "give the PEM file of the key holder's authority")
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
+		return nil, fault.New(fault.Usage, doing, "it holds no certificate", "give the PEM file of the key holder's authority")
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
+		Time: s.options.Clock,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			_, err := s.identify(&state, s.options.Clock())
+			return err
+		},
+		SessionTicketsDisabled: true, // every connection shows its certificate
+		GetCertificate:         server.get,
+		NextProtos:             []string{"h2", "http/1.1"},
+	}, nil
+}
+
+// strangers takes what the library says of connections. It holds addresses and what was
+// sent, so that only that there was something is said, and not too often.
+type strangers struct {
+	service *Service
+	lines   *rate.Limiter
+}
+
+// Write implements [io.Writer].
+func (w *strangers) Write(line []byte) (int, error) {
+	o := &w.service.options
+	if m := o.Meter; m != nil {
+		m.Stranger()
+	}
+	if w.lines.AllowN(o.Clock(), 1) {
+		o.Logger.Warn("a connection was refused or broke off: without a certificate of a client that may ask, most often")
+	}
+	return len(line), nil
+}
+
+// certificate is the server's, read again when its file changes, so that renewing it needs
+// no restart.
+type certificate struct {
+	listen Listen
+	clock  func() time.Time
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	looked  time.Time
+	changed time.Time
+	current *tls.Certificate
+}
+
+// lookAgain is how often the file's time is looked at.
+const lookAgain = time.Minute
+
+func (c *certificate) read() error {
+	const doing, next = "reading [relationships] tls_cert and tls_key", "give the certificate under which the key holder calls this service, and its key"
+	info, err := os.Stat(c.listen.Key)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fault.New(fault.Usage, doing, "others than its owner may read the key "+c.listen.Key, "run: chmod 600 "+c.listen.Key)
+	}
+	changed, err := os.Stat(c.listen.Cert)
+	if err != nil {
+		return fault.Wrap(fault.Usage, doing, err, next)
+	}
+	pair, err := tls.LoadX509KeyPair(c.listen.Cert, c.listen.Key)
+	if err != nil {
+		return fault.New(fault.Usage, doing, "the certificate and the key do not belong together, or are no PEM files", next)
+	}
+	c.looked, c.changed, c.current = c.clock(), changed.ModTime(), &pair
+	return nil
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.clock(); now.Sub(c.looked) >= lookAgain {
+		c.looked = now
+		if info, err := os.Stat(c.listen.Cert); err == nil && !info.ModTime().Equal(c.changed) {
+			if err := c.read(); err != nil {
+				c.logger.Warn("the certificate has changed and cannot be read: the one before is used", "error", err)
+			}
+		}
+	}
+	return c.current, nil
+}

@@ -14,6 +14,7 @@ import (
 type Store struct {
 	folder string
 	clock  func() time.Time
+	read   func(folder string) (*Document, error) // Read, and what tests do meanwhile
 
 	mu      sync.Mutex
 	current *View
@@ -21,7 +22,7 @@ type Store struct {
 
 // NewStore returns a store of a folder, in which nothing needs to be yet.
 func NewStore(folder string, clock func() time.Time) *Store {
-	return &Store{folder: folder, clock: clock}
+	return &Store{folder: folder, clock: clock, read: Read}
 }
 
 // View is the tables that counted at one time.
@@ -92,7 +93,7 @@ func (s *Store) open(path string) (*View, error) {
 		return nil, err
 	}
 	v := &View{store: s, of: before, opened: s.clock(), tables: map[Key]*Table{}, failed: map[Key]error{}}
-	if v.Document, err = Read(s.folder); err != nil {
+	if v.Document, err = s.read(s.folder); err != nil {
 		return nil, err
 	}
 	for i := range v.Document.Tables {

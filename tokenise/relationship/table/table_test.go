@@ -262,6 +262,15 @@ func TestDamageIsNeverAnAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage("another epoch's", b)
+	// A table of the same epoch, of as many rows, that is another.
+	rows := some()
+	rows[70].To++
+	other = t.TempDir()
+	put(t, other, map[Key][]Row{lake: rows})
+	if b, err = os.ReadFile(filepath.Join(other, entry.File)); err != nil {
+		t.Fatal(err)
+	}
+	damage("another of this epoch", b)
 	// Damage while it is open is found, too.
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
@@ -402,6 +411,32 @@ func TestViewsAreOfOneTime(t *testing.T) {
 	}
 }
 
+// TestReplacedWhileTheyAreOpened: who has read which tables count, and finds them gone, looks
+// again, and does not take them for damaged.
+func TestReplacedWhileTheyAreOpened(t *testing.T) {
+	folder := t.TempDir()
+	put(t, folder, map[Key][]Row{lake: some()})
+	store := NewStore(folder, func() time.Time { return noon })
+	defer store.Close()
+	replacements := 0
+	store.read = func(folder string) (*Document, error) {
+		d, err := Read(folder)
+		if replacements++; replacements < openTries {
+			put(t, folder, map[Key][]Row{lake: some()[replacements:]})
+		}
+		return d, err
+	}
+	v, err := store.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Release()
+	table, err := v.Table(lake)
+	if err != nil || v.Failed() > 0 || table.Rows() != int64(len(some())-openTries+1) {
+		t.Errorf("%d tables cannot be read: %v", v.Failed(), err)
+	}
+}
+
 // TestOneDamagedTable: questions to the other are answered, and once it is mended, to it.
 func TestOneDamagedTable(t *testing.T) {
 	folder := t.TempDir()
@@ -455,7 +490,7 @@ func TestWhatKilledLoadsLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Close()
+	defer u.Close()
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -100,6 +101,29 @@ func TestTablesAgreeWithPython(t *testing.T) {
 		})
 		if said.Digest != e.Digest || int64(len(rows)) != e.Rows || !slices.Equal(rows, said.Rows) {
 			t.Errorf("%s: %d rows were found, %d are in it", e.File, len(said.Rows), len(rows))
+		}
+	}
+}
+
+// TestDocumentation holds docs/relationships.md to the settings, routes and codes.
+func TestDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../../docs/relationships.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := []string{string(CodeRate), string(CodeTable), string(CodeTime)}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		named = append(named, field.Tag.Get("toml"))
+	}
+	for _, r := range routes() {
+		named = append(named, r.path)
+		if described()["paths"].(map[string]any)[r.path] == nil {
+			t.Errorf("openapi.json does not describe %s", r.path)
+		}
+	}
+	for _, name := range named {
+		if !bytes.Contains(b, []byte(name)) {
+			t.Errorf("docs/relationships.md does not name %s", name)
 		}
 	}
 }

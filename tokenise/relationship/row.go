@@ -105,7 +105,7 @@ func (c *columns) read(r *source.Row) (out row) {
 func (c *columns) readToken(values []string, out *row) {
 	token, err := keys.ParseToken(values[c.token])
 	switch {
-	case err != nil:
+	case err != nil || token.TokenEpoch == 0: // epochs are counted from 1 on
 		out.refuse(columnToken, reason.TokenMalformed)
 	case token.Scheme == keys.SchemeNoRelease:
 		out.refuse(columnToken, reason.TokenRelease)

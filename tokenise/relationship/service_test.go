@@ -168,14 +168,9 @@ func newRegion(t *testing.T, envelopes Envelopes, change func(*region, *Config))
 	r.dir = filepath.Join(r.folder, "tables")
 	r.holder = r.authority.sign(t, "keyholder", noon.Add(100*time.Hour))
 	server := r.authority.sign(t, "server", noon.Add(100*time.Hour))
-	der, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
-	if err != nil {
+	r.serverIs(t, server)
+	if err := os.WriteFile(filepath.Join(r.folder, "ca.pem"), certificatePEM(r.authority.issuer.Raw), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{"server.pem": certificatePEM(server.Certificate[0]), "server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "ca.pem": certificatePEM(r.authority.issuer.Raw)} {
-		if err := os.WriteFile(filepath.Join(r.folder, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	key, err := NewSigningKey(nil)
 	if err != nil {
@@ -210,6 +205,20 @@ func newRegion(t *testing.T, envelopes Envelopes, change func(*region, *Config))
 		}
 	})
 	return r
+}
+
+// serverIs writes the server's certificate and key.
+func (r *region) serverIs(t *testing.T, c tls.Certificate) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "server.pem": certificatePEM(c.Certificate[0])} {
+		if err := keys.WriteFile(filepath.Join(r.folder, name), content); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (r *region) roots() *x509.CertPool {
@@ -672,6 +681,39 @@ func TestStrangers(t *testing.T) {
 	if c, err := tls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), old); err == nil {
 		_ = c.Close()
 		t.Error("TLS 1.2 is answered")
+	}
+}
+
+// TestRenewedCertificate: the server's certificate is read again when its file has changed,
+// and one that cannot be read is not taken.
+func TestRenewedCertificate(t *testing.T) {
+	r := newRegion(t, nil, nil)
+	shown := func() string {
+		t.Helper()
+		response, err := r.client(r.holder).Get(r.url + "/livez")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		return response.TLS.PeerCertificates[0].Subject.CommonName
+	}
+	if shown() != "server" {
+		t.Fatal("it is another already")
+	}
+	r.serverIs(t, r.authority.sign(t, "renewed", noon.Add(100*time.Hour)))
+	if shown() != "server" {
+		t.Error("the file is looked at for every connection")
+	}
+	r.pass(lookAgain)
+	if got := shown(); got != "renewed" {
+		t.Errorf("%s is shown", got)
+	}
+	if err := os.WriteFile(filepath.Join(r.folder, "server.pem"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(lookAgain)
+	if got := shown(); got != "renewed" || !strings.Contains(r.logged(), "the certificate has changed and cannot be read") {
+		t.Errorf("%s is shown: %s", got, r.logged())
 	}
 }
 

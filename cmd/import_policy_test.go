@@ -41,12 +41,17 @@ var allowed = map[string][]string{
 	"keys/parcel": with(vocabulary, "keys/oprf"),
 	"keys/api":    with(vocabulary, "keys/parcel"),
 	"keys/budget": {},
+	// What services show and make: certificates.
+	"keys/servercert": {"keys/fault"},
+	"keys/trialcert":  {"keys", "keys/fault"},
+	// How whoever keeps a store in Badger opens it, and writes to it.
+	"keys/badgerdb": vocabulary,
 	// What a region keeps for, and answers to, a key holder that opens a token.
 	"keys/escrow":       vocabulary,
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
 	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/budget", "keys/enrol", "keys/oprf", "keys/parcel", "keys/reidentify/..."),
+	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert"),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.
@@ -56,8 +61,13 @@ var allowed = map[string][]string{
 	// Tokenise sees people, and writes cohorts.
 	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
 	"tokenise/reason": {},
+	// What is answered to pipelines: budgets are counted here, too.
+	"tokenise/serving": with(vocabulary, "tokenise/...", "keys/api", "keys/budget"),
+	"tokenise/httpapi": with(vocabulary, "tokenise/...", "keys/api", "keys/budget"),
+	// The one store of a region.
+	"tokenise/regionstore": with(vocabulary, "keys/badgerdb"),
 	// What a region answers to a key holder, out of a table that stays with it.
-	"tokenise/relationship": with(vocabulary, "tokenise/...", "keys/api", "keys/escrow", "keys/relationship"),
+	"tokenise/relationship": with(vocabulary, "tokenise/...", "keys/api", "keys/escrow", "keys/relationship", "keys/servercert"),
 	// Rows that go to another party.
 	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 
@@ -67,7 +77,7 @@ var allowed = map[string][]string{
 	"cmd/internal": with(vocabulary, "cmd/internal/..."),
 	// What the key holder's clients share; who may be one is said below.
 	"cmd/internal/connection": with(vocabulary, "cmd/internal/...", "keys/client"),
-	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel", "keys/relationship"),
+	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/budget", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel", "keys/relationship", "keys/servercert", "keys/trialcert"),
 	"cmd/linker":              with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
 	"cmd/keyholder":           with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
 	"cmd/auditor":             with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),

@@ -27,6 +27,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/holder"
+	"tarn/tokenise/regionstore"
 	"tarn/tokenise/rowkey"
 )
 
@@ -152,6 +153,9 @@ func newJourney(t *testing.T) *journey {
 	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := regionstore.OpenKey(regionstore.KeyPath(filepath.Join(j.folder, "state", "region")), nil); err != nil {
+		t.Fatal(err)
+	}
 	j.run(t, 0, "tarn", "token", "parse", "tarn1qgqqqqq8qqqsqqgzqvzq2ps8pqys5zcvp58q7yq3zgf3g9gkzuvpjxsmrsw3u8cfc8qfa", "--json")
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
 	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},
@@ -213,6 +217,8 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	must(t, s.AddProject(t.Context(), bytes.Replace(keyholder.Record("care", "lake", keys.SchemeKeyedHash), []byte(`"mode":"none"`), []byte(`"mode":"direct"`), 1)))
+	j.write(t, "care.json", j.run(t, 0, "keyholder", "project", "show", "care", "--as", s.Credentials(keyholder.Operator), "--keyholder", s.URL))
 	j.forwardedDocuments(t, s, operator)
 	receipt, err := operator.Receipt(t.Context(), "0")
 	if err == nil {

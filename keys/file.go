@@ -30,6 +30,32 @@ func WriteFile(path string, content []byte) error {
 	return renameio.WriteFile(path, content, fileMode, renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
 }
 
+// CreateFile writes a file that must not exist, complete or not at all, in a folder
+// that it makes. It lies beside its name until all of it is on the disk, and a link,
+// unlike a rename, does not replace what another process has made: the error is then
+// [fs.ErrExist].
+func CreateFile(path string, content []byte) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	pending, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(pending.Name())) }()
+	_, err = pending.Write(content)
+	if err == nil {
+		err = pending.Sync()
+	}
+	if err = errors.Join(err, pending.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(pending.Name(), path); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
 // SyncFolder returns when the names in a folder are on the disk.
 func SyncFolder(path string) error {
 	folder, err := os.Open(path)

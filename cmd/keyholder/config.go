@@ -1,14 +1,8 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding"
-	"errors"
 	"os"
 	"time"
-
-	"github.com/dustin/go-humanize"
-	"github.com/spf13/pflag"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/budget"
@@ -34,7 +28,7 @@ type config struct {
 	Budgets   budgetsConfig   `toml:"budgets"`
 	Audit     auditConfig     `toml:"audit"`
 	Alerts    alertsConfig    `toml:"alerts"`
-	Log       logConfig       `toml:"log"`
+	Log       boot.LogConfig  `toml:"log"`
 }
 
 type listenConfig struct {
@@ -61,7 +55,7 @@ type storeConfig struct {
 	// Backups is where backups are written (default Dir/backups).
 	Backups string `toml:"backups"`
 	// FreeFloor is the free space below which changes are refused (default 1GiB).
-	FreeFloor size `toml:"free_floor"`
+	FreeFloor boot.Size `toml:"free_floor"`
 }
 
 type custodyConfig struct {
@@ -79,9 +73,9 @@ type operatorsConfig struct {
 
 type leasesConfig struct {
 	// TTL is how long a lease lasts if it is not renewed (default 1h).
-	TTL duration `toml:"ttl"`
+	TTL boot.Duration `toml:"ttl"`
 	// CertificateTTL is how long a client's certificate lasts (default 2160h).
-	CertificateTTL duration `toml:"certificate_ttl"`
+	CertificateTTL boot.Duration `toml:"certificate_ttl"`
 }
 
 // budgetsConfig says how many rows clients may use keys for: whoever may use a key may
@@ -90,7 +84,7 @@ type leasesConfig struct {
 type budgetsConfig struct {
 	// Period is the time span over which rows are counted: no period, whenever it
 	// begins, sees more than the budget (default 24h, at least 24s).
-	Period duration `toml:"period"`
+	Period boot.Duration `toml:"period"`
 	// UnstatedRows is the budget of a client of whose parties the project states none
 	// (default 100000000).
 	UnstatedRows int64 `toml:"unstated_rows"`
@@ -129,51 +123,13 @@ type auditConfig struct {
 	WitnessKey string `toml:"witness_key"`
 }
 
-type logConfig struct {
-	// Format is text or json, Level debug, info, warn or error: as the flags
-	// --log-format and --log-level, which go before.
-	Format string `toml:"format"`
-	Level  string `toml:"level"`
-}
-
-// size is a number of bytes, written as in "1GiB".
-type size uint64
-
-// duration is a time span, written as in "1h30m".
-type duration time.Duration
-
-var (
-	_ encoding.TextUnmarshaler = new(size)
-	_ encoding.TextUnmarshaler = new(duration)
-)
-
-// UnmarshalText reads a size.
-func (s *size) UnmarshalText(text []byte) error {
-	n, err := humanize.ParseBytes(string(text))
-	if err != nil {
-		return errors.New("a size is a number of bytes, such as 1GiB") // the library's error repeats it
-	}
-	*s = size(n)
-	return nil
-}
-
-// UnmarshalText reads a time span.
-func (d *duration) UnmarshalText(text []byte) error {
-	span, err := time.ParseDuration(string(text))
-	if err != nil {
-		return errors.New("a time span is written as 1h30m") // the library's error repeats it
-	}
-	*d = duration(span)
-	return nil
-}
-
 func readConfig(path string) (*config, error) {
 	doing := "reading the configuration " + path
 	if path == "" {
 		return nil, fault.New(fault.Usage, "keyholder serve", "--config is missing", "give a keyholder.toml; docs/operations.md has one to begin with")
 	}
 	c := &config{Production: true, Name: "keyholder", Operators: operatorsConfig{Required: 2}, Budgets: budgetsConfig{
-		Period: duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
+		Period: boot.Duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
 		ReservedShare: holder.DefaultReservedShare, RateFactor: holder.DefaultRateFactor,
 	}}
 	if err := boot.LoadTOML(path, c); err != nil {
@@ -210,22 +166,6 @@ func (b *budgetsConfig) check(doing string) error {
 		return wrong("reserved_share", "is no share", "give a number from 0 to 1")
 	case !(b.RateFactor > 1):
 		return wrong("rate_factor", "is not above 1", "give how many times its usual use is an alarm, such as 5")
-	}
-	return nil
-}
-
-// apply sets the log as the configuration says, where the flags did not.
-func (l *logConfig) apply(flags *pflag.FlagSet) error {
-	for _, setting := range []struct{ key, flag, value, next string }{
-		{"format", "log-format", l.Format, "give text or json"},
-		{"level", "log-level", l.Level, "give debug, info, warn or error"},
-	} {
-		if setting.value == "" || flags.Changed(setting.flag) {
-			continue
-		}
-		if err := flags.Set(setting.flag, setting.value); err != nil {
-			return fault.New(fault.Usage, "setting the log", "[log] "+setting.key+" is not known", setting.next)
-		}
 	}
 	return nil
 }
@@ -268,7 +208,7 @@ func (c *config) options(env *boot.Environment) (holder.Options, error) {
 		return o, nil
 	}
 	var err error
-	o.ClientCA, err = authorities("[listen] client_ca", c.Listen.ClientCA)
+	o.ClientCA, err = boot.Authorities("[listen] client_ca", c.Listen.ClientCA)
 	return o, err
 }
 
@@ -277,21 +217,7 @@ func (c *alertsConfig) apply(o *holder.Options) error {
 	if c.CA == "" {
 		return nil
 	}
-	roots, err := authorities("[alerts] ca", c.CA)
+	roots, err := boot.Authorities("[alerts] ca", c.CA)
 	o.AlertsCA = roots
 	return err
-}
-
-// authorities reads a PEM file of certificates.
-func authorities(key, path string) (*x509.CertPool, error) {
-	const next = "give the PEM file of an authority"
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "reading "+key, err, next)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fault.New(fault.Usage, "reading "+key, "it holds no certificate", next)
-	}
-	return pool, nil
 }

@@ -15,6 +15,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
+	"tarn/keys/servercert"
 )
 
 func initCommand(env *boot.Environment) *cobra.Command {
@@ -318,7 +319,7 @@ unseals. Clients notice nothing: they trust the authority.`,
 				return described("making the server's certificate", err)
 			}
 			path := filepath.Join(o.Dir, holder.ServerCertFile)
-			_, err := fmt.Fprintf(env.Stdout, "new certificate %s, until %s\n", path, holder.CertificateEnd(path).Format(time.DateOnly))
+			_, err := fmt.Fprintf(env.Stdout, "new certificate %s, until %s\n", path, servercert.End(path).Format(time.DateOnly))
 			return err
 		},
 	}

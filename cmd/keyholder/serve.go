@@ -16,6 +16,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
+	"tarn/keys/servercert"
 )
 
 func serveCommand(env *boot.Environment) *cobra.Command {
@@ -33,7 +34,7 @@ memory is then not to be believed. SIGTERM ends it after what has begun.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := readConfig(path)
 			if err == nil {
-				err = config.Log.apply(c.Flags())
+				err = config.Log.Apply(c.Flags())
 			}
 			if err != nil {
 				return err
@@ -71,7 +72,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 				h.Budgets(each)
 			}
 		},
-		CertificateExpiry: func() time.Time { return holder.CertificateEnd(listen.Cert) },
+		CertificateExpiry: func() time.Time { return servercert.End(listen.Cert) },
 	})
 	if h, err = holder.New(options); err != nil {
 		return err

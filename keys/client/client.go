@@ -121,6 +121,9 @@ func (p *Problem) Error() string { return p.fault.Error() }
 // Unwrap returns the fault.
 func (p *Problem) Unwrap() error { return p.fault }
 
+// RefusedAs returns the refusal's code, for programs that do not know this package.
+func (p *Problem) RefusedAs() api.Code { return p.Problem.Code }
+
 // Code returns the code of a refusal by the key holder, or "".
 func Code(err error) api.Code {
 	var p *Problem

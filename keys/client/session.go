@@ -309,6 +309,19 @@ func (s *Session) due() (at time.Time, use api.Use) {
 	return at, use
 }
 
+// Expires returns when the first of the leases ends, unless it is renewed; the zero time
+// where there is none.
+func (s *Session) Expires() (end time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.leases {
+		if end.IsZero() || h.lease.Expires.Before(end) {
+			end = h.lease.Expires
+		}
+	}
+	return end
+}
+
 // renew moves a lease's end. While it still runs a key holder that is away is
 // waited for.
 func (s *Session) renew(ctx context.Context, use api.Use) error {

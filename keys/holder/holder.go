@@ -19,13 +19,13 @@ import (
 	"time"
 
 	"tarn/keys/api"
+	"tarn/keys/badgerdb"
 	"tarn/keys/enrol"
 	"tarn/keys/fault"
 	"tarn/keys/holder/internal/authority"
 	"tarn/keys/holder/internal/custody"
 	"tarn/keys/holder/internal/journal"
 	"tarn/keys/holder/internal/keyring"
-	"tarn/keys/holder/internal/store"
 )
 
 // Meter takes what the service counts. It must be safe for concurrent use.
@@ -386,7 +386,7 @@ func (h *Holder) Sealed() bool {
 // FreeBytes returns the free bytes where the deployment lies, 0 where the system
 // does not say.
 func (h *Holder) FreeBytes() uint64 {
-	free, err := store.FreeSpace(h.options.Dir)
+	free, err := badgerdb.FreeSpace(h.options.Dir)
 	if err != nil {
 		return 0
 	}

@@ -3,20 +3,18 @@ package holder
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
 
 	"tarn/keys/fault"
+	"tarn/keys/servercert"
 )
 
 // Bounds of connections. A caller that is slower than these is cut off.
@@ -41,7 +39,7 @@ type Listen struct {
 // finishes what it has begun. ready is called with the address once it listens.
 func (h *Holder) Serve(ctx context.Context, l Listen, ready func(net.Addr)) error {
 	const doing = "serving"
-	certificates, err := newCertificates(l, h.options.Clock)
+	certificate, err := servercert.Open(servercert.Files{Cert: l.Cert, Key: l.Key, Next: "give tls_cert and tls_key in [listen]: the pair that keyholder init or keyholder certificate made"}, h.options.Clock)
 	if err != nil {
 		return err
 	}
@@ -64,7 +62,7 @@ func (h *Holder) Serve(ctx context.Context, l Listen, ready func(net.Addr)) erro
 			// Any certificate or none: TLS proves that the caller has its key. Whose it is,
 			// and whether that still counts, the table says, with a reason to read.
 			ClientAuth:     tls.RequestClientCert,
-			GetCertificate: certificates.get,
+			GetCertificate: certificate.Get,
 			NextProtos:     []string{"h2", "http/1.1"},
 		},
 	}
@@ -96,78 +94,4 @@ func (h *Holder) Serve(ctx context.Context, l Listen, ready func(net.Addr)) erro
 	stop()
 	work.Wait()
 	return errors.Join(failure, h.Close(draining))
-}
-
-// certificates is the server's certificate, read again when its file changes,
-// so that renewing it needs no restart.
-type certificates struct {
-	listen Listen
-	clock  func() time.Time
-
-	mu      sync.Mutex
-	looked  time.Time
-	changed time.Time
-	current *tls.Certificate
-}
-
-// lookAgain is how often the file's time is looked at.
-const lookAgain = time.Minute
-
-func newCertificates(l Listen, clock func() time.Time) (*certificates, error) {
-	c := &certificates{listen: l, clock: clock}
-	if err := c.read(); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func (c *certificates) read() error {
-	const doing = "reading the server's certificate"
-	info, err := os.Stat(c.listen.Key)
-	if err != nil {
-		return fault.Wrap(fault.Usage, doing, err, "give tls_cert and tls_key in [listen]; keyholder init makes them")
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fault.New(fault.Usage, doing, "others than its owner may read the key "+c.listen.Key, "run: chmod 600 "+c.listen.Key)
-	}
-	changed, err := os.Stat(c.listen.Cert)
-	if err != nil {
-		return fault.Wrap(fault.Usage, doing, err, "give tls_cert and tls_key in [listen]; keyholder init makes them")
-	}
-	pair, err := tls.LoadX509KeyPair(c.listen.Cert, c.listen.Key)
-	if err != nil {
-		return fault.New(fault.Usage, doing, "the certificate and the key do not belong together, or are no PEM files", "give the pair that keyholder init or keyholder certificate made")
-	}
-	c.looked, c.changed, c.current = c.clock(), changed.ModTime(), &pair
-	return nil
-}
-
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.clock(); now.Sub(c.looked) >= lookAgain {
-		c.looked = now
-		if info, err := os.Stat(c.listen.Cert); err == nil && !info.ModTime().Equal(c.changed) {
-			_ = c.read() // half written, perhaps: the one before is good until the next look
-		}
-	}
-	return c.current, nil
-}
-
-// CertificateEnd returns when the first certificate in a PEM file ends; the zero
-// time where there is none.
-func CertificateEnd(path string) time.Time {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return time.Time{}
-	}
-	block, _ := pem.Decode(content)
-	if block == nil {
-		return time.Time{}
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return time.Time{}
-	}
-	return certificate.NotAfter
 }

@@ -48,6 +48,7 @@ type Answer struct {
 
 // Envelope is an [escrow.Envelope] as it travels; its token is the question's.
 type Envelope struct {
+	Key    string `json:"key"` // the key holder's escrow key that it was sealed to, see [escrow.KeyID]
 	Batch  []byte `json:"batch"`
 	Enc    []byte `json:"enc"`
 	Index  uint32 `json:"index"`
@@ -62,6 +63,7 @@ const clockSkew = 5 * time.Second
 
 var (
 	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyText          = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	organisationText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)
 )
 
@@ -89,7 +91,7 @@ type signed struct {
 	RequestHash    string   `json:"request_hash"`
 	Decision       Decision `json:"decision"`
 	Expires        string   `json:"expires"`
-	EnvelopeSHA256 string   `json:"envelope_sha256"` // empty where there is none
+	EnvelopeSHA256 string   `json:"envelope_sha256"` // of LP(key, batch, enc, u32(index), sealed); empty where there is none
 }
 
 // timeLayout is that of the log, specification (i).
@@ -101,7 +103,7 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 func message(q *Question, a *Answer) ([]byte, error) {
 	s := signed{Token: q.Token, Organisation: q.Organisation, At: timeText(q.At), RequestHash: q.RequestHash, Decision: a.Decision, Expires: timeText(a.Expires)}
 	if e := a.Envelope; e != nil {
-		sum := sha256.Sum256(keys.LP(e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
+		sum := sha256.Sum256(keys.LP(keys.Text(e.Key), e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
 		s.EnvelopeSHA256 = hex.EncodeToString(sum[:])
 	}
 	return labelled("tarn/relationship/v1", s)
@@ -120,22 +122,14 @@ func labelled(label string, signed any) ([]byte, error) {
 	return keys.LP(keys.Text(label), canonical), nil
 }
 
-// expires is a minute after the question was asked or, by the region's clock, now:
-// whichever is earlier, so that neither clock makes an answer last longer than a minute.
-func expires(at, now time.Time) time.Time {
-	if at.Before(now) {
-		now = at
-	}
-	return now.Add(MaxAge).UTC().Truncate(time.Millisecond)
-}
+func expires(now time.Time) time.Time { return now.Add(MaxAge).UTC().Truncate(time.Millisecond) }
 
 // inTime reports whether an answer to a question of at counts now.
 func inTime(expires, at, now time.Time) bool {
 	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
 }
 
-// Sign answers a question at a time. envelope may be nil. The answer lasts a minute from
-// the question's time or from now, whichever is earlier.
+// Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
 func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Time, key ed25519.PrivateKey) (*Answer, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -143,12 +137,15 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	if decision != Allow && decision != Deny {
 		return nil, errors.New("relationship: there is no such decision")
 	}
-	a := &Answer{Decision: decision, Expires: expires(q.At, now)}
+	a := &Answer{Decision: decision, Expires: expires(now)}
 	if envelope != nil {
 		if decision != Allow {
 			return nil, errors.New("relationship: an envelope goes with what is allowed only")
 		}
-		a.Envelope = &Envelope{Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
+		if !keyText.MatchString(envelope.HolderKeyID) {
+			return nil, errors.New("relationship: the envelope does not name the escrow key that it was sealed to")
+		}
+		a.Envelope = &Envelope{Key: envelope.HolderKeyID, Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
 	}
 	m, err := message(q, a)
 	if err != nil {
@@ -191,5 +188,5 @@ func (a *Answer) Opened(q *Question) (e escrow.Envelope, there bool) {
 	if a.Envelope == nil || err != nil || len(a.Envelope.Batch) != len(e.Batch) {
 		return e, false
 	}
-	return escrow.Envelope{Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
+	return escrow.Envelope{HolderKeyID: a.Envelope.Key, Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
 }

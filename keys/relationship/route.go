@@ -83,7 +83,7 @@ func (a *RouteAnswer) message(q *RouteQuestion) ([]byte, error) {
 }
 
 // SignRoute answers a question at a time. organisations has one for each token, empty
-// where there is none. The answer lasts as one of [Sign].
+// where there is none. The answer lasts a minute.
 func SignRoute(q *RouteQuestion, organisations []string, now time.Time, key ed25519.PrivateKey) (*RouteAnswer, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func SignRoute(q *RouteQuestion, organisations []string, now time.Time, key ed25
 	if len(organisations) != len(q.Tokens) {
 		return nil, errors.New("relationship: there is not one organisation for each token")
 	}
-	a := &RouteAnswer{Organisations: make([]*string, len(organisations)), Expires: expires(q.At, now)}
+	a := &RouteAnswer{Organisations: make([]*string, len(organisations)), Expires: expires(now)}
 	for i := range organisations {
 		if organisations[i] == "" {
 			continue

@@ -109,21 +109,6 @@ func TestWorklistsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestClocksThatDiffer: neither a region's clock that is ahead nor one that is behind makes
-// an answer useless, or last longer than a minute by the asker's.
-func TestClocksThatDiffer(t *testing.T) {
-	public, private := region(t)
-	for _, ahead := range []time.Duration{-59 * time.Second, -10 * time.Second, 0, 10 * time.Second, time.Minute} {
-		a, err := Sign(question(), Allow, nil, noon.Add(ahead), private)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.Verify(question(), public, noon); err != nil || a.Expires.After(noon.Add(time.Minute)) {
-			t.Errorf("the region is %v ahead: %v, expires %s", ahead, err, a.Expires)
-		}
-	}
-}
-
 // vectors is testdata/vectors/relationship.json: what is signed with the key whose seed is
 // 32 bytes of 7.
 type vectors struct {

@@ -30,7 +30,7 @@ def check(question, answer):
     digest = ""
     if envelope:
         batch, enc, sealed = (base64.b64decode(envelope[m]) for m in ("batch", "enc", "sealed"))
-        digest = hashlib.sha256(lp(batch, enc, struct.pack(">I", envelope["index"]), sealed)).hexdigest()
+        digest = hashlib.sha256(lp(envelope["key"].encode(), batch, enc, struct.pack(">I", envelope["index"]), sealed)).hexdigest()
     return lp(b"tarn/relationship/v1", jcs({
         "token": question["token"], "organisation": question["organisation"], "at": question["at"], "request_hash": question["request_hash"],
         "decision": answer["decision"], "expires": answer["expires"], "envelope_sha256": digest,

@@ -59,6 +59,8 @@ func (h *holder) open(ctx context.Context, _ string, _ int64, uses ...api.Use) (
 	return running, h, nil
 }
 
+func (h *holder) Expires() time.Time { return time.Time{} }
+
 func (h *holder) Keys() (*keys.Project, *keys.KeyFile) {
 	p, err := keys.ParseProject([]byte(h.record))
 	if err != nil {

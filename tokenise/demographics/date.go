@@ -24,6 +24,11 @@ func (d Date) Append(b []byte) []byte {
 		byte('0'+d.Month/10), byte('0'+d.Month%10), '-', byte('0'+d.Day/10), byte('0'+d.Day%10))
 }
 
+// DayBefore returns the day before.
+func (d Date) DayBefore() Date {
+	return DateOf(time.Date(d.Year, time.Month(d.Month), d.Day-1, 0, 0, 0, 0, time.UTC))
+}
+
 // After reports whether d is later than o.
 func (d Date) After(o Date) bool {
 	if d.Year != o.Year {

@@ -5,6 +5,7 @@
 package encode
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
@@ -34,6 +35,12 @@ type Encoder struct {
 // NewEncoder returns the encoder of a profile under K_enc of (project,
 // encodingEpoch).
 func NewEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoch uint32) (*Encoder, error) {
+	return NewCachedEncoder(p, encodingKey, project, encodingEpoch, 0)
+}
+
+// NewCachedEncoder returns an encoder that keeps the keys and tables of so many dates of
+// birth at most; of a century's where dates is 0. It encodes the same, whatever it keeps.
+func NewCachedEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoch uint32, dates int) (*Encoder, error) {
 	e := &Encoder{profile: p}
 	digest := p.Digest()
 	e.project = encodingKey.Derive(keys.LP(keys.Text("tarn/encoding/v1"), keys.Text(project), keys.U32(encodingEpoch), digest[:]))
@@ -51,8 +58,30 @@ func NewEncoder(p *Profile, encodingKey secret.Key, project string, encodingEpoc
 		e.fixed, err = e.deriveKeys(e.project, secret.NewHasher())
 		return e, err
 	}
-	e.dates = newDateCache(p.Encoding.cachedDates())
+	if dates == 0 {
+		dates = p.Encoding.cachedDates()
+	}
+	e.dates = newDateCache(dates)
 	return e, nil
+}
+
+// Warm makes the keys and tables of the dates from newest back, until as many are kept
+// as may be, or the context ends, whose error it returns. Whoever encodes meanwhile
+// makes those that it needs itself.
+func (e *Encoder) Warm(ctx context.Context, newest demographics.Date) error {
+	if e.dates == nil {
+		return nil
+	}
+	hasher := secret.NewHasher()
+	for date := newest; date.Year >= firstCachedYear && e.dates.free.Load() > 0; date = date.DayBefore() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := e.keysFor(date, hasher); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Profile returns the encoder's profile.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	flatbuffers "github.com/google/flatbuffers/go"
+
+	"tarn/tokenise/source/arrowframe"
 )
 
 // rowsOf returns what a Parquet table's first rows are sent as.
@@ -48,12 +50,12 @@ func open(w tableWriter, preamble, payload []byte) error {
 // cut, or of another kind is not given to Arrow.
 func TestLengthsOfHostileRows(t *testing.T) {
 	preamble, payloads := rowsOf(t, 2)
-	if !message(preamble, messageSchema) || !message(payloads[0], messageRecord) || !message(payloads[1], messageRecord) {
+	if !arrowframe.Whole(preamble, arrowframe.Schema) || !arrowframe.Whole(payloads[0], arrowframe.Record) || !arrowframe.Whole(payloads[1], arrowframe.Record) {
 		t.Fatal("true messages are refused")
 	}
 	size := int(binary.LittleEndian.Uint32(payloads[0][4:]))
 	for at := range payloads[0] {
-		if message(payloads[0][:at], messageRecord) {
+		if arrowframe.Whole(payloads[0][:at], arrowframe.Record) {
 			t.Errorf("a message cut at byte %d is let through", at)
 		}
 	}
@@ -67,14 +69,14 @@ func TestLengthsOfHostileRows(t *testing.T) {
 		found++
 		changed := bytes.Clone(payloads[0])
 		binary.LittleEndian.PutUint64(changed[at:], 1<<40)
-		if message(changed, messageRecord) {
+		if arrowframe.Whole(changed, arrowframe.Record) {
 			t.Errorf("a body of a terabyte, at byte %d, is let through", at)
 		}
 	}
 	if found == 0 {
 		t.Fatal("the length of the body was not found")
 	}
-	if message(preamble, messageRecord) || message(payloads[0], messageSchema) || message(append(bytes.Clone(payloads[0]), payloads[1]...), messageRecord) || message(nil, messageSchema) {
+	if arrowframe.Whole(preamble, arrowframe.Record) || arrowframe.Whole(payloads[0], arrowframe.Schema) || arrowframe.Whole(append(bytes.Clone(payloads[0]), payloads[1]...), arrowframe.Record) || arrowframe.Whole(nil, arrowframe.Schema) {
 		t.Error("a message of another kind, two, or none is let through")
 	}
 }
@@ -91,7 +93,7 @@ func TestLengthsOfHostileSchemas(t *testing.T) {
 	for _, length := range []uint32{1 << 20, 1 << 30} {
 		changed := bytes.Clone(preamble)
 		binary.LittleEndian.PutUint32(changed[at:], length)
-		if message(changed, messageSchema) {
+		if arrowframe.Whole(changed, arrowframe.Schema) {
 			t.Errorf("a name of %d bytes is let through", length)
 		}
 	}
@@ -116,12 +118,12 @@ func TestLengthsOfHostileSchemas(t *testing.T) {
 		b.PrependUOffsetTSlot(1, list, 0)
 		schema := b.EndObject()
 		b.StartObject(5)
-		b.PrependByteSlot(1, messageSchema, 0)
+		b.PrependByteSlot(1, byte(arrowframe.Schema), 0)
 		b.PrependUOffsetTSlot(2, schema, 0)
 		b.Finish(b.EndObject())
 		head := b.FinishedBytes()
 		framed := append(binary.LittleEndian.AppendUint32([]byte{0xff, 0xff, 0xff, 0xff}, uint32(len(head))), head...)
-		if message(framed, messageSchema) != tt.through {
+		if arrowframe.Whole(framed, arrowframe.Schema) != tt.through {
 			t.Errorf("%d fields that share a name of a megabyte: let through is not %v", tt.fields, tt.through)
 		}
 	}

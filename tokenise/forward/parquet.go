@@ -21,6 +21,7 @@ import (
 
 	"tarn/keys/fault"
 	"tarn/tokenise/source"
+	"tarn/tokenise/source/arrowframe"
 )
 
 // A Parquet row goes as an Arrow record of one row, whose token is null: types and nulls
@@ -264,7 +265,7 @@ func (w *parquetWriter) guarded(f func() error) (err error) {
 }
 
 func (w *parquetWriter) begin(preamble []byte) error {
-	if !message(preamble, messageSchema) {
+	if !arrowframe.Whole(preamble, arrowframe.Schema) {
 		return errRow
 	}
 	return w.guarded(func() error {
@@ -289,7 +290,7 @@ func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
 	return w.guarded(func() error {
 		parts := []io.Reader{bytes.NewReader(w.before)}
 		for _, payload := range payloads {
-			if !message(payload, messageRecord) {
+			if !arrowframe.Whole(payload, arrowframe.Record) {
 				return errRow
 			}
 			parts = append(parts, bytes.NewReader(payload))

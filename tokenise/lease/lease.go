@@ -4,10 +4,12 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -33,9 +35,27 @@ type Session interface {
 	// Canaries counts rows, of those that were taken, with an NHS number of the test
 	// range.
 	Canaries(rows int64)
+	// Expires returns when the first of the leases ends, unless it is renewed; the zero
+	// time where there is none.
+	Expires() time.Time
 	// Close ends the leases and destroys the keys. Its error says that rows could
 	// not be reported.
 	Close(ctx context.Context) error
+}
+
+// Refused is an error that is a refusal by the key holder.
+type Refused interface {
+	error
+	RefusedAs() api.Code
+}
+
+// RefusedAs returns the code of a refusal by the key holder, empty for any other error.
+func RefusedAs(err error) api.Code {
+	var refused Refused
+	if errors.As(err, &refused) {
+		return refused.RefusedAs()
+	}
+	return ""
 }
 
 // Open leases the keys of a project that a run over about so many rows uses (0:
@@ -81,7 +101,8 @@ func Agree(file, record *keys.Project, messages io.Writer) error {
 	return err
 }
 
-// others names the members that differ though nothing is linked by them.
+// others names the members that differ though nothing is linked by them. The escrow key
+// is one: the key holder changes it, and tells nobody.
 func others(file, record *keys.Project) (differ []string) {
 	for _, m := range []struct {
 		name string
@@ -89,6 +110,7 @@ func others(file, record *keys.Project) (differ []string) {
 	}{
 		{"purpose", file.Purpose == record.Purpose}, {"expires", file.Expires == record.Expires}, {"groups", slices.Equal(file.Groups, record.Groups)},
 		{"controllers", slices.Equal(file.Controllers, record.Controllers)}, {"opt_outs", file.OptOuts == record.OptOuts},
+		{"keys.escrow_public_key", sameKey(file.Keys.EscrowPublicKey, record.Keys.EscrowPublicKey)},
 		{"legal_basis", file.LegalBasis.Article6 == record.LegalBasis.Article6 && file.LegalBasis.Article9 == record.LegalBasis.Article9 &&
 			file.LegalBasis.Confidentiality == record.LegalBasis.Confidentiality && slices.Equal(file.LegalBasis.Refs, record.LegalBasis.Refs)},
 	} {
@@ -98,3 +120,7 @@ func others(file, record *keys.Project) (differ []string) {
 	}
 	return differ
 }
+
+// sameKey reports whether two sides state no different keys; one that states none is not
+// asked.
+func sameKey(file, record *string) bool { return file == nil || record == nil || *file == *record }

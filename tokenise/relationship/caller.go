@@ -28,9 +28,9 @@ var (
 )
 
 // ParseClient reads a client as configurations name it: a certificate's name, or its
-// SHA-256, with or without colons.
+// SHA-256 in hexadecimal, with or without sha256: before it and colons in it.
 func ParseClient(text string) (Client, error) {
-	if hash := strings.ToLower(strings.ReplaceAll(text, ":", "")); fingerprint.MatchString(hash) {
+	if hash := strings.ReplaceAll(strings.TrimPrefix(strings.ToLower(text), "sha256:"), ":", ""); fingerprint.MatchString(hash) {
 		return Client{Fingerprint: hash}, nil
 	}
 	if !clientName.MatchString(text) {

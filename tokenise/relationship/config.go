@@ -21,7 +21,7 @@ type Config struct {
 	// certificate.
 	ClientCA string `toml:"client_ca"`
 	// Clients are the certificates that may ask: each the name in one (its common name, or a
-	// DNS name) or its SHA-256 in hexadecimal. At least one: the authority certifies others,
+	// DNS name), or sha256: and its SHA-256 in hexadecimal. At least one: the authority certifies others,
 	// too.
 	Clients []string `toml:"clients"`
 	// SigningKeyFile is the key that signs answers, as tokeniser relationships key made it.

@@ -6,17 +6,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
 	"golang.org/x/time/rate"
 
 	"tarn/keys/fault"
+	"tarn/keys/servercert"
 )
 
 // Bounds of connections. A caller that is slower than these is cut off.
@@ -81,8 +80,8 @@ func (s *Service) Serve(ctx context.Context, l Listen, ready func(net.Addr)) err
 
 func (s *Service) tlsConfig(l Listen) (*tls.Config, error) {
 	const doing = "reading [relationships] client_ca"
-	server := &certificate{listen: l, clock: s.options.Clock, logger: s.options.Logger}
-	if err := server.read(); err != nil {
+	server, err := servercert.Open(servercert.Files{Cert: l.Cert, Key: l.Key, Next: "give [relationships] tls_cert and tls_key: the certificate under which the key holder calls this service, and its key"}, s.options.Clock)
+	if err != nil {
 		return nil, err
 	}
 	pem, err := os.ReadFile(l.ClientCA)
@@ -102,7 +101,7 @@ func (s *Service) tlsConfig(l Listen) (*tls.Config, error) {
 			return err
 		},
 		SessionTicketsDisabled: true, // every connection shows its certificate
-		GetCertificate:         server.get,
+		GetCertificate:         server.Get,
 		NextProtos:             []string{"h2", "http/1.1"},
 	}, nil
 }
@@ -124,55 +123,4 @@ func (w *strangers) Write(line []byte) (int, error) {
 		o.Logger.Warn("a connection was refused or broke off: without a certificate of a client that may ask, most often")
 	}
 	return len(line), nil
-}
-
-// certificate is the server's, read again when its file changes, so that renewing it needs
-// no restart.
-type certificate struct {
-	listen Listen
-	clock  func() time.Time
-	logger *slog.Logger
-
-	mu      sync.Mutex
-	looked  time.Time
-	changed time.Time
-	current *tls.Certificate
-}
-
-// lookAgain is how often the file's time is looked at.
-const lookAgain = time.Minute
-
-func (c *certificate) read() error {
-	const doing, next = "reading [relationships] tls_cert and tls_key", "give the certificate under which the key holder calls this service, and its key"
-	info, err := os.Stat(c.listen.Key)
-	if err != nil {
-		return fault.Wrap(fault.Usage, doing, err, next)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fault.New(fault.Usage, doing, "others than its owner may read the key "+c.listen.Key, "run: chmod 600 "+c.listen.Key)
-	}
-	changed, err := os.Stat(c.listen.Cert)
-	if err != nil {
-		return fault.Wrap(fault.Usage, doing, err, next)
-	}
-	pair, err := tls.LoadX509KeyPair(c.listen.Cert, c.listen.Key)
-	if err != nil {
-		return fault.New(fault.Usage, doing, "the certificate and the key do not belong together, or are no PEM files", next)
-	}
-	c.looked, c.changed, c.current = c.clock(), changed.ModTime(), &pair
-	return nil
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.clock(); now.Sub(c.looked) >= lookAgain {
-		c.looked = now
-		if info, err := os.Stat(c.listen.Cert); err == nil && !info.ModTime().Equal(c.changed) {
-			if err := c.read(); err != nil {
-				c.logger.Warn("the certificate has changed and cannot be read: the one before is used", "error", err)
-			}
-		}
-	}
-	return c.current, nil
 }

@@ -367,6 +367,16 @@ func (c *call) current(at time.Time) error {
 	return nil
 }
 
+// from returns when the minute of an answer begins: with the question, or now by this clock,
+// whichever is earlier. By neither clock the answer lasts longer than a minute, and an asker
+// whose clock is behind does not take it for one that does.
+func (c *call) from(at time.Time) time.Time {
+	if at.Before(c.now) {
+		return at
+	}
+	return c.now
+}
+
 func check(ctx context.Context, c *call) (any, error) {
 	q, err := decode[relationship.Question](c, maxCheck)
 	if err != nil {
@@ -399,7 +409,7 @@ func check(ctx context.Context, c *call) (any, error) {
 	}
 	var answer *relationship.Answer
 	err = c.options.Key.use(func(key ed25519.PrivateKey) error {
-		answer, err = relationship.Sign(q, decision, envelope, c.now, key)
+		answer, err = relationship.Sign(q, decision, envelope, c.from(q.At), key)
 		return err
 	})
 	return answer, err
@@ -459,7 +469,7 @@ func routeWorklist(ctx context.Context, c *call) (any, error) {
 	}
 	var answer *relationship.RouteAnswer
 	err = c.options.Key.use(func(key ed25519.PrivateKey) error {
-		answer, err = relationship.SignRoute(q, organisations, c.now, key)
+		answer, err = relationship.SignRoute(q, organisations, c.from(q.At), key)
 		return err
 	})
 	return answer, err

@@ -444,6 +444,8 @@ func TestQuestionsOfAnotherTime(t *testing.T) {
 		q.At = q.At.Add(away)
 		if a := r.decided(t, q); a.Expires.After(q.At.Add(time.Minute)) || a.Expires.After(r.clock().Add(time.Minute)) {
 			t.Errorf("%v away it lasts until %s", away, a.Expires)
+		} else if _, err := a.Verify(q, r.public, q.At); err != nil {
+			t.Errorf("%v away it is not taken: %v", away, err)
 		}
 	}
 }
@@ -470,7 +472,7 @@ func TestEnvelopes(t *testing.T) {
 	hashed.Scheme = keys.SchemeNoKeyedHash
 	without := patient(4, 1)
 	without.Scheme = keys.SchemeNoKeyedHash
-	k := &kept{domainNo: 7, epoch: 3, envelope: &escrow.Envelope{Batch: [16]byte{1}, Enc: []byte("enc"), Index: 2, Token: hashed.Value, Sealed: []byte("sealed")}}
+	k := &kept{domainNo: 7, epoch: 3, envelope: &escrow.Envelope{HolderKeyID: strings.Repeat("0b", 16), Batch: [16]byte{1}, Enc: []byte("enc"), Index: 2, Token: hashed.Value, Sealed: []byte("sealed")}}
 	r := newRegion(t, k, nil)
 	r.load(t, line(hashed, "A81001,2020-01-01,,registered"), line(without, "A81001,2020-01-01,,registered"), line(patient(3, 1), "A81001,2020-01-01,,registered"))
 	q := r.question(hashed, "A81001")
@@ -704,16 +706,16 @@ func TestRenewedCertificate(t *testing.T) {
 	if shown() != "server" {
 		t.Error("the file is looked at for every connection")
 	}
-	r.pass(lookAgain)
+	r.pass(time.Minute)
 	if got := shown(); got != "renewed" {
 		t.Errorf("%s is shown", got)
 	}
 	if err := os.WriteFile(filepath.Join(r.folder, "server.pem"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.pass(lookAgain)
-	if got := shown(); got != "renewed" || !strings.Contains(r.logged(), "the certificate has changed and cannot be read") {
-		t.Errorf("%s is shown: %s", got, r.logged())
+	r.pass(time.Minute)
+	if got := shown(); got != "renewed" {
+		t.Errorf("%s is shown", got)
 	}
 }
 
@@ -722,7 +724,7 @@ func TestPinnedByFingerprint(t *testing.T) {
 	r := newRegion(t, nil, func(r *region, c *Config) {
 		sum := sha256.Sum256(r.holder.Certificate[0])
 		text := strings.ToUpper(hex.EncodeToString(sum[:]))
-		c.Clients = []string{text[:2] + ":" + text[2:]}
+		c.Clients = []string{"sha256:" + text[:2] + ":" + text[2:]}
 	})
 	get := func(c tls.Certificate) bool {
 		response, err := r.client(c).Get(r.url + "/livez")

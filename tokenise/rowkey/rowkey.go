@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/go-json-experiment/json"
@@ -77,32 +76,11 @@ func read(path, project, source string) (secret.Key, error) {
 	return key, nil
 }
 
-// write writes a file that must not exist, complete or not at all: it lies beside
-// its name until all of it is on the disk, and a link, unlike a rename, does not
-// replace what another process has made.
-func write(path string, d document) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
+func write(path string, d document) error {
 	b, err := keys.Encode(d)
 	if err != nil {
 		return errors.New("the document could not be made")
 	}
 	defer clear(b)
-	pending, err := os.CreateTemp(filepath.Dir(path), ".row-key-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(pending.Name())) }()
-	_, err = pending.Write(b)
-	if err == nil {
-		err = pending.Sync()
-	}
-	if err = errors.Join(err, pending.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(pending.Name(), path); err != nil {
-		return err
-	}
-	return keys.SyncFolder(filepath.Dir(path))
+	return keys.CreateFile(path, b)
 }

@@ -31,7 +31,7 @@ type parquetReader struct {
 	header   []string
 	leftOut  []string
 	records  pqarrow.RecordReader
-	columns  []textColumn
+	columns  []TextColumn
 	number   int64
 }
 
@@ -76,7 +76,7 @@ func (r *parquetReader) choose(fields []pqarrow.SchemaField) (leaves []int, err 
 		if isNHSNumber(column) {
 			return nil, fault.New(fault.Usage, "reading "+r.name, fmt.Sprintf("column %d has an NHS number for a name", i+1), "write one person a row, with the same columns in each")
 		}
-		if !field.IsLeaf() || !readable(field.Field.Type) {
+		if !field.IsLeaf() || !Readable(field.Field.Type) {
 			r.leftOut = append(r.leftOut, column)
 			continue
 		}
@@ -89,7 +89,7 @@ func (r *parquetReader) choose(fields []pqarrow.SchemaField) (leaves []int, err 
 	if len(leaves) == 0 {
 		return nil, fault.New(fault.Usage, "reading "+r.name, "it has no column of text, numbers or dates", "write what identifies people as text, numbers or dates")
 	}
-	r.columns = make([]textColumn, len(leaves))
+	r.columns = make([]TextColumn, len(leaves))
 	return leaves, nil
 }
 
@@ -131,7 +131,7 @@ func (r *parquetReader) Read(b *Batch) (err error) {
 	}
 	record := r.records.RecordBatch()
 	for c := range r.columns {
-		if r.columns[c], err = columnText(record.Column(c)); err != nil {
+		if r.columns[c], err = ColumnText(record.Column(c)); err != nil {
 			return fault.New(fault.Usage, "reading "+r.name, "column "+r.header[c]+" "+err.Error(), "write the column as text, numbers or dates")
 		}
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// textColumn appends the text that CSV would hold for a value that is not
+// TextColumn appends the text that CSV would hold for a value that is not
 // null: dates are 2006-01-02, times 15:04:05, moments 2006-01-02T15:04:05 in
 // their own time zone. A number that is none (NaN) is missing.
-type textColumn func(to []byte, row int) []byte
+type TextColumn func(to []byte, row int) []byte
 
 const momentLayout = "2006-01-02T15:04:05"
 
-// readable reports whether a column of this type has a text.
-func readable(t arrow.DataType) bool {
+// Readable reports whether a column of this type has a text.
+func Readable(t arrow.DataType) bool {
 	if d, ok := t.(*arrow.DictionaryType); ok {
 		t = d.ValueType
 	}
@@ -35,9 +35,9 @@ func readable(t arrow.DataType) bool {
 	return false
 }
 
-// columnText returns what gives the values of a column as text. What readable
+// ColumnText returns what gives the values of a column as text. What Readable
 // accepts has no error.
-func columnText(column arrow.Array) (textColumn, error) {
+func ColumnText(column arrow.Array) (TextColumn, error) {
 	switch a := column.(type) {
 	case *array.String:
 		return func(to []byte, i int) []byte { return append(to, a.Value(i)...) }, nil
@@ -56,7 +56,7 @@ func columnText(column arrow.Array) (textColumn, error) {
 	case *array.Null:
 		return func(to []byte, _ int) []byte { return to }, nil
 	case *array.Dictionary:
-		values, err := columnText(a.Dictionary())
+		values, err := ColumnText(a.Dictionary())
 		if err != nil {
 			return nil, err
 		}
@@ -77,11 +77,11 @@ func columnText(column arrow.Array) (textColumn, error) {
 	return nil, fmt.Errorf("is of type %s", column.DataType())
 }
 
-func numberText(column arrow.Array) textColumn {
-	signed := func(value func(int) int64) textColumn {
+func numberText(column arrow.Array) TextColumn {
+	signed := func(value func(int) int64) TextColumn {
 		return func(to []byte, i int) []byte { return strconv.AppendInt(to, value(i), 10) }
 	}
-	fraction := func(value func(int) float64, bits int) textColumn {
+	fraction := func(value func(int) float64, bits int) TextColumn {
 		// From here on not every whole number has a float of its own: one that was
 		// rounded must not look like the digits that somebody wrote.
 		exact := float64(int64(1) << 53)
@@ -99,7 +99,7 @@ func numberText(column arrow.Array) textColumn {
 			}
 		}
 	}
-	text := func(value func(int) string) textColumn {
+	text := func(value func(int) string) TextColumn {
 		return func(to []byte, i int) []byte { return append(to, value(i)...) }
 	}
 	switch a := column.(type) {
@@ -139,8 +139,8 @@ func numberText(column arrow.Array) textColumn {
 	return nil
 }
 
-func timeText(column arrow.Array) textColumn {
-	moment := func(value func(int) time.Time, layout string) textColumn {
+func timeText(column arrow.Array) TextColumn {
+	moment := func(value func(int) time.Time, layout string) TextColumn {
 		return func(to []byte, i int) []byte { return value(i).AppendFormat(to, layout) }
 	}
 	switch a := column.(type) {

@@ -53,3 +53,27 @@ func withSignals(parent context.Context, exit func(int)) (context.Context, func(
 		cancel(nil)
 	}
 }
+
+// Reloads returns a channel on which SIGHUP asks a service to read its configuration
+// again, until stop. Of several that come at one time one is heard.
+func Reloads() (asked <-chan struct{}, stop func()) {
+	arrived, heard, done := make(chan os.Signal, 1), make(chan struct{}, 1), make(chan struct{})
+	signal.Notify(arrived, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-arrived:
+				select {
+				case heard <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	return heard, func() {
+		signal.Stop(arrived)
+		close(done)
+	}
+}

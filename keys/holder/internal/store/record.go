@@ -1,6 +1,6 @@
 package store
 
-import "errors"
+import "tarn/keys/badgerdb"
 
 // Key names a record. Kind is of a-z and -, Name any text of at most 1 KiB.
 type Key struct{ Kind, Name string }
@@ -19,4 +19,4 @@ const KindTombstone = "tombstone"
 // reading goes on. [Store.Room] gives it before a change is decided, so that a
 // caller whose memory runs ahead of the disk need not take a change back;
 // Enqueue itself gives it only at a harder floor, half as high.
-var ErrNoSpace = errors.New("store: there is less free space than the floor")
+var ErrNoSpace = badgerdb.ErrNoSpace

@@ -27,33 +27,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 
 	"tarn/keys"
+	"tarn/keys/badgerdb"
 	"tarn/keys/fault"
 	"tarn/keys/secret"
-)
-
-// DefaultFreeFloor is the free space below which changes are refused. Badger
-// writes through mapped files, and a full disk then ends the process with a
-// signal that nothing can catch: the floor is some four times of what it may
-// map ahead (a memtable's log of twice memtableSize, a value log).
-const DefaultFreeFloor = 1 << 30
-
-// Sizes of Badger's files, in bytes. A transaction may have 15% of a memtable.
-const (
-	memtableSize = 64 << 20
-	valueLogSize = 64 << 20
-)
-
-// Bounds of what is written as one transaction. One caller's changes are never
-// divided, and may be more.
-const (
-	batchChanges = 4096
-	batchBytes   = 2 << 20
 )
 
 // State says how far a store has got.
@@ -71,7 +51,7 @@ type Options struct {
 	Anchor     string // the anchor's path, on another filesystem
 	Root       secret.Key
 	Generation uint64
-	FreeFloor  uint64                              // bytes; 0 is DefaultFreeFloor
+	FreeFloor  uint64                              // bytes; 0 is badgerdb.DefaultFreeFloor
 	FreeSpace  func(folder string) (uint64, error) // nil asks the system
 	Rand       io.Reader                           // nil is the operating system's
 	Logger     *slog.Logger                        // nil is silent
@@ -85,26 +65,13 @@ type Store struct {
 	sealer  *sealer
 	anchor  secret.Key // of the deployment: stays when the generation changes
 	signer  string
-
-	mu      sync.Mutex
-	waiting []*request
-	wake    chan struct{}
-	closing bool
-	failure error
-
-	failed, closed chan struct{}
-	ended          chan struct{} // the writer
+	queue   *badgerdb.Queue[[]Change]
+	closed  chan struct{}
 
 	stateMu      sync.Mutex
 	state        State
 	pending      bool // Promote has not been called
 	transactions uint64
-}
-
-type request struct {
-	changes []Change
-	bytes   int
-	done    chan error
 }
 
 // ledger is the store's own record of its state. It is written in the same
@@ -124,27 +91,8 @@ var (
 	anchorKey = Key{Kind: "store", Name: "anchor-key"}
 )
 
-// silent takes Badger's messages, which may hold names and keys of records, and
-// says only that there was one.
-type silent struct{ logger *slog.Logger }
-
-func (s silent) Errorf(string, ...any)   { s.logger.Error("the store's library reported an error") }
-func (s silent) Warningf(string, ...any) { s.logger.Warn("the store's library reported a warning") }
-func (silent) Infof(string, ...any)      {}
-func (silent) Debugf(string, ...any)     {}
-
 func openBadger(o *Options) (*badger.DB, error) {
-	options := badger.DefaultOptions(o.Dir).
-		WithSyncWrites(!o.Unsynced).
-		WithLogger(silent{o.Logger}).
-		WithMemTableSize(memtableSize).WithNumMemtables(2).WithValueLogFileSize(valueLogSize).
-		WithNumCompactors(2).WithBlockCacheSize(8 << 20).WithMetricsEnabled(false)
-	db, err := badger.Open(options)
-	if err != nil {
-		// After a kill the first opening can fail and the second succeed (issue 2207 of
-		// Badger).
-		db, err = badger.Open(options)
-	}
+	db, err := badgerdb.Open(badgerdb.Options{Dir: o.Dir, Logger: o.Logger, Unsynced: o.Unsynced})
 	if err != nil {
 		return nil, fault.New(fault.Internal, "opening the store", "its files cannot be opened, or another process has them open",
 			"see that no other key holder runs here; else restore a backup: docs/operations.md")
@@ -153,24 +101,12 @@ func openBadger(o *Options) (*badger.DB, error) {
 }
 
 func (o *Options) complete() {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	if o.FreeFloor == 0 {
-		o.FreeFloor = DefaultFreeFloor
+		o.FreeFloor = badgerdb.DefaultFreeFloor
 	}
 	if o.FreeSpace == nil {
-		o.FreeSpace = FreeSpace
+		o.FreeSpace = badgerdb.FreeSpace
 	}
-}
-
-// FreeSpace returns the bytes that are free for this user where a folder lies.
-func FreeSpace(folder string) (uint64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(folder, &s); err != nil {
-		return 0, err
-	}
-	return s.Bavail * uint64(s.Bsize), nil
 }
 
 func begin(o Options) (*Store, error) {
@@ -180,10 +116,7 @@ func begin(o Options) (*Store, error) {
 		return nil, err
 	}
 	o.Root = secret.Key{} // the caller's to destroy
-	s := &Store{
-		options: o, sealer: sealer, wake: make(chan struct{}, 1),
-		failed: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}),
-	}
+	s := &Store{options: o, sealer: sealer, closed: make(chan struct{})}
 	s.db, err = openBadger(&s.options)
 	return s, err
 }
@@ -224,11 +157,11 @@ func fill(ctx context.Context, o Options, anchor secret.Key, from State, tombsto
 	}
 	s.anchor, s.signer, s.pending = anchor, signerOf(anchor), pending
 	s.state = State{Sequence: from.Sequence, Generation: o.Generation, Tombstones: union(from.Tombstones, tombstones)}
-	go s.write()
+	s.queue = badgerdb.NewQueue(s.transaction, nil)
 	for _, name := range tombstones {
 		records = append(records, Change{Key: Key{KindTombstone, name}, Value: []byte("{}")})
 	}
-	for chunk := range slices.Chunk(records, batchChanges) {
+	for chunk := range slices.Chunk(records, badgerdb.BatchChanges) {
 		if err := s.Commit(ctx, chunk); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -301,7 +234,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := s.mark(state); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
-	go s.write()
+	s.queue = badgerdb.NewQueue(s.transaction, nil)
 	return s, nil
 }
 
@@ -373,7 +306,7 @@ func (s *Store) State() State {
 
 // Failed is closed once a change could not be written. Every later one fails,
 // and the process must end.
-func (s *Store) Failed() <-chan struct{} { return s.failed }
+func (s *Store) Failed() <-chan struct{} { return s.queue.Failed() }
 
 // Closed is closed once the store is.
 func (s *Store) Closed() <-chan struct{} { return s.closed }
@@ -381,14 +314,7 @@ func (s *Store) Closed() <-chan struct{} { return s.closed }
 // Room refuses, with [ErrNoSpace], while there is less free space than the
 // floor.
 func (s *Store) Room() error {
-	free, err := s.options.FreeSpace(s.options.Dir)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "looking for free space", err, "")
-	}
-	if free < s.options.FreeFloor {
-		return ErrNoSpace
-	}
-	return nil
+	return badgerdb.Room(s.options.FreeSpace, s.options.Dir, s.options.FreeFloor)
 }
 
 // Get returns a record's value, nil where there is none.
@@ -449,106 +375,31 @@ func sortRecords(records []Change) {
 	})
 }
 
-var errClosed = errors.New("store: it is closed")
-
 // Enqueue takes changes to be written together, in the order of the calls. wait
 // returns when they are durable; its context ends the waiting, not the writing.
 func (s *Store) Enqueue(changes []Change) (wait func(context.Context) error) {
-	r := &request{changes: changes, done: make(chan error, 1)}
+	size := badgerdb.Size{Changes: len(changes)}
 	for _, c := range changes {
-		r.bytes += len(c.Value) + len(c.Key.Name)
+		size.Bytes += len(c.Value) + len(c.Key.Name)
 	}
-	s.mu.Lock()
-	switch {
-	case s.failure != nil:
-		r.done <- s.failure
-	case s.closing:
-		r.done <- errClosed
-	default:
-		s.waiting = append(s.waiting, r)
-	}
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	return func(ctx context.Context) error {
-		select {
-		case err := <-r.done:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return s.queue.Enqueue(changes, size)
 }
 
 // Commit writes changes, and returns when they are durable.
 func (s *Store) Commit(ctx context.Context, changes []Change) error { return s.Enqueue(changes)(ctx) }
 
-// write is the one writer.
-func (s *Store) write() {
-	defer close(s.ended)
-	for range s.wake {
-		for {
-			s.mu.Lock()
-			batch := take(&s.waiting)
-			closing := s.closing && len(s.waiting) == 0
-			failure := s.failure
-			s.mu.Unlock()
-			if len(batch) > 0 && failure == nil {
-				if failure = s.transaction(batch); failure != nil {
-					s.fail(failure)
-				}
-			}
-			for _, r := range batch {
-				r.done <- failure
-			}
-			if closing {
-				return
-			}
-			if len(batch) == 0 {
-				break
-			}
-		}
-	}
-}
-
-// take removes from the front of the queue what is written as one.
-func take(waiting *[]*request) (batch []*request) {
-	changes, bytes := 0, 0
-	for _, r := range *waiting {
-		if len(batch) > 0 && (changes+len(r.changes) > batchChanges || bytes+r.bytes > batchBytes) {
-			break
-		}
-		batch = append(batch, r)
-		changes, bytes = changes+len(r.changes), bytes+r.bytes
-	}
-	*waiting = (*waiting)[len(batch):]
-	return batch
-}
-
-func (s *Store) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failure == nil {
-		s.failure = err
-		close(s.failed)
-	}
-}
-
 // transaction writes a batch: the records and the ledger in one, then the
 // anchor.
-func (s *Store) transaction(batch []*request) error {
+func (s *Store) transaction(batch [][]Change) error {
 	before := s.State()
-	free, err := s.options.FreeSpace(s.options.Dir)
-	if err != nil || free < s.options.FreeFloor/2 {
-		return errors.Join(ErrNoSpace, err)
+	if err := badgerdb.Room(s.options.FreeSpace, s.options.Dir, s.options.FreeFloor/2); err != nil {
+		return err
 	}
 	after := before
 	after.Sequence++
-	err = s.db.Update(func(txn *badger.Txn) error {
-		for _, r := range batch {
-			for _, c := range r.changes {
+	err := s.db.Update(func(txn *badger.Txn) error {
+		for _, changes := range batch {
+			for _, c := range changes {
 				if err := s.apply(txn, c, &after); err != nil {
 					return err
 				}
@@ -705,26 +556,10 @@ func (s *Store) Transactions() uint64 {
 	return s.transactions
 }
 
-// closeTimeout bounds the waiting for the writer.
-const closeTimeout = 30 * time.Second
-
 // Close writes what waits, and closes the store.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		return nil
-	}
-	s.closing = true
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	select {
-	case <-s.ended:
-	case <-time.After(closeTimeout):
-		return fault.New(fault.Internal, "closing the store", "it is still being written", "")
+	if first, err := s.queue.Close(); !first || err != nil {
+		return err
 	}
 	err := s.db.Close()
 	s.sealer.destroy()

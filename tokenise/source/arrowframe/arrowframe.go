@@ -1,4 +1,7 @@
-package forward
+// Package arrowframe holds the messages of an Arrow stream that comes from somebody else to
+// what is there, before Arrow reads them. Arrow reserves what lengths in a message say
+// before it looks for the bytes, and memory that is not to be had ends the process.
+package arrowframe
 
 import (
 	"encoding/binary"
@@ -6,16 +9,17 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-// What a recipient reads with Arrow comes from somebody else. Arrow reserves what lengths
-// in a message say before it looks for the bytes, and memory that is not to be had ends
-// the process. So lengths are held to what is there before Arrow sees them.
+// Kind is what a message holds: format/Message.fbs of Apache Arrow.
+type Kind byte
 
-// The kinds of a message that are let through, and where its tables have their fields:
-// format/Message.fbs and Schema.fbs of Apache Arrow.
+// The kinds of a message that are let through.
 const (
-	messageSchema = 1
-	messageRecord = 3
+	Schema Kind = 1
+	Record Kind = 3
+)
 
+// Where the tables of a message have their fields: format/Message.fbs and Schema.fbs.
+const (
 	messageKind, messageHeader, messageBodyLength, messageMetadata   = 6, 8, 10, 12
 	schemaFields, schemaMetadata, schemaFeatures                     = 6, 8, 10
 	fieldName, fieldType, fieldDictionary, fieldChildren, fieldExtra = 4, 10, 12, 14, 16
@@ -27,10 +31,48 @@ const (
 	mostRead     = 32 << 20 // bytes of all vectors together: several may share theirs
 )
 
-// message reports whether bytes are one whole message of an Arrow stream, of a kind, with
+// Stream reports whether bytes are an Arrow stream of one schema and any number of
+// records, each a message that [Whole] lets through, and its end, which may be missing.
+func Stream(b []byte) bool {
+	for kind := Schema; ; kind = Record {
+		if kind == Record && (len(b) == 0 || len(b) == 8 && binary.LittleEndian.Uint64(b) == 0xffffffff) {
+			return true
+		}
+		n, ok := length(b)
+		if !ok || !Whole(b[:n], kind) {
+			return false
+		}
+		b = b[n:]
+	}
+}
+
+// length returns the length of the message that bytes begin with, body included.
+func length(b []byte) (n int, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	if len(b) < 8 || binary.LittleEndian.Uint32(b) != 0xffffffff {
+		return 0, false
+	}
+	size := binary.LittleEndian.Uint32(b[4:])
+	if size < 8 || uint64(size) > uint64(len(b)-8) {
+		return 0, false
+	}
+	head := b[8 : 8+size : 8+size]
+	t := flatbuffers.Table{Bytes: head, Pos: flatbuffers.GetUOffsetT(head)}
+	body := t.GetInt64Slot(messageBodyLength, 0)
+	if body < 0 || body > int64(len(b)-8-int(size)) {
+		return 0, false
+	}
+	return 8 + int(size) + int(body), true
+}
+
+// Whole reports whether bytes are one whole message of an Arrow stream, of a kind, with
 // a body as long as it says, uncompressed, and without a vector that is longer than the
-// message.
-func message(b []byte, kind byte) (ok bool) {
+// message. Dictionaries are not let through.
+func Whole(b []byte, kind Kind) (ok bool) {
 	defer func() {
 		if recover() != nil { // tables are read without looking at their bounds
 			ok = false
@@ -45,7 +87,7 @@ func message(b []byte, kind byte) (ok bool) {
 	}
 	head, body := b[8:8+size:8+size], b[8+size:]
 	t := flatbuffers.Table{Bytes: head, Pos: flatbuffers.GetUOffsetT(head)}
-	if t.GetByteSlot(messageKind, 0) != kind || t.GetInt64Slot(messageBodyLength, 0) != int64(len(body)) {
+	if t.GetByteSlot(messageKind, 0) != byte(kind) || t.GetInt64Slot(messageBodyLength, 0) != int64(len(body)) {
 		return false
 	}
 	c := &lengths{}
@@ -54,7 +96,7 @@ func message(b []byte, kind byte) (ok bool) {
 	switch {
 	case !there:
 		return false
-	case kind == messageSchema:
+	case kind == Schema:
 		c.each(&header, schemaFields, func(field *flatbuffers.Table) { c.field(field, 0) })
 		c.pairs(&header, schemaMetadata)
 		c.vector(&header, schemaFeatures, 8)
@@ -125,7 +167,7 @@ const (
 	typeUnion     = 14
 )
 
-// field walks a field and those below it. Categories are not sent: see openParquet.
+// field walks a field and those below it. Those of categories are refused.
 func (c *lengths) field(t *flatbuffers.Table, depth int) {
 	if depth > deepestField || t.Offset(fieldDictionary) != 0 {
 		c.wrong = true

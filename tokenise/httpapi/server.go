@@ -1,0 +1,418 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
+
+	"tarn/keys/api"
+	"tarn/keys/fault"
+	"tarn/tokenise/online/wire"
+	"tarn/tokenise/serving"
+)
+
+// Bounds of connections that no configuration changes.
+const (
+	idleTimeout = 2 * time.Minute
+	maxHeader   = 16 << 10
+)
+
+// settings are what a reload changes.
+type settings struct {
+	projects map[string]*Project
+	clientCA *x509.CertPool
+}
+
+// Server answers pipelines. It is safe for concurrent use.
+type Server struct {
+	options  Options
+	state    atomic.Pointer[settings]
+	memory   *semaphore.Weighted
+	http     *fasthttp.Server
+	stopping atomic.Bool // it says that it is not ready
+	stopped  atomic.Bool
+
+	decoders chan *wire.Decoder
+	buffers  chan *buffers
+}
+
+// New makes the service.
+func New(o Options) *Server {
+	if o.Meter == nil {
+		o.Meter = nobody{}
+	}
+	s := &Server{options: o, memory: semaphore.NewWeighted(o.Limits.MaxMemory), decoders: make(chan *wire.Decoder, keptDecoders), buffers: make(chan *buffers, keptDecoders)}
+	s.Reconfigure(o.Projects, o.ClientCA)
+	s.http = &fasthttp.Server{
+		Handler: s.handle, ErrorHandler: s.unreadable, Logger: silent{},
+		ReadTimeout: o.Limits.Timeout, WriteTimeout: o.Limits.Timeout, IdleTimeout: idleTimeout,
+		ReadBufferSize: maxHeader, StreamRequestBody: true, MaxRequestBodySize: o.Limits.MaxBody,
+		Concurrency: o.Limits.MaxConnections + 64, // the listener bounds them
+		// A body is bytes: nothing else is made of it, above all no file.
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true, NoDefaultContentType: true, CloseOnShutdown: true, SecureErrorLogMessage: true,
+		// Whoever asks first is asked for the certificate first.
+		ExpectHandler: s.expect,
+	}
+	return s
+}
+
+// silent takes what the library says: it holds addresses, and what was sent.
+type silent struct{}
+
+// Printf implements [fasthttp.Logger].
+func (silent) Printf(string, ...any) {}
+
+// Reconfigure sets who may call for what. Connections that are open are looked at again.
+func (s *Server) Reconfigure(projects []Project, clientCA *x509.CertPool) {
+	state := &settings{projects: map[string]*Project{}, clientCA: clientCA}
+	for i := range projects {
+		state.projects[projects[i].Project.Name()] = &projects[i]
+	}
+	s.state.Store(state)
+}
+
+// Serve answers on a socket until it is stopped. The error says why it ended otherwise.
+func (s *Server) Serve(socket net.Listener, config TLS) error {
+	err := s.http.Serve(secured(socket, config.config(), s.options.Limits.MaxConnections))
+	if s.stopped.Load() {
+		return nil
+	}
+	return fault.Wrap(fault.Internal, "serving", err, "look at the network of this machine, then start again")
+}
+
+// Drain has the service say that it is not ready, while it still answers.
+func (s *Server) Drain() { s.stopping.Store(true) }
+
+// Stop takes no more requests and finishes those that were begun, until the context ends.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopping.Store(true)
+	s.stopped.Store(true)
+	if err := s.http.ShutdownWithContext(ctx); err != nil {
+		return fault.New(fault.Internal, "stopping", "requests were still being answered when the time was over", "")
+	}
+	return nil
+}
+
+// route is what a request asks for.
+type route struct {
+	name   string // a label
+	verb   string
+	answer func(*Server, *exchange) error
+	public bool // for callers that show no certificate
+}
+
+// Paths.
+const (
+	pathLive     = "/livez"
+	pathReady    = "/readyz"
+	pathOpenAPI  = "/v1/openapi.json"
+	pathProjects = "/v1/projects/"
+	pathTokenise = "/tokenise"
+)
+
+var (
+	routeLive     = &route{"/livez", fasthttp.MethodGet, (*Server).live, true}
+	routeReady    = &route{"/readyz", fasthttp.MethodGet, (*Server).ready, true}
+	routeOpenAPI  = &route{"/v1/openapi.json", fasthttp.MethodGet, (*Server).openAPI, true}
+	routeProject  = &route{"/v1/projects/{project}", fasthttp.MethodGet, (*Server).project, false}
+	routeTokenise = &route{"/v1/projects/{project}/tokenise", fasthttp.MethodPost, (*Server).tokenise, false}
+	routeNone     = &route{"none", "", nil, true}
+)
+
+// routeOf returns the route of a path, and the project that it names.
+func routeOf(path []byte) (*route, []byte) {
+	switch string(path) {
+	case pathLive:
+		return routeLive, nil
+	case pathReady:
+		return routeReady, nil
+	case pathOpenAPI:
+		return routeOpenAPI, nil
+	}
+	rest, ok := bytes.CutPrefix(path, []byte(pathProjects))
+	if !ok || len(rest) == 0 {
+		return routeNone, nil
+	}
+	if name, ok := bytes.CutSuffix(rest, []byte(pathTokenise)); ok && len(name) > 0 && bytes.IndexByte(name, '/') < 0 {
+		return routeTokenise, name
+	}
+	if bytes.IndexByte(rest, '/') < 0 {
+		return routeProject, rest
+	}
+	return routeNone, nil
+}
+
+// exchange is one request on its way through. Nothing in it is kept beyond its answer, and
+// what is a text is a copy.
+type exchange struct {
+	ctx     *fasthttp.RequestCtx
+	route   *route
+	id      string // X-Request-ID, empty where it is none
+	uuid    uuid.UUID
+	begun   time.Time
+	project *Project
+	client  string
+	rows    int
+	bytes   int
+	drained bool // the body was read to its end
+	closing bool // the connection is of no further use
+}
+
+// correlation is what may be mirrored of X-Correlation-ID.
+var correlation = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+
+// handle answers a request, whatever happens.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	e := exchange{ctx: ctx, begun: s.options.Clock(), route: routeNone}
+	defer func() {
+		if value := recover(); value != nil {
+			// The value may hold anything: only where it happened is said.
+			s.options.Logger.Error("a request ended in a panic", "route", e.route.name, "request", e.id, "code", place())
+			e.closing = true
+			refuse(api.CodeInternal, "", "report it with the request's id").write(ctx, e.id)
+		}
+		s.finish(&e)
+	}()
+	e.headers()
+	var name []byte
+	e.route, name = routeOf(ctx.Path())
+	if err := s.answer(&e, name); err != nil {
+		s.problemOf(err).write(ctx, e.id)
+	}
+}
+
+// headers sets what every answer carries.
+func (e *exchange) headers() {
+	header := &e.ctx.Response.Header
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if id := e.ctx.Request.Header.Peek("X-Correlation-ID"); len(id) > 0 && correlation.Match(id) {
+		header.SetBytesV("X-Correlation-ID", id)
+	}
+	id := e.ctx.Request.Header.Peek("X-Request-ID")
+	if len(id) != 36 {
+		return
+	}
+	var err error
+	if e.uuid, err = uuid.ParseBytes(id); err != nil {
+		return
+	}
+	e.id = string(id)
+	header.SetBytesV("X-Request-ID", id)
+}
+
+// answer takes a request through the checks that all have, to its handler.
+func (s *Server) answer(e *exchange, name []byte) error {
+	header := &e.ctx.Request.Header
+	if p := framing(header); p != nil {
+		return p
+	}
+	switch {
+	case e.route == routeNone:
+		return refuse(api.CodeNotFound, "", "see /v1/openapi.json")
+	case string(e.ctx.Method()) != e.route.verb:
+		e.ctx.Response.Header.Set("Allow", e.route.verb)
+		return refuse(api.CodeVerb, "", "see /v1/openapi.json")
+	}
+	if !e.route.public {
+		who, p := s.who(e.ctx.Conn())
+		if p != nil {
+			return p
+		}
+		project := s.state.Load().projects[string(name)]
+		if project != nil {
+			e.client, _ = who.client(project)
+		}
+		if e.client == "" {
+			return refuse(api.CodeForbidden, "there is no such project, or this client is none of its clients", "ask whoever runs the tokeniser: [[project]] clients names them")
+		}
+		e.project = project
+	}
+	if e.route.verb != fasthttp.MethodGet && e.id == "" {
+		return refuse(api.CodeRequestID, "the header X-Request-ID is missing or no UUID", "send a UUID, the same one when the request is sent again")
+	}
+	return e.route.answer(s, e)
+}
+
+// framing refuses a request that says two things of where it ends: a proxy before this
+// service could take the other one's word (RFC 9112 section 6.1).
+func framing(header *fasthttp.RequestHeader) *problem {
+	lengths, encoded := 0, false
+	for key := range header.All() {
+		switch {
+		case strings.EqualFold(string(key), fasthttp.HeaderContentLength):
+			lengths++
+		case strings.EqualFold(string(key), fasthttp.HeaderTransferEncoding):
+			encoded = true
+		}
+	}
+	if lengths > 1 || encoded && lengths > 0 {
+		return refuse(api.CodeMalformed, "it says twice how long it is", "send Content-Length or Transfer-Encoding, once").closing()
+	}
+	return nil
+}
+
+// finish closes what cannot go on, counts, and writes the line of the access log.
+func (s *Server) finish(e *exchange) {
+	if length := e.ctx.Request.Header.ContentLength(); e.closing || !e.drained && (length > 0 || length == chunked) {
+		e.ctx.SetConnectionClose() // what follows would be taken for a request
+	}
+	status := e.ctx.Response.StatusCode()
+	took := s.options.Clock().Sub(e.begun)
+	s.options.Meter.Request(e.route.name, status, took)
+	if s.options.Logger.Enabled(context.Background(), slog.LevelInfo) {
+		s.options.Logger.Info("answered", "route", e.route.name, "status", status, "request", e.id, "client", e.client, "rows", e.rows, "bytes", e.bytes, "duration", took)
+	}
+}
+
+// chunked is the length that the library gives where it comes with the chunks.
+const chunked = -1
+
+// expect answers who asks before sending a body.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	if length := ctx.Request.Header.ContentLength(); length > s.options.Limits.MaxBody {
+		return fasthttp.StatusRequestEntityTooLarge
+	}
+	route, _ := routeOf(ctx.Path())
+	if !route.public {
+		if _, p := s.who(ctx.Conn()); p != nil {
+			return p.status
+		}
+	}
+	return fasthttp.StatusContinue
+}
+
+// unreadable answers what could not be read as a request: the library's error repeats it.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	p := refuse(api.CodeMalformed, "it is no HTTP/1.1 request", "see /v1/openapi.json")
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.As(err, &small):
+		p = newProblem(fasthttp.StatusRequestHeaderFieldsTooLarge, api.CodeTooLarge, "The request's headers are too large", fmt.Sprintf("they may have %d bytes", maxHeader), "send fewer headers")
+	case errors.As(err, &network) && network.Timeout():
+		p = newProblem(fasthttp.StatusRequestTimeout, codeTimeout, "The request came too slowly", "it was not there within its time", "send it again, faster or in several requests")
+	}
+	p.write(ctx, "")
+	s.options.Meter.Request(routeNone.name, p.status, 0)
+}
+
+func (s *Server) live(e *exchange) error { return e.json(fasthttp.StatusOK, status{"live"}) }
+
+type status struct {
+	Status string `json:"status"`
+}
+
+// ready says whether requests can be answered: those of the project that is asked for, or
+// of any.
+func (s *Server) ready(e *exchange) error {
+	name := string(e.ctx.QueryArgs().Peek("project"))
+	why := newProblem(503, codeNotServed, "Nothing can be answered now", "no project's keys are here", "whoever runs the tokeniser finds the reason in its log").after(again)
+	switch {
+	case s.stopping.Load():
+		return refuse(api.CodeStopping, "the service is stopping", "").after(again)
+	case name != "":
+		project := s.state.Load().projects[name]
+		if project == nil || project.Project.Ready() != nil {
+			return why
+		}
+		return e.json(fasthttp.StatusOK, status{"ready"})
+	}
+	for _, p := range s.state.Load().projects {
+		if p.Project.Ready() == nil {
+			return e.json(fasthttp.StatusOK, status{"ready"})
+		}
+	}
+	return why
+}
+
+func (s *Server) openAPI(e *exchange) error {
+	e.ctx.SetContentType("application/json")
+	e.ctx.SetBody(OpenAPI())
+	return nil
+}
+
+// projectDocument is what a client may know of its project.
+type projectDocument struct {
+	Project       string         `json:"project"`
+	Domain        string         `json:"domain"`
+	Scheme        string         `json:"scheme"`
+	Epoch         uint32         `json:"epoch"`
+	TokenKCV      string         `json:"token_kcv"`
+	EncodingEpoch uint32         `json:"encoding_epoch"`
+	EncodingKCV   string         `json:"encoding_kcv"`
+	Profile       string         `json:"profile"`
+	ProfileDigest string         `json:"profile_digest"`
+	Expires       string         `json:"expires"`
+	Budget        budgetDocument `json:"budget"`
+	Limits        limitsDocument `json:"limits"`
+}
+
+type budgetDocument struct {
+	Rows      int64 `json:"rows"`
+	PeriodS   int64 `json:"period_s"`
+	Remaining int64 `json:"remaining"`
+}
+
+type limitsDocument struct {
+	MaxRows  int     `json:"max_rows"`
+	MaxBody  int     `json:"max_body"`
+	TimeoutS float64 `json:"timeout_s"`
+}
+
+func (s *Server) project(e *exchange) error {
+	keys, err := e.project.Project.Use()
+	if err != nil {
+		return err
+	}
+	defer keys.Release()
+	c := keys.Engine.Context()
+	return e.json(fasthttp.StatusOK, projectDocument{
+		Project: c.Project, Domain: c.Domain, Scheme: c.Scheme, Epoch: c.TokenEpoch, TokenKCV: c.TokenKCV, EncodingEpoch: c.EncodingEpoch, EncodingKCV: c.EncodingKCV,
+		Profile: c.Profile, ProfileDigest: c.ProfileDigest, Expires: keys.Engine.Project().Expires,
+		Budget: budgetDocument{Rows: e.project.Rows, PeriodS: int64(time.Duration(e.project.Period) / time.Second), Remaining: s.options.Ledger.Remaining(e.account())},
+		Limits: limitsDocument{MaxRows: s.options.Limits.MaxRows, MaxBody: s.options.Limits.MaxBody, TimeoutS: s.options.Limits.Timeout.Seconds()},
+	})
+}
+
+func (e *exchange) account() serving.Account {
+	return serving.Account{Project: e.project.Project.Name(), Client: e.client}
+}
+
+func (e *exchange) json(status int, document any) error {
+	b, err := json.Marshal(document, json.Deterministic(true))
+	if err != nil {
+		return refuse(api.CodeInternal, "", "report it with the request's id")
+	}
+	e.ctx.SetStatusCode(status)
+	e.ctx.SetContentType("application/json")
+	e.ctx.SetBody(b)
+	return nil
+}
+
+// place returns where a panic came from: a function's name and a line.
+func place() string {
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if frame.Function != "" && !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+	}
+}

@@ -1,0 +1,433 @@
+package serving
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"crypto/sha256"
+
+	"tarn/keys"
+	"tarn/keys/budget"
+	"tarn/keys/fault"
+	"tarn/keys/secret"
+	"tarn/tokenise/demographics"
+	"tarn/tokenise/regionstore"
+)
+
+// Store is what a ledger is kept in.
+type Store interface {
+	Get(kind regionstore.Kind, name []byte) ([]byte, error)
+	Enqueue(changes []regionstore.Change) (wait func(context.Context) error)
+	Room() error
+}
+
+// Remembered is for how long a request that was answered is known again.
+const Remembered = 24 * time.Hour
+
+// Ledger remembers which requests were answered and what clients have used, in a store
+// that outlives the process. Of a request it keeps the caller's id and a keyed digest, from
+// which nothing of the request can be found again. It is safe for concurrent use.
+type Ledger struct {
+	store  Store
+	clock  *budget.Clock
+	key    secret.Key // of digests
+	macs   sync.Pool
+	ahead  int64
+	shards [shards]shard
+
+	mu      sync.Mutex
+	budgets map[Account]*account
+	ceiling *account // of all clients together; nil where there is none
+}
+
+const shards = 64
+
+// shard is the requests that are being answered now, of a part of all ids.
+type shard struct {
+	mu  sync.Mutex
+	now map[place]chan struct{}
+}
+
+// place is a request: the caller's id under its client and project.
+type place [sha256.Size]byte
+
+// Account is whose rows are counted together.
+type Account struct{ Project, Client string }
+
+// Allowance is how many rows an account may have answered in a period.
+type Allowance struct {
+	Rows   int64
+	Period budget.Period
+}
+
+// account is what an account has used. What is kept of it is ahead of what is used by
+// some rows, so that not every request writes it: after a crash they count as used.
+type account struct {
+	allowance Allowance
+	window    budget.Window
+	kept      int64       // rows that are kept as used and are not
+	keptIn    budget.Slot // in which slot
+	name      []byte      // of its record
+}
+
+// LedgerOptions are what a ledger is made of.
+type LedgerOptions struct {
+	Store Store
+	Key   secret.Key // the store's; the ledger's is derived from it
+	Now   func() time.Time
+	// Ceiling bounds all clients of all projects together; no rows is no bound.
+	Ceiling Allowance
+}
+
+// keptAhead is how many rows an account's record is ahead of what it has used.
+const keptAhead = 1000
+
+// NewLedger returns the ledger that lies in a store.
+func NewLedger(o LedgerOptions) (*Ledger, error) {
+	l := &Ledger{store: o.Store, key: o.Key.Derive(keys.LP(keys.Text("tarn/request-digest/v1"))), budgets: map[Account]*account{}, ahead: keptAhead}
+	for i := range l.shards {
+		l.shards[i].now = map[place]chan struct{}{}
+	}
+	l.macs.New = func() any {
+		var mac hash.Hash
+		l.key.Use(func(b *[secret.Size]byte) { mac = hmac.New(sha256.New, b[:]) })
+		return mac
+	}
+	known := time.Time{}
+	if o.Ceiling.Rows > 0 {
+		l.ceiling = &account{allowance: o.Ceiling, name: keys.LP(keys.Text("ceiling"))}
+		newest, err := l.read(l.ceiling)
+		if err != nil {
+			return nil, err
+		}
+		known = newest
+	}
+	l.clock = budget.NewClock(o.Now, known)
+	return l, nil
+}
+
+// Open says what an account may use. What it has used is read.
+func (l *Ledger) Open(a Account, allowance Allowance) error {
+	if err := allowance.Period.Check(); err != nil {
+		return fault.New(fault.Usage, "reading the budgets", err.Error(), "give a longer budget_period")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known := l.budgets[a]; known != nil && known.allowance.Period == allowance.Period {
+		known.allowance = allowance
+		return nil
+	}
+	n := &account{allowance: allowance, name: keys.LP(keys.Text("budget"), keys.Text(a.Project), keys.Text(a.Client), keys.U32(uint32(time.Duration(allowance.Period)/time.Second)))}
+	if _, err := l.read(n); err != nil {
+		return err
+	}
+	l.budgets[a] = n
+	return nil
+}
+
+// read reads what an account has used, and returns the latest time that it knows of.
+func (l *Ledger) read(a *account) (newest time.Time, err error) {
+	b, err := l.store.Get(regionstore.KindBudget, a.name)
+	if errors.Is(err, regionstore.ErrNotFound) {
+		return newest, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &a.window)
+	}
+	if err != nil {
+		return newest, fault.Wrap(fault.Internal, "reading what clients have used", err, "look at the disk of [store] dir")
+	}
+	return a.allowance.Period.Begin(a.window.Newest()), nil
+}
+
+// Errors of a request.
+var (
+	// ErrOtherBody says that the id was used for another request.
+	ErrOtherBody = errors.New("serving: another request had this id")
+	// ErrOtherKeys says that the request was answered, and under other keys than there
+	// are now: the same answer cannot be given.
+	ErrOtherKeys = errors.New("serving: the keys have changed since the request was answered")
+	// ErrNeverFits says that a request has more rows than a whole period's.
+	ErrNeverFits = errors.New("serving: the request has more rows than its budget")
+)
+
+// BudgetError says that a budget is used up.
+type BudgetError struct {
+	Again time.Duration // until the rows fit
+	All   bool          // it is that of all clients together
+}
+
+// Error says that.
+func (e *BudgetError) Error() string { return "serving: the budget of rows is used up" }
+
+// Request is what is to be answered.
+type Request struct {
+	Account Account
+	ID      [16]byte
+	Digest  Digest // of its content
+	Keys    Digest // of the keys that it is answered under
+	Rows    int64
+	Today   demographics.Date
+}
+
+// Digest is a keyed digest.
+type Digest [16]byte
+
+// Digest returns the keyed digest of parts.
+func (l *Ledger) Digest(parts ...[]byte) (d Digest) {
+	mac := l.macs.Get().(hash.Hash)
+	mac.Reset()
+	var length [8]byte
+	for _, part := range parts {
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		mac.Write(length[:])
+		mac.Write(part)
+	}
+	var sum [sha256.Size]byte
+	copy(d[:], mac.Sum(sum[:0]))
+	l.macs.Put(mac)
+	return d
+}
+
+// Entry is a request that is being answered. It is ended by Commit or by Abort.
+type Entry struct {
+	ledger   *Ledger
+	request  Request
+	place    place
+	Repeated bool              // it was answered before, and is not charged again
+	Today    demographics.Date // on which its dates are judged
+	slot     budget.Slot
+	charged  bool
+}
+
+// Begin begins a request: one that is not known is charged to its account, in memory. Of
+// two that come at one time with one id the second waits for the first.
+func (l *Ledger) Begin(ctx context.Context, r Request) (*Entry, error) {
+	e := &Entry{ledger: l, request: r, Today: r.Today}
+	e.place = sha256.Sum256(keys.AppendLP(keys.LP(keys.Text(r.Account.Project), keys.Text(r.Account.Client)), r.ID[:]))
+	if err := l.enter(ctx, e.place); err != nil {
+		return nil, err
+	}
+	if err := e.begin(); err != nil {
+		l.leave(e.place)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Entry) begin() error {
+	l := e.ledger
+	b, err := l.store.Get(regionstore.KindRequest, e.place[:])
+	switch {
+	case err == nil:
+		return e.again(b)
+	case !errors.Is(err, regionstore.ErrNotFound):
+		return err
+	}
+	if err := l.store.Room(); err != nil { // before anything is done that could not be kept
+		return err
+	}
+	return e.charge()
+}
+
+// Record of a request: digest, digest of keys, day.
+const recordSize = 2*len(Digest{}) + 4
+
+func (e *Entry) again(record []byte) error {
+	if len(record) != recordSize {
+		return fault.New(fault.Internal, "looking for an earlier request", "its record is of another form", "send the request with another id")
+	}
+	if !hmac.Equal(record[:16], e.request.Digest[:]) {
+		return ErrOtherBody
+	}
+	if !hmac.Equal(record[16:32], e.request.Keys[:]) {
+		return ErrOtherKeys
+	}
+	e.Repeated, e.Today = true, demographics.DateOfOrdinal(binary.BigEndian.Uint32(record[32:]))
+	return nil
+}
+
+// enter waits until no other request of this id is being answered.
+func (l *Ledger) enter(ctx context.Context, p place) error {
+	s := &l.shards[p[0]%shards]
+	for {
+		s.mu.Lock()
+		other, busy := s.now[p]
+		if !busy {
+			s.now[p] = make(chan struct{})
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *Ledger) leave(p place) {
+	s := &l.shards[p[0]%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.now[p])
+	delete(s.now, p)
+}
+
+// charge counts the request's rows, where they fit.
+func (e *Entry) charge() error {
+	l := e.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.budgets[e.request.Account]
+	if a == nil {
+		return fault.New(fault.Internal, "charging a request", "its client has no budget", "")
+	}
+	now := l.clock.Now()
+	for _, one := range []*account{a, l.ceiling} {
+		if one == nil {
+			continue
+		}
+		at := one.allowance.Period.Slot(now)
+		slot, fits := one.window.Fits(at, e.request.Rows, one.allowance.Rows)
+		switch {
+		case !fits:
+			return ErrNeverFits
+		case slot > at:
+			return &BudgetError{Again: one.allowance.Period.Begin(slot).Sub(now), All: one == l.ceiling}
+		}
+	}
+	e.slot = a.window.Charge(a.allowance.Period.Slot(now), e.request.Rows)
+	if l.ceiling != nil {
+		l.ceiling.window.Charge(l.ceiling.allowance.Period.Slot(now), e.request.Rows)
+	}
+	e.charged = true
+	return nil
+}
+
+// Commit keeps that the request is answered, and returns when that is durable: only then
+// may the answer leave. After an error the entry is aborted.
+func (e *Entry) Commit(ctx context.Context) error {
+	if e.Repeated {
+		e.ledger.leave(e.place)
+		return nil
+	}
+	l := e.ledger
+	record := make([]byte, 0, recordSize)
+	record = append(append(record, e.request.Digest[:]...), e.request.Keys[:]...)
+	record = binary.BigEndian.AppendUint32(record, e.Today.Ordinal())
+	changes := []regionstore.Change{{Kind: regionstore.KindRequest, Name: e.place[:], Value: record, ExpiresAt: l.clock.Now().Add(Remembered)}}
+	l.mu.Lock()
+	for _, a := range []*account{l.budgets[e.request.Account], l.ceiling} {
+		if a == nil {
+			continue
+		}
+		change, err := a.keep(e.request.Rows, l.ahead)
+		if err != nil {
+			l.mu.Unlock()
+			e.Abort()
+			return err
+		}
+		if change != nil {
+			changes = append(changes, *change)
+		}
+	}
+	wait := l.store.Enqueue(changes) // in the order of what is kept
+	l.mu.Unlock()
+	if err := wait(ctx); err != nil {
+		e.Abort()
+		return err
+	}
+	l.leave(e.place)
+	return nil
+}
+
+// keep returns the change that keeps an account's use, nil where what is kept is ahead of
+// it already.
+func (a *account) keep(rows, ahead int64) (*regionstore.Change, error) {
+	if a.kept -= rows; a.kept >= 0 && a.keptIn == a.window.Newest() {
+		return nil, nil
+	}
+	a.kept, a.keptIn = ahead, a.window.Newest()
+	kept := a.window
+	kept.Charge(a.keptIn, ahead)
+	b, err := json.Marshal(&kept)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "keeping what clients have used", "it could not be written", "")
+	}
+	return &regionstore.Change{Kind: regionstore.KindBudget, Name: a.name, Value: b}, nil
+}
+
+// Abort ends a request that is not answered: it is charged nothing.
+func (e *Entry) Abort() {
+	if e.charged {
+		l := e.ledger
+		l.mu.Lock()
+		if a := l.budgets[e.request.Account]; a != nil {
+			a.window.Refund(e.slot, e.request.Rows)
+		}
+		if l.ceiling != nil {
+			l.ceiling.window.Refund(l.ceiling.window.Newest(), e.request.Rows)
+		}
+		l.mu.Unlock()
+		e.charged = false
+	}
+	e.ledger.leave(e.place)
+}
+
+// Remaining returns how many rows an account may still have answered in this period.
+func (l *Ledger) Remaining(a Account) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := l.budgets[a]
+	if one == nil {
+		return 0
+	}
+	return max(0, one.allowance.Rows-one.window.Used(one.allowance.Period.Slot(l.clock.Now())))
+}
+
+// Each calls f with what every account may still use.
+func (l *Ledger) Each(f func(a Account, left int64)) {
+	l.mu.Lock()
+	accounts := make([]Account, 0, len(l.budgets))
+	for a := range l.budgets {
+		accounts = append(accounts, a)
+	}
+	l.mu.Unlock()
+	for _, a := range accounts {
+		f(a, l.Remaining(a))
+	}
+}
+
+// Close keeps exactly what was used. Nothing may be begun any more.
+func (l *Ledger) Close(ctx context.Context) error {
+	l.mu.Lock()
+	var changes []regionstore.Change
+	all := []*account{}
+	for _, a := range l.budgets {
+		all = append(all, a)
+	}
+	if l.ceiling != nil {
+		all = append(all, l.ceiling)
+	}
+	for _, a := range all {
+		a.kept = -1
+		change, err := a.keep(0, 0)
+		if err != nil {
+			l.mu.Unlock()
+			return err
+		}
+		changes = append(changes, *change)
+	}
+	wait := l.store.Enqueue(changes)
+	l.mu.Unlock()
+	return wait(ctx)
+}

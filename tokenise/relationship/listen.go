@@ -94,12 +94,11 @@ func (s *Service) tlsConfig(l Listen) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
+		// Who has no certificate of the authority is refused here. Whether another is one that may
+		// ask is said in an answer, which TLS 1.3 could not do reliably: a client that has sent its
+		// question by then finds the connection broken.
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
-		Time: s.options.Clock,
-		VerifyConnection: func(state tls.ConnectionState) error {
-			_, err := s.identify(&state, s.options.Clock())
-			return err
-		},
+		Time:                   s.options.Clock,
 		SessionTicketsDisabled: true, // every connection shows its certificate
 		GetCertificate:         server.Get,
 		NextProtos:             []string{"h2", "http/1.1"},
@@ -120,7 +119,7 @@ func (w *strangers) Write(line []byte) (int, error) {
 		m.Stranger()
 	}
 	if w.lines.AllowN(o.Clock(), 1) {
-		o.Logger.Warn("a connection was refused or broke off: without a certificate of a client that may ask, most often")
+		o.Logger.Warn("a connection was refused or broke off: without a certificate of the authority, most often")
 	}
 	return len(line), nil
 }

@@ -43,8 +43,8 @@ type Meter interface {
 	Request(route string, status int, took time.Duration)
 	// Routed counts patients of worklists.
 	Routed(patients int)
-	// Stranger counts connections that were refused: without a certificate, with one of
-	// another authority, or of a client that may not ask.
+	// Stranger counts connections that were refused: without a certificate, or with one of
+	// another authority. Clients that may not ask are requests with status 403.
 	Stranger()
 }
 

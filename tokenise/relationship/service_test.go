@@ -648,14 +648,14 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// TestStrangers are not even heard: no certificate, another authority's, one of this
-// authority that is not named, an expired one. The key holder's is the control.
+// TestStrangers are not even heard: no certificate, another authority's, an expired one; one
+// of this authority that is not named is told so. The key holder's is the control.
 func TestStrangers(t *testing.T) {
 	r := newRegion(t, nil, nil)
 	r.load(t, line(patient(3, 1), "A81001,2020-01-01,,registered"))
 	foreign := newAuthority(t)
 	for name, c := range map[string]tls.Certificate{
-		"no certificate": {}, "another authority": foreign.sign(t, "keyholder", noon.Add(time.Hour)), "a tokeniser of this authority": r.authority.sign(t, "north", noon.Add(time.Hour)),
+		"no certificate": {}, "another authority": foreign.sign(t, "keyholder", noon.Add(time.Hour)),
 		"expired": r.authority.sign(t, "keyholder", noon.Add(-time.Minute)),
 	} {
 		response, err := r.client(c).Get(r.url + "/livez")
@@ -664,12 +664,20 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%s: %d", name, response.StatusCode)
 		}
 	}
-	response, err := r.client(r.holder).Get(r.url + "/livez")
-	if err != nil || response.StatusCode != 200 {
-		t.Fatalf("the control: %v", err)
+	for name, want := range map[string]int{"keyholder": 200, "north": 403, "keyholder2": 403, "Keyholder": 403} {
+		response, err := r.client(r.authority.sign(t, name, noon.Add(time.Hour))).Get(r.url + "/livez")
+		if err != nil || response.StatusCode != want {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_ = response.Body.Close()
 	}
-	_ = response.Body.Close()
-	r.counts(t, func(m *counted) bool { return m.strangers == 4 })
+	keyholder := r.holder
+	r.holder = r.authority.sign(t, "north", noon.Add(time.Hour))
+	r.problem(t, "/v1/relationships/check", r.question(patient(3, 1), "A81001"), 403, api.CodeCertificate, nil)
+	r.problem(t, "/v1/relationships/route", []byte("{"), 403, api.CodeCertificate, nil) // its body is not looked at
+	r.problem(t, "/elsewhere", []byte("{"), 403, api.CodeCertificate, nil)
+	r.holder = keyholder
+	r.counts(t, func(m *counted) bool { return m.strangers == 3 })
 	if !strings.Contains(r.logged(), "a connection was refused") || strings.Contains(r.logged(), "127.0.0.1") {
 		t.Errorf("the log: %s", r.logged())
 	}
@@ -728,10 +736,11 @@ func TestPinnedByFingerprint(t *testing.T) {
 	})
 	get := func(c tls.Certificate) bool {
 		response, err := r.client(c).Get(r.url + "/livez")
-		if err == nil {
-			_ = response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err == nil
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
 	}
 	if !get(r.holder) || get(r.authority.sign(t, "keyholder", noon.Add(time.Hour))) {
 		t.Error("it is not that certificate, and no other, that may ask")

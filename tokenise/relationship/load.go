@@ -279,24 +279,32 @@ func (l *loader) take(r *row) error {
 	return l.sorting.add(table.RecordOf(r.key, &r.row))
 }
 
-// enough refuses input with too many refused rows, or with none that counts.
+// enough refuses input with too many refused rows, or with none that counts. What was refused
+// is listed all the same.
 func (l *loader) enough() error {
 	refused := l.result.refused()
-	if float64(refused) > l.o.MaxRefused*float64(l.result.Rows) {
-		next := "correct the table, or allow more with --max-refused"
-		if l.quarantine != nil {
-			if err := l.quarantine.Commit(); err != nil {
-				return err
-			}
-			next = "read " + l.o.Quarantine + " for rows and reasons, then " + next
+	many := float64(refused) > l.o.MaxRefused*float64(l.result.Rows)
+	if !many && len(l.counts) > 0 {
+		return nil
+	}
+	next := "correct the table"
+	if many {
+		next += ", or allow more with --max-refused"
+	}
+	if l.quarantine != nil {
+		if err := l.quarantine.Commit(); err != nil {
+			return err
 		}
+		next = "read " + l.o.Quarantine + " for rows and reasons, then " + next
+	}
+	if many {
 		return fault.New(fault.RowsRefused, loading, fmt.Sprintf("%d of %d rows were refused (%s), more than the %.3g%% allowed, so nothing is replaced",
 			refused, l.result.Rows, countsText(l.result.Refused), 100*l.o.MaxRefused), next)
 	}
-	if len(l.counts) == 0 {
-		return errEmpty(refused)
+	if refused > 0 {
+		return fault.New(fault.Usage, loading, "none of its rows can be used, so nothing is replaced", next)
 	}
-	return nil
+	return fault.New(fault.Usage, loading, "it has no row, so nothing is replaced", "give a table with rows; tokeniser relationships drop removes the table of an epoch")
 }
 
 func countsText(counts map[reason.Code]int64) string {

@@ -173,12 +173,12 @@ func TestTablesThatAreNone(t *testing.T) {
 		"no header":          {[]string{line, line}, ""},
 		"no rows":            {[]string{header}, "it has no row"},
 		"no row that counts": {[]string{header, "x,A81001,2020-01-01,"}, "none of its rows can be used"},
-		"many domains":       append65(header),
+		"many domains":       manyEpochs(header),
 	} {
 		dir := filepath.Join(t.TempDir(), "tables")
 		mustLoad(t, options(t, dir, header, line))
 		o := options(t, dir, c.lines...)
-		o.MaxRefused = 1
+		o.MaxRefused, o.Quarantine = 1, dir+".refused.csv"
 		_, err := Load(t.Context(), o)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "9434765919") || strings.Contains(err.Error(), good) {
 			t.Errorf("%s: %v", name, err)
@@ -189,10 +189,14 @@ func TestTablesThatAreNone(t *testing.T) {
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 			t.Errorf("%s: %d files are left, %v", name, len(left), err)
 		}
+		listed, err := os.ReadFile(o.Quarantine)
+		if name == "no row that counts" && string(listed) != "row,unique_id,field,code\n1,,token,token_malformed\n" {
+			t.Errorf("listed: %q, %v", listed, err)
+		}
 	}
 }
 
-func append65(header string) (c struct {
+func manyEpochs(header string) (c struct {
 	lines []string
 	says  string
 }) {

@@ -140,12 +140,3 @@ func (c *columns) readOrganisation(values []string, out *row) {
 func (r *row) refuse(field string, code reason.Code) {
 	r.problems = append(r.problems, reason.Problem{Field: field, Code: code})
 }
-
-// errEmpty says that a table holds no relationship at all.
-func errEmpty(refused int64) error {
-	wrong, next := "it has no row", "give a table with rows; tokeniser relationships drop removes the table of an epoch"
-	if refused > 0 {
-		wrong, next = "none of its rows can be used", "correct the table; --quarantine lists its rows and why"
-	}
-	return fault.New(fault.Usage, "loading relationships", wrong+", so nothing is replaced", next)
-}

@@ -59,7 +59,7 @@ var allowed = map[string][]string{
 	"linkage/cohort": with(vocabulary, "linkage/cohort/..."),
 
 	// Tokenise sees people, and writes cohorts.
-	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api"),
+	"tokenise":        with(vocabulary, "tokenise/...", "linkage/cohort/...", "keys/api", "keys/escrow"),
 	"tokenise/reason": {},
 	// What is answered to pipelines: budgets are counted here, too.
 	"tokenise/serving": with(vocabulary, "tokenise/...", "keys/api", "keys/budget"),
@@ -68,6 +68,8 @@ var allowed = map[string][]string{
 	"tokenise/regionstore": with(vocabulary, "keys/badgerdb"),
 	// Whose tokens are, sealed to the key holder.
 	"tokenise/escrow": with(vocabulary, "keys/escrow", "tokenise/escrow/...", "tokenise/regionstore"),
+	// What a region answers to a key holder, out of a table that stays with it.
+	"tokenise/relationship": with(vocabulary, "tokenise/...", "keys/api", "keys/escrow", "keys/relationship", "keys/servercert"),
 	// Rows that go to another party.
 	"tokenise/forward": with(vocabulary, "tokenise/...", "keys/api", "keys/oprf", "keys/parcel"),
 
@@ -77,7 +79,7 @@ var allowed = map[string][]string{
 	"cmd/internal": with(vocabulary, "cmd/internal/..."),
 	// What the key holder's clients share; who may be one is said below.
 	"cmd/internal/connection": with(vocabulary, "cmd/internal/...", "keys/client"),
-	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/budget", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel", "keys/servercert", "keys/trialcert"),
+	"cmd/tokeniser":           with(vocabulary, "cmd/internal/...", "cmd/tokeniser/...", "tokenise/...", "linkage/cohort/...", "keys/api", "keys/budget", "keys/client", "keys/enrol", "keys/oprf", "keys/parcel", "keys/relationship", "keys/servercert", "keys/trialcert"),
 	"cmd/linker":              with(vocabulary, "cmd/internal/...", "cmd/linker/...", "linkage/..."),
 	"cmd/keyholder":           with(vocabulary, "cmd/internal/...", "cmd/keyholder/...", "keys/..."),
 	"cmd/auditor":             with(vocabulary, "cmd/internal/...", "cmd/auditor/...", "keys/audit/..."),

@@ -389,6 +389,7 @@ func TestNothingLeaks(t *testing.T) {
 	t.Run("wrong", l.testWrong)
 	t.Run("profile", l.testProfile)
 	t.Run("column", l.testColumn)
+	t.Run("relationships", l.testRelationships)
 	t.Run("killed", l.testKilled)
 	t.Run("no room", l.testNoRoom)
 	t.Run("panic", l.testPanic)

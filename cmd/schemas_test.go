@@ -138,6 +138,7 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
+	j.relationshipDocuments(t)
 	j.keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
 	j.run(t, 0, "tarn", "faults", "rollback", "--out", "faults", "--json")
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")

@@ -30,6 +30,6 @@ column replaces the NHS numbers in one column by tokens and leaves all else.`,
   tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv`,
 	}
 	root.AddCommand(serveCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), escrowCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
-		connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
+		relationshipsCommand(env), connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
 	return root
 }

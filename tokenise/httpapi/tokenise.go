@@ -14,6 +14,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/online"
 	"tarn/tokenise/online/wire"
 	"tarn/tokenise/serving"
@@ -32,6 +33,7 @@ type buffers struct {
 	unpacked []byte
 	answer   online.Answer
 	numbers  []nhsnumber.Number
+	escrow   []escrow.Item
 }
 
 func (s *Server) takeBuffers() *buffers {
@@ -47,7 +49,9 @@ func (s *Server) putBuffers(b *buffers) {
 	clear(b.body)
 	clear(b.unpacked)
 	clear(b.numbers)
-	if b.body, b.unpacked, b.numbers = b.body[:0], b.unpacked[:0], b.numbers[:0]; cap(b.body) > keptBuffer || cap(b.unpacked) > keptBuffer {
+	clear(b.escrow)
+	b.numbers, b.escrow = b.numbers[:0], b.escrow[:0]
+	if b.body, b.unpacked = b.body[:0], b.unpacked[:0]; cap(b.body) > keptBuffer || cap(b.unpacked) > keptBuffer {
 		return
 	}
 	select {
@@ -303,7 +307,7 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 	}
 	writer := k.Writer(j.out, j.asked)
 	to := writer.Begin(e.ctx.Response.SwapBody(nil)[:0])
-	canaries := int64(0)
+	canaries, escrowed := int64(0), k.Escrowed()
 	for i := range rows {
 		if i%rowsBetween == rowsBetween-1 && ctx.Err() != nil {
 			return counts, ctx.Err()
@@ -316,6 +320,9 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 			return counts, err
 		}
 		counts.Add(&b.answer)
+		if escrowed && b.answer.HasToken {
+			b.escrow = append(b.escrow, escrow.Item{Token: b.answer.Token, Number: b.answer.Number})
+		}
 		if b.answer.Canary {
 			canaries++
 		}
@@ -324,6 +331,11 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 	}
 	if !entry.Repeated {
 		k.Canaries(canaries)
+	}
+	if len(b.escrow) > 0 {
+		if err := k.Seal(ctx, b.escrow); err != nil { // before a token leaves
+			return counts, err
+		}
 	}
 	if to, err = writer.End(to, counts); err == nil {
 		k.PutWriter(j.out, j.asked, writer)

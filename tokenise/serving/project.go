@@ -20,6 +20,7 @@ import (
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/encode"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/lease"
 	"tarn/tokenise/online"
 	"tarn/tokenise/online/wire"
@@ -43,6 +44,8 @@ type ProjectOptions struct {
 	// BatchWindow is how long numbers of small requests wait for others, with which they
 	// are evaluated; BatchTimeout bounds an evaluation.
 	BatchWindow, BatchTimeout time.Duration
+	// Escrow keeps whose tokens are, of projects that have an escrow; nil keeps nothing.
+	Escrow *escrow.Keeper
 }
 
 // Project is a project that is served. It is safe for concurrent use.
@@ -67,6 +70,8 @@ type Keys struct {
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
 	digest  Digest
+	escrow  *escrow.Keeper
+	sealed  *escrow.Recipient // nil where the project has no escrow
 	users   sync.WaitGroup
 	warming context.CancelFunc
 }
@@ -304,6 +309,10 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
 		}
 	}
+	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
+		return nil, err
+	}
+	k.escrow = p.options.Escrow
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)
@@ -386,6 +395,15 @@ func (k *Keys) Canaries(rows int64) {
 	if k.session != nil && rows > 0 {
 		k.session.Canaries(rows)
 	}
+}
+
+// Escrowed reports whether it is kept whose tokens are, sealed to the key holder.
+func (k *Keys) Escrowed() bool { return k.sealed != nil && k.escrow != nil }
+
+// Seal keeps whose tokens are, durably: call it before they leave.
+func (k *Keys) Seal(ctx context.Context, items []escrow.Item) error {
+	_, err := k.escrow.Seal(ctx, k.sealed, items)
+	return err
 }
 
 // Tokens has the tokens of numbers made by the key holder, together with those of other

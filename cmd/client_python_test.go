@@ -370,8 +370,10 @@ func (s *told) answer(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	s.ids = append(s.ids, request.Header.Get("X-Request-ID"))
-	next := s.next[0]
-	s.next = s.next[1:]
+	next := status(http.StatusGone, "more_than_expected")
+	if len(s.next) > 0 {
+		next, s.next = s.next[0], s.next[1:]
+	}
 	s.mu.Unlock()
 	next(w, request)
 }

@@ -100,6 +100,9 @@ var ErrNotFound = errors.New("region store: there is no such record")
 // goes on, and so does writing when there is space again.
 var ErrNoSpace = badgerdb.ErrNoSpace
 
+// ErrInUse says that another process has the store open.
+var ErrInUse = badgerdb.ErrInUse
+
 // content is what the marker's record holds.
 const content = "tarn/region-store/v1"
 
@@ -129,7 +132,7 @@ func Open(o Options) (*Store, error) {
 	}
 	db, err := badgerdb.Open(badgerdb.Options{Dir: o.Dir, Logger: o.Logger, Unsynced: o.Unsynced})
 	if errors.Is(err, badgerdb.ErrInUse) {
-		return nil, fault.New(fault.Usage, doing, "another tokeniser has it open: a region's store has one owner", "stop the other, or name another folder")
+		return nil, &fault.Error{Kind: fault.Usage, Doing: doing, Wrong: "another tokeniser has it open: a region's store has one owner", Next: "stop the other, or name another folder", Cause: ErrInUse}
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, doing, "its files cannot be opened",

@@ -217,7 +217,7 @@ class Client:
 
         The target appears under its name when it is complete, readable by its owner only. Until
         then TARGET.partial has what was answered, and TARGET.partial.json where it goes on: call
-        it again after an interruption, and no answered row is asked or charged again.
+        it again after an interruption, within a day, and no answered row is charged again.
         """
         with contextlib.ExitStack() as files:
             reader = _Reader(files, source, dict(columns or {}), number_rows, delimiter, encoding)
@@ -800,8 +800,8 @@ example:
 
 Columns that are named like a field need no --map; no others leave this machine. The answer
 has a line for each row, in order: refused rows too, with their codes. The output appears
-when it is complete. Repeat the command after an interruption: it goes on, and no row is
-charged twice.
+when it is complete. Repeat the command after an interruption, within a day: it goes on, and
+no row is charged twice.
 
 fields: """ + ", ".join(FIELDS) + """
 

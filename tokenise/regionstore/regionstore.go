@@ -104,6 +104,9 @@ var ErrDamaged = errors.New("region store: a record is damaged")
 // goes on, and so does writing when there is space again.
 var ErrNoSpace = badgerdb.ErrNoSpace
 
+// ErrInUse says that another process has the store open.
+var ErrInUse = badgerdb.ErrInUse
+
 // content is what the marker's record holds.
 const content = "tarn/region-store/v1"
 
@@ -133,7 +136,7 @@ func Open(o Options) (*Store, error) {
 	}
 	db, err := badgerdb.Open(badgerdb.Options{Dir: o.Dir, Logger: o.Logger, Unsynced: o.Unsynced})
 	if errors.Is(err, badgerdb.ErrInUse) {
-		return nil, fault.New(fault.Usage, doing, "another tokeniser has it open: a region's store has one owner", "stop the other, or name another folder")
+		return nil, &fault.Error{Kind: fault.Usage, Doing: doing, Wrong: "another tokeniser has it open: a region's store has one owner", Next: "stop the other, or name another folder", Cause: ErrInUse}
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, doing, "its files cannot be opened",

@@ -225,28 +225,46 @@ func (p *Project) end(ctx context.Context, k *Keys) {
 	}
 }
 
+// Check reads the project's files as [Project.Work] will, its key file too where it has
+// one. A key holder is not asked.
+func (p *Project) Check(ctx context.Context) error {
+	file, profile, err := p.read()
+	if err != nil || p.options.Lease != nil {
+		return err
+	}
+	k, err := p.fromFile(ctx, file, profile)
+	if err == nil {
+		p.end(ctx, k)
+	}
+	return err
+}
+
+// read reads the project's file and profile.
+func (p *Project) read() (*keys.Project, *encode.Profile, error) {
+	file, err := keys.ReadProject(p.options.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	if file.Name != p.name {
+		return nil, nil, fault.New(fault.Usage, "serving project "+p.name, "its file is of another project now", "give each project its own file in [[project]]; a new one needs a restart")
+	}
+	if err := file.CheckCurrent(p.options.Wall()); err != nil {
+		return nil, nil, err
+	}
+	profile, err := encode.LoadProfile(file.Profile, filepath.Dir(p.options.File))
+	return file, profile, err
+}
+
 // open gets the project's keys.
 func (p *Project) open(ctx context.Context) (*Keys, error) {
-	o := &p.options
-	file, err := keys.ReadProject(o.File)
+	file, profile, err := p.read()
 	if err != nil {
 		return nil, err
 	}
-	doing := "serving project " + p.name
-	if file.Name != p.name {
-		return nil, fault.New(fault.Usage, doing, "its file is of another project now", "give each project its own file in [[project]]; a new one needs a restart")
-	}
-	if err := file.CheckCurrent(o.Wall()); err != nil {
-		return nil, err
-	}
-	profile, err := encode.LoadProfile(file.Profile, filepath.Dir(o.File))
-	if err != nil {
-		return nil, err
-	}
-	if o.Lease == nil {
+	if p.options.Lease == nil {
 		return p.fromFile(ctx, file, profile)
 	}
-	running, session, err := o.Lease(ctx, p.name, 0, api.UseToken, api.UseEncoding)
+	running, session, err := p.options.Lease(ctx, p.name, 0, api.UseToken, api.UseEncoding)
 	if err != nil {
 		return nil, err
 	}

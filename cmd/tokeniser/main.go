@@ -29,7 +29,7 @@ column replaces the NHS numbers in one column by tokens and leaves all else.`,
   tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map
   tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv`,
 	}
-	root.AddCommand(serveCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
+	root.AddCommand(serveCommand(env), healthCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
 		connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
 	return root
 }

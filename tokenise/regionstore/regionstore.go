@@ -100,6 +100,9 @@ var ErrNotFound = errors.New("region store: there is no such record")
 // goes on, and so does writing when there is space again.
 var ErrNoSpace = badgerdb.ErrNoSpace
 
+// DefaultFreeFloor is the free space, in bytes, below which nothing is written.
+const DefaultFreeFloor = badgerdb.DefaultFreeFloor
+
 // content is what the marker's record holds.
 const content = "tarn/region-store/v1"
 

@@ -220,12 +220,15 @@ func (s *service) newServer(clients *x509.CertPool) error {
 		Budgets: func(each func(project, client string, left int64)) {
 			s.ledger.Each(func(a serving.Account, left int64) { each(a.Project, a.Client, left) })
 		},
+		Allowed: func(each func(project, client string, rows int64)) {
+			s.ledger.Each(func(a serving.Account, _ int64) { each(a.Project, a.Client, s.ledger.Allowed(a)) })
+		},
 		Projects: func(each func(project string, ready bool, leaseEnd time.Time)) {
 			for _, p := range s.projects {
 				each(p.Name(), p.Ready() == nil, p.LeaseEnd())
 			}
 		},
-		KeyholderSealed: s.sealed.Load, KeyholderUp: s.up.Load,
+		HasKeyholder: s.keyholder != nil, KeyholderSealed: s.sealed.Load, KeyholderUp: s.up.Load,
 		CertificateExpiry: func() time.Time { return servercert.End(s.config.Listen.TLSCert) },
 		FreeBytes:         func() float64 { return float64(s.store.FreeBytes()) },
 	})

@@ -107,6 +107,9 @@ var ErrNoSpace = badgerdb.ErrNoSpace
 // ErrInUse says that another process has the store open.
 var ErrInUse = badgerdb.ErrInUse
 
+// DefaultFreeFloor is the free space, in bytes, below which nothing is written.
+const DefaultFreeFloor = badgerdb.DefaultFreeFloor
+
 // content is what the marker's record holds.
 const content = "tarn/region-store/v1"
 

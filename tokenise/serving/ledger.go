@@ -427,6 +427,17 @@ func (l *Ledger) Remaining(a Account) int64 {
 	return max(0, one.allowance.Rows-one.window.Used(one.allowance.Period.Slot(l.clock.Now())))
 }
 
+// Allowed returns how many rows an account may have answered in a period; 0 of one that is
+// not known.
+func (l *Ledger) Allowed(a Account) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.budgets[a]; one != nil {
+		return one.allowance.Rows
+	}
+	return 0
+}
+
 // Each calls f with what every account may still use.
 func (l *Ledger) Each(f func(a Account, left int64)) {
 	l.mu.Lock()

@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
 	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/servercert"),
+	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert"),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

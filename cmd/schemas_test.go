@@ -220,6 +220,8 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	must(t, s.AddProject(t.Context(), bytes.Replace(keyholder.Record("care", "lake", keys.SchemeKeyedHash), []byte(`"mode":"none"`), []byte(`"mode":"direct"`), 1)))
+	j.write(t, "care.json", j.run(t, 0, "keyholder", "project", "show", "care", "--as", s.Credentials(keyholder.Operator), "--keyholder", s.URL))
 	j.forwardedDocuments(t, s, operator)
 	receipt, err := operator.Receipt(t.Context(), "0")
 	if err == nil {

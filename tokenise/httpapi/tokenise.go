@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -127,8 +126,7 @@ func (s *Server) tokenise(e *exchange) error {
 	}
 	entry, err := s.options.Ledger.Begin(deadline, serving.Request{
 		Account: e.account(), ID: e.uuid, Rows: int64(len(request.Rows)), Today: demographics.DateOf(s.options.Wall().UTC()),
-		Digest: s.options.Ledger.Digest([]byte{byte(j.in), flag(j.asked.Tokens), flag(j.asked.Encodings)}, body),
-		Keys:   s.keysDigest(keysNow.Engine.Context()),
+		Kind: [4]byte{1, byte(j.in), flag(j.asked.Tokens), flag(j.asked.Encodings)}, Body: body, Keys: keysNow.Digest(),
 	})
 	if err != nil {
 		return err
@@ -164,14 +162,6 @@ func (s *Server) trace(e *exchange, stage string) {
 	if s.options.Trace != nil {
 		s.options.Trace(e.id, stage, s.options.Clock())
 	}
-}
-
-// keysDigest returns a digest of what determines a row's answer beside the row.
-func (s *Server) keysDigest(c *online.Context) serving.Digest {
-	var epochs [8]byte
-	binary.BigEndian.PutUint32(epochs[:], c.TokenEpoch)
-	binary.BigEndian.PutUint32(epochs[4:], c.EncodingEpoch)
-	return s.options.Ledger.Digest([]byte(c.TokenKCV), []byte(c.EncodingKCV), []byte(c.ProfileDigest), epochs[:])
 }
 
 // read reads the headers of a tokenise request.

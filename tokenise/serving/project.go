@@ -5,6 +5,7 @@ package serving
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -65,6 +66,7 @@ type Keys struct {
 	window  *Window       // nil where tokens are made here
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
+	digest  Digest
 	users   sync.WaitGroup
 	warming context.CancelFunc
 }
@@ -294,6 +296,9 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 		return nil, err
 	}
 	k := &Keys{Engine: engine, session: session, workers: make(chan *online.Worker, keptWorkers), writers: map[answerForm]chan wire.Writer{}}
+	c := engine.Context()
+	sum := sha256.Sum256(keys.LP(keys.Text(c.TokenKCV), keys.Text(c.EncodingKCV), keys.Text(c.ProfileDigest), keys.U32(c.TokenEpoch), keys.U32(c.EncodingEpoch)))
+	copy(k.digest[:], sum[:])
 	for _, f := range wire.Formats {
 		for _, asked := range []online.Asked{{Tokens: true}, {Encodings: true}, {Tokens: true, Encodings: true}} {
 			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
@@ -324,6 +329,9 @@ func (k *Keys) Ended() error {
 	}
 	return fault.Ended(k.running, context.Cause(k.running))
 }
+
+// Digest returns a digest of what determines a row's answer beside the row.
+func (k *Keys) Digest() Digest { return k.digest }
 
 // Worker returns a worker, which the caller puts back.
 func (k *Keys) Worker() *online.Worker {

@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"tarn/keys"
-	envelope "tarn/keys/escrow"
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/linkage/cohort"
@@ -27,14 +26,14 @@ import (
 // has the batch before them. Each part of a run, up to an interruption, has a batch of its
 // own; a chunk's note has what the batch is known by.
 const (
-	sealedBytes = 4 + envelope.SealedSize
+	sealedBytes = 4 + escrowfile.SealedSize
 	packedSeal  = 4 + sealedBytes
 )
 
 // sealing seals the numbers of one part of a run. It may be shared by goroutines.
 type sealing struct {
 	mu    sync.Mutex
-	batch *envelope.Batch
+	batch *escrow.Batch
 	err   error // of the first number that could not be sealed
 
 	number uint32 // of the batch among those of the run
@@ -68,7 +67,7 @@ func (e *sealing) seal(dst []byte, token [keys.TokenSize]byte, digits nhsnumber.
 	dst, index, err := e.batch.Seal(dst, token, digits)
 	if err != nil {
 		e.err = err
-		return append(dst, make([]byte, envelope.SealedSize)...)
+		return append(dst, make([]byte, escrowfile.SealedSize)...)
 	}
 	binary.BigEndian.PutUint32(dst[at:], index)
 	return dst
@@ -113,7 +112,7 @@ func (e *envelopes) add(packed []byte) error {
 	sealed := packed[len(packed)-packedSeal:]
 	e.items = append(e.items, escrowfile.Item{
 		Token: [cohort.TokenBytes]byte(packed[packedToken+1:]), Batch: binary.BigEndian.Uint32(sealed),
-		Index: binary.BigEndian.Uint32(sealed[4:]), Sealed: [envelope.SealedSize]byte(sealed[8:]),
+		Index: binary.BigEndian.Uint32(sealed[4:]), Sealed: [escrowfile.SealedSize]byte(sealed[8:]),
 	})
 	if len(e.items) < e.limit {
 		return nil
@@ -205,7 +204,7 @@ func (o *outputs) writeEscrow(ctx context.Context, e *envelopes) error {
 			continue
 		}
 		rest := record[cohort.TokenBytes:]
-		item = escrowfile.Item{Token: token, Batch: binary.BigEndian.Uint32(rest), Index: binary.BigEndian.Uint32(rest[4:]), Sealed: [envelope.SealedSize]byte(rest[8:])}
+		item = escrowfile.Item{Token: token, Batch: binary.BigEndian.Uint32(rest), Index: binary.BigEndian.Uint32(rest[4:]), Sealed: [escrowfile.SealedSize]byte(rest[8:])}
 		if err := o.escrow.writer.Append(&item); err != nil {
 			return err
 		}

@@ -46,9 +46,12 @@ func RecipientOf(p *keys.Project) (*Recipient, error) {
 	}, nil
 }
 
+// Batch seals numbers, see [escrow.Batch].
+type Batch = escrow.Batch
+
 // NewBatch begins a batch, whose id is drawn from r (the operating system's generator
 // where r is nil).
-func (t *Recipient) NewBatch(r io.Reader) (*escrow.Batch, error) {
+func (t *Recipient) NewBatch(r io.Reader) (*Batch, error) {
 	if r == nil {
 		r = rand.Reader
 	}

@@ -36,9 +36,12 @@ const (
 	headSize  = 8
 	keyIDSize = 16
 	batchSize = 16 + escrow.EncSize
-	itemSize  = keys.TokenSize + 4 + 4 + escrow.SealedSize
+	itemSize  = keys.TokenSize + 4 + 4 + SealedSize
 	sumSize   = sha256.Size
 )
+
+// SealedSize is the length in bytes of a sealed number.
+const SealedSize = escrow.SealedSize
 
 const (
 	// blockItems is the most items that follow a count.
@@ -67,7 +70,7 @@ type Item struct {
 	Token  [keys.TokenSize]byte
 	Batch  uint32 // index in Header.Batches
 	Index  uint32 // in the batch
-	Sealed [escrow.SealedSize]byte
+	Sealed [SealedSize]byte
 }
 
 // ErrOther says that a file is none of this format, or of a later version.
@@ -270,7 +273,7 @@ func (r *Reader) Next() ([]Item, error) {
 	r.items = r.items[:0]
 	for ; len(b) > 0; b = b[itemSize:] {
 		item := Item{Token: [keys.TokenSize]byte(b), Batch: binary.BigEndian.Uint32(b[keys.TokenSize:]), Index: binary.BigEndian.Uint32(b[keys.TokenSize+4:]),
-			Sealed: [escrow.SealedSize]byte(b[keys.TokenSize+8:])}
+			Sealed: [SealedSize]byte(b[keys.TokenSize+8:])}
 		if item.Batch >= uint32(len(r.header.Batches)) || r.count > 0 && bytes.Compare(r.last[:], item.Token[:]) >= 0 {
 			return nil, ErrDamaged
 		}

@@ -50,6 +50,9 @@ type Options struct {
 	// "-" writes to Stdout as rows are read, whole or not.
 	Out    string
 	Stdout io.Writer
+	// Replace writes over whatever table Out is; else only over what an earlier run has
+	// left, see [Earlier].
+	Replace bool
 	// Quarantine takes row, field and code of every row that is left out and of
 	// every cell that is emptied for a reason. Without one, a row in which the
 	// cell cannot be found ends the run without output.
@@ -98,7 +101,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	parquet := records == nil
-	if err := o.checkOut(parquet); err != nil {
+	err = o.checkOut(parquet)
+	if err == nil {
+		err = s.checkEarlier(ctx, records)
+	}
+	if err != nil {
 		if !parquet {
 			_ = records.Close() // opened for reading
 		}

@@ -7,6 +7,7 @@ import (
 
 	"tarn/keys"
 	"tarn/keys/fault"
+	"tarn/keys/outfile"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 )
@@ -26,6 +27,7 @@ type output struct {
 
 func create(o *Options) (*output, error) {
 	out := &output{path: o.Out}
+	outfile.RemoveLeft(o.Out, o.Quarantine)
 	var to io.Writer = o.Stdout
 	if o.Out != stdout {
 		pending, err := keys.NewFile(o.Out)

@@ -12,10 +12,13 @@ package forward
 
 import (
 	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -68,6 +71,42 @@ func (m *manifest) about(batch int) [sha256.Size]byte {
 	preamble := sha256.Sum256(m.Preamble)
 	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), preamble[:],
 		binary.BigEndian.AppendUint64(nil, uint64(m.Rows)), keys.U32(uint32(batch))))
+}
+
+// IsParcel reports whether a file that begins with these bytes, 4 KiB of it or all, is a
+// parcel of a grant.
+func IsParcel(start []byte, grant string) bool {
+	const fixed = 30 // bytes of what a ZIP file says of the file in it, before the name
+	if len(start) < fixed || !bytes.HasPrefix(start, []byte("PK\x03\x04")) {
+		return false
+	}
+	name, extra := int(binary.LittleEndian.Uint16(start[26:])), int(binary.LittleEndian.Uint16(start[28:]))
+	if len(start) < fixed+name+extra || string(start[fixed:][:name]) != manifestName {
+		return false
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(start[fixed+name+extra:]))
+	var of struct{ schema, grant string }
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return false
+	}
+	for of.grant == "" { // it is before what may be long
+		member, err := d.ReadToken()
+		if err != nil || member.Kind() != '"' {
+			return false
+		}
+		key := member.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return false
+		}
+		switch text, _ := jsontext.AppendUnquote(nil, value); key {
+		case "schema":
+			of.schema = string(text)
+		case "grant":
+			of.grant = string(text)
+		}
+	}
+	return of.schema == Schema && of.grant == grant
 }
 
 // answerOf is the name of the answer to a batch, counting from 1.

@@ -269,6 +269,56 @@ func TestTablesArriveWithTheOtherTokens(t *testing.T) {
 	}
 }
 
+// TestWhatIsReplaced: receiving again replaces what was received, and nothing else; a
+// parcel of the same grant is known as one.
+func TestWhatIsReplaced(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	parquetRows(t, at("in.parquet"), 3, func(int) string { return from })
+	write(t, at("in.csv"), "id,nhs_token\n1,"+from+"\n")
+	write(t, at("in.ndjson"), `{"id":1,"nhs_token":"`+from+`"}`+"\n")
+	for _, tt := range []struct{ format, precious string }{
+		{"parquet", read(t, at("in.parquet"))}, {"csv", "id,nhs_token\n1," + from + "\n"}, {"csv", "id,nhs_token,more\n1," + to + ",x\n"}, {"ndjson", `{"id":1,"nhs_token":"` + to + `"}` + "\n"},
+	} {
+		parcel, out := at("parcel."+tt.format), at("out."+tt.format)
+		if _, err := h.send(at("in."+tt.format), "nhs_token", parcel); err != nil {
+			t.Fatal(err)
+		}
+		if start := []byte(read(t, parcel)); !IsParcel(start[:min(len(start), 4<<10)], "follow-up") || IsParcel(start, "another") || IsParcel(start[:60], "follow-up") {
+			t.Error("a parcel is not known, or another's is")
+		}
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := h.receive(parcel, out, func(o *ReceiveOptions) { o.Replace = tt.format == "ndjson" }); err != nil {
+				t.Fatalf("%s: %v", out, err)
+			}
+		}
+		write(t, out, tt.precious)
+		if _, err := h.receive(parcel, out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--replace") || read(t, out) != tt.precious {
+			t.Errorf("%s: %v", out, err)
+		}
+		write(t, at(".out."+tt.format+"1234567890123"), "rows of a killed run")
+		if _, err := h.receive(parcel, out, func(o *ReceiveOptions) { o.Replace = true }); err != nil {
+			t.Error(err)
+		}
+		if left, err := filepath.Glob(at(".out.*")); err != nil || len(left) > 0 {
+			t.Errorf("left: %q, %v", left, err)
+		}
+	}
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	if err := errors.Join(writeZIP(z, "letter.xml", strings.NewReader("{}")), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if IsParcel(b.Bytes(), "follow-up") || IsParcel(nil, "") || IsParcel([]byte("PK\x03\x04"), "") {
+		t.Error("another archive is taken for a parcel")
+	}
+}
+
 // parquetFields are columns of many types beside that of the tokens.
 var parquetFields = []arrow.Field{
 	{Name: "visit", Type: arrow.PrimitiveTypes.Int64}, {Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true},

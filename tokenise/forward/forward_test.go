@@ -555,6 +555,125 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+// TestARunIsKnownByItsRows: a table that was touched, copied or renamed goes on; one with
+// other rows does not, though its size and time are the same; and a damaged request is named.
+func TestARunIsKnownByItsRows(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	content := "nhs_token,visit\n" + strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 700)
+	path := write(t, filepath.Join(folder, "in.csv"), content)
+	out := filepath.Join(folder, "out.parcel")
+	stamp := time.Unix(1_700_000_000, 0)
+	if err := os.Chtimes(path, stamp, stamp); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = func(call int) error {
+		if call > 1 {
+			return fault.New(fault.Unavailable, "calling the key holder", "it is away", "")
+		}
+		return nil
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+	h.fail = nil
+	calls := h.calls
+	write(t, path, content[:len(content)-2]+"y\n")
+	if err := os.Chtimes(path, stamp, stamp); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "the table was changed since") || h.calls != calls {
+		t.Errorf("other rows: %v", err)
+	}
+	if _, err := h.send(path, "nhs_token", out, func(o *SendOptions) { o.Invalid = "null" }); fault.KindOf(err) != fault.Usage {
+		t.Errorf("other options: %v", err)
+	}
+	requests, err := filepath.Glob(filepath.Join(out+StateSuffix, "*.request"))
+	if err != nil || len(requests) != 2 {
+		t.Fatalf("%q, %v", requests, err)
+	}
+	moved := write(t, filepath.Join(folder, "moved.csv"), content)
+	whole := read(t, requests[1])
+	write(t, requests[1], whole[:len(whole)-1]+"!")
+	if _, err := h.send(moved, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), requests[1]) {
+		t.Errorf("a damaged request: %v", err)
+	}
+	write(t, requests[1], whole)
+	resumed := 0
+	if _, err := h.send(moved, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } }); err != nil || resumed == 0 || h.rows != 700 {
+		t.Errorf("%d batches go on, %d rows are charged: %v", resumed, h.rows, err)
+	}
+}
+
+// TestTwoRunsDoNotWriteOneParcel, and a run whose table changes between its two readings
+// leaves none.
+func TestTwoRunsDoNotWriteOneParcel(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	out := filepath.Join(folder, "out.parcel")
+	inside := 0
+	if _, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
+		o.Convert = func(ctx context.Context, request []byte) ([]byte, error) {
+			inside++
+			if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another run is writing the same output") {
+				t.Errorf("the second run: %v", err)
+			}
+			return h.convert(ctx, request)
+		}
+	}); err != nil || inside != 1 || h.calls != 1 {
+		t.Fatalf("%d, %d, %v", inside, h.calls, err)
+	}
+	changed := filepath.Join(folder, "changed.parcel")
+	_, err := h.send(path, "nhs_token", changed, func(o *SendOptions) {
+		o.Random = readerFunc(func(b []byte) (int, error) { // is asked between the readings
+			write(t, path, "nhs_token,visit\n"+from+",2\n")
+			return rand.Read(b)
+		})
+	})
+	if _, there := os.Stat(changed); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "it was changed while it was read") || there == nil {
+		t.Errorf("a table that changes: %v", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// TestAFailedRunLeavesNothing where the key holder has refused all it was asked; where it
+// may have charged something, what was sent is kept.
+func TestAFailedRunLeavesNothing(t *testing.T) {
+	from, _ := newHolder(t).tokens(1)
+	for _, tt := range []struct {
+		name    string
+		refused int // the call from which on it is refused
+		kind    fault.Kind
+		left    bool
+	}{{"the first", 1, fault.Policy, false}, {"no answer", 1, fault.Unavailable, true}, {"the second", 2, fault.Policy, true}} {
+		h := newHolder(t)
+		folder := t.TempDir()
+		path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 700))
+		h.fail = func(call int) error {
+			if call >= tt.refused {
+				return fault.New(tt.kind, "calling the key holder", "no", "")
+			}
+			return nil
+		}
+		out := filepath.Join(folder, "out.parcel")
+		for range 2 { // what is left is not forgotten by the next run that fails
+			if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != tt.kind {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			if _, err := os.Stat(out + StateSuffix); (err == nil) != tt.left {
+				t.Errorf("%s: what was sent is left: %v", tt.name, err == nil)
+			}
+			h.fail = func(int) error { return fault.New(tt.kind, "calling the key holder", "no", "") }
+		}
+	}
+}
+
 // TestCompressedTables: what is read may be compressed, and what is written is what its
 // name says.
 func TestCompressedTables(t *testing.T) {

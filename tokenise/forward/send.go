@@ -4,9 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,9 @@ type sender struct {
 	table     table
 	encrypter *oprf.Encrypter
 	state     *state
-	about     stateOf
+	run       string // digest of what is asked for
+	rows      hash.Hash
+	surveyed  [sha256.Size]byte // the rows' digest when the table was read first
 	manifest  manifest
 	refused   *refusals
 	result    *Sent
@@ -85,6 +88,7 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 		return nil, err
 	}
 	defer s.refused.abort()
+	defer func() { s.state.close() }()
 	// The table is read twice: a row that ends the run is found before one is charged.
 	err = s.survey(ctx)
 	if err == nil {
@@ -99,16 +103,17 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 	if err == nil {
 		err = s.leave()
 	}
-	if err = fault.Ended(ctx, s.refused.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
-		return nil, err
-	}
-	if s.state == nil {
+	if err = fault.Ended(ctx, s.refused.end(err)); err != nil {
+		s.state.forget()
+		if fault.KindOf(err) != fault.RowsRefused {
+			return nil, err
+		}
 		return s.result, err // nothing was sent
 	}
-	if e := s.state.remove(); err == nil && e != nil {
-		err = fault.Wrap(fault.Internal, "removing "+s.state.folder, e, "remove it: the parcel is whole")
+	if err := s.state.remove(); err != nil {
+		return s.result, fault.Wrap(fault.Internal, "removing "+s.state.folder, err, "remove it: the parcel is whole")
 	}
-	return s.result, err
+	return s.result, nil
 }
 
 func begin(ctx context.Context, o *SendOptions) (*sender, error) {
@@ -147,10 +152,6 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reading the grant's recipient", "its token key is no element of the group", "give the grant's record that keyholder grant show prints")
 	}
-	info, err := os.Stat(o.In)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "reading "+o.In, err, "give the path of a table that this user can read with --in")
-	}
 	run, err := keys.Encode([]any{o.Grant.Name, to, endOf(o.From), endOf(o.To), o.From.Name, o.Column, o.Invalid, o.Quarantine != "", o.Source.Encoding, o.Source.Delimiter, o.Source.NoHeader})
 	if err != nil {
 		return nil, fault.New(fault.Internal, sending, "the run could not be named", "")
@@ -165,7 +166,7 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	}
 	s := &sender{SendOptions: o, table: t, encrypter: encrypter, result: &Sent{Result: column.Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}}}}
 	s.result.Input = t.input()
-	s.about = stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)}
+	s.run, s.rows = digest, sha256.New()
 	if s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result); err != nil {
 		_ = t.close() // opened for reading
 		return nil, err
@@ -179,16 +180,35 @@ func (s *sender) survey(ctx context.Context) error {
 	for ctx.Err() == nil {
 		read, err := s.table.next()
 		if errors.Is(err, io.EOF) {
+			s.surveyed = s.digest()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		s.hash(read)
 		if err := s.count(read); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// hash adds a row to the digest of all.
+func (s *sender) hash(read *cellRow) {
+	text, payload := read.text, read.payload
+	if read.problem != "" {
+		text, payload = nil, nil // they are of the row before
+	}
+	s.rows.Write(keys.LP(keys.Text(string(read.problem)), text, payload))
+}
+
+// digest returns the digest of all rows of the table and of what is before them.
+func (s *sender) digest() [sha256.Size]byte {
+	s.rows.Write(keys.LP(s.table.preamble()))
+	sum := [sha256.Size]byte(s.rows.Sum(nil))
+	s.rows.Reset()
+	return sum
 }
 
 // prepare says of the parcel what its rows are bound to, and begins the run's state.
@@ -200,7 +220,7 @@ func (s *sender) prepare() (err error) {
 	for _, n := range s.result.LeftOut {
 		s.manifest.Rows -= n
 	}
-	if s.state, err = openState(s.Out+StateSuffix, s.about); err != nil {
+	if s.state, err = openState(s.Out+StateSuffix, s.run, s.surveyed, s.Random); err != nil {
 		return err
 	}
 	s.manifest.Run, err = s.state.id(s.Random)
@@ -266,7 +286,13 @@ func (s *sender) batches(ctx context.Context) (err error) {
 	if n := s.resumed.Load(); n > 0 && s.Resumed != nil {
 		s.Resumed(int(n))
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.digest() != s.surveyed {
+		return fault.New(fault.Usage, "reading "+s.In, "it was changed while it was read", "run again once nobody changes it; what was converted of it is charged")
+	}
+	return nil
 }
 
 // judged says what becomes of a row: it is left out, or goes, with a token or without one,
@@ -310,6 +336,7 @@ func (s *sender) next() (*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hash(read)
 	if s.read++; s.Progress != nil && s.read%1024 == 0 {
 		s.Progress(s.table.position())
 	}
@@ -322,7 +349,7 @@ func (s *sender) next() (*row, error) {
 
 // batch has one batch converted, unless it was.
 func (s *sender) batch(ctx context.Context, number int, rows []row) error {
-	request, err := s.state.read(requestName(number))
+	request, err := s.state.request(number)
 	if err != nil {
 		return err
 	}
@@ -330,7 +357,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		if request, err = s.request(number, rows); err != nil {
 			return err
 		}
-		if err := s.state.write(requestName(number), request); err != nil {
+		if err := s.state.keepRequest(number, request); err != nil {
 			return err
 		}
 	}
@@ -343,6 +370,9 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		return nil
 	}
 	answer, err := s.Convert(ctx, request)
+	if fault.KindOf(err) != fault.Policy { // the key holder refuses before it charges
+		s.state.tried.Store(true)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -73,18 +74,20 @@ func (m *manifest) about(batch int) [sha256.Size]byte {
 		binary.BigEndian.AppendUint64(nil, uint64(m.Rows)), keys.U32(uint32(batch))))
 }
 
+// fixedHeader is how many bytes a ZIP file says of a file in it before the file's name.
+const fixedHeader = 30
+
 // IsParcel reports whether a file that begins with these bytes, 4 KiB of it or all, is a
 // parcel of a grant.
 func IsParcel(start []byte, grant string) bool {
-	const fixed = 30 // bytes of what a ZIP file says of the file in it, before the name
-	if len(start) < fixed || !bytes.HasPrefix(start, []byte("PK\x03\x04")) {
+	if len(start) < fixedHeader || !bytes.HasPrefix(start, []byte("PK\x03\x04")) {
 		return false
 	}
 	name, extra := int(binary.LittleEndian.Uint16(start[26:])), int(binary.LittleEndian.Uint16(start[28:]))
-	if len(start) < fixed+name+extra || string(start[fixed:][:name]) != manifestName {
+	if len(start) < fixedHeader+name+extra || string(start[fixedHeader:][:name]) != manifestName {
 		return false
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(start[fixed+name+extra:]))
+	d := jsontext.NewDecoder(bytes.NewReader(start[fixedHeader+name+extra:]))
 	var of struct{ schema, grant string }
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return false
@@ -139,6 +142,35 @@ func writeZIP(to *zip.Writer, name string, content io.Reader) error {
 		_, err = io.Copy(w, content)
 	}
 	return err
+}
+
+// Sizes in bytes of what a ZIP file ends with, behind its directory: the last record, and
+// before it, where the file is longer than 4 GiB, two more.
+const (
+	endRecord   = 22
+	end64Record = 56
+	end64Place  = 20
+)
+
+// alone reports whether an archive is all there is in a file. Of several that were joined
+// one would be read, and the others would not be missed.
+func alone(f io.ReaderAt, size int64) bool {
+	b := make([]byte, end64Record+end64Place+endRecord)
+	at := max(0, size-int64(len(b)))
+	n, err := f.ReadAt(b[:size-at], at)
+	if err != nil && !errors.Is(err, io.EOF) || n < endRecord {
+		return false
+	}
+	last := b[n-endRecord : n]
+	if !bytes.HasPrefix(last, []byte("PK\x05\x06")) || last[20] != 0 || last[21] != 0 {
+		return false // something is behind it
+	}
+	length, offset := uint64(binary.LittleEndian.Uint32(last[12:])), uint64(binary.LittleEndian.Uint32(last[16:]))
+	behind := uint64(endRecord)
+	if long := b[:end64Record]; n == len(b) && bytes.HasPrefix(long, []byte("PK\x06\x06")) && bytes.HasPrefix(b[end64Record:], []byte("PK\x06\x07")) {
+		length, offset, behind = binary.LittleEndian.Uint64(long[40:]), binary.LittleEndian.Uint64(long[48:]), uint64(len(b))
+	}
+	return length <= uint64(size) && offset <= uint64(size) && length+offset+behind == uint64(size)
 }
 
 // readZIP reads one file of an archive, of at most so many bytes.

@@ -555,6 +555,42 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+// TestJoinedParcels are not read as the last of them.
+func TestJoinedParcels(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	for _, out := range []string{"a.parcel", "b.parcel"} {
+		if _, err := h.send(path, "nhs_token", filepath.Join(folder, out)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := read(t, filepath.Join(folder, "a.parcel")), read(t, filepath.Join(folder, "b.parcel"))
+	for name, content := range map[string]string{"equally long": a + b, "another length": "x" + a + b, "behind": a + "x", "half": a + b[:len(b)/2], "comment": a[:len(a)-2] + "\x01\x00x"} {
+		if _, err := h.receive(write(t, filepath.Join(folder, "joined.parcel"), content), filepath.Join(folder, "out.csv")); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "parcels were joined") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// An archive of more files than a short one can have ends with the longer records.
+	var many bytes.Buffer
+	z := zip.NewWriter(&many)
+	for i := range 1 << 16 {
+		if err := writeZIP(z, answerOf(i), strings.NewReader("")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if whole := many.Bytes(); !alone(bytes.NewReader(whole), int64(len(whole))) || alone(bytes.NewReader(append([]byte("x"), whole...)), int64(len(whole)+1)) {
+		t.Error("a long archive is not known, or one with more before it is")
+	}
+	if _, err := h.receive(filepath.Join(folder, "b.parcel"), filepath.Join(folder, "out.csv")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestARunIsKnownByItsRows: a table that was touched, copied or renamed goes on; one with
 // other rows does not, though its size and time are the same; and a damaged request is named.
 func TestARunIsKnownByItsRows(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -64,14 +64,22 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 		return nil, err
 	}
 	none := func(err error) error { return fault.Wrap(fault.Usage, "reading "+o.Parcel, err, parcelNext) }
-	archive, err := zip.OpenReader(o.Parcel)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	f, err := os.Open(o.Parcel)
+	if err != nil {
 		return nil, fault.Wrap(fault.Usage, "reading "+o.Parcel, err, "give the path of a parcel that this user can read with --in")
 	}
+	defer func() { _ = f.Close() }() // opened for reading
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading "+o.Parcel, err, "")
+	}
+	archive, err := zip.NewReader(f, info.Size())
 	if err != nil {
 		return nil, none(errors.New("it is no parcel, or not a whole one"))
 	}
-	defer func() { _ = archive.Close() }() // opened for reading
+	if !alone(f, info.Size()) {
+		return nil, none(errors.New("there is more in the file, as where parcels were joined: open each by itself"))
+	}
 	if len(archive.File) == 0 || archive.File[0].Name != manifestName {
 		return nil, none(errors.New("it has no " + manifestName))
 	}

@@ -40,11 +40,13 @@ type manifest struct {
 	Grant    string `json:"grant"`
 	From     end    `json:"from"`
 	To       end    `json:"to"`
-	Format   string `json:"format"`   // csv, ndjson or parquet
-	Column   string `json:"column"`   // of the tokens
-	Preamble []byte `json:"preamble"` // what is before the first row: of CSV the header, of Parquet the schema as an Arrow stream without rows
-	Rows     int64  `json:"rows"`
-	Batches  int    `json:"batches"`
+	Format   string `json:"format"` // csv, ndjson or parquet
+	Column   string `json:"column"` // of the tokens
+	// Delimiter divides the fields of CSV; else it is empty.
+	Delimiter string `json:"delimiter"`
+	Preamble  []byte `json:"preamble"` // what is before the first row: of CSV the header, of Parquet the schema as an Arrow stream without rows
+	Rows      int64  `json:"rows"`
+	Batches   int    `json:"batches"`
 }
 
 // end is a domain's epoch.
@@ -70,7 +72,7 @@ const (
 // another run or writes another header.
 func (m *manifest) about(batch int) [sha256.Size]byte {
 	preamble := sha256.Sum256(m.Preamble)
-	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), preamble[:],
+	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), keys.Text(m.Delimiter), preamble[:],
 		binary.BigEndian.AppendUint64(nil, uint64(m.Rows)), keys.U32(uint32(batch))))
 }
 

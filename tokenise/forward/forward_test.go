@@ -555,6 +555,36 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+// TestRowsThatReadersDivideOtherwise: a row with a carriage return that ends no line is left
+// out before it is sent, since the recipient refuses it; a last line that ends in one arrives
+// as a line; a table without a header, or with an unusual delimiter, arrives.
+func TestRowsThatReadersDivideOtherwise(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	for name, tt := range map[string]struct {
+		in, want string
+		change   func(*SendOptions)
+	}{
+		"returns":   {"nhs_token,visit\n" + from + ",1\r2\n" + from + ",\"3\r4\"\n" + from + ",5\r", "nhs_token,visit\n" + to + ",\"3\r4\"\n" + to + ",5\r\n", func(o *SendOptions) { o.Quarantine = filepath.Join(folder, "refused.csv") }},
+		"no header": {from + "^1,2\n" + from + "^3", to + "^1,2\n" + to + "^3\n", func(o *SendOptions) { o.Column, o.Source.NoHeader, o.Source.Delimiter = "column_1", true, '^' }},
+	} {
+		path, out := write(t, filepath.Join(folder, name+".csv"), tt.in), filepath.Join(folder, name+".out.csv")
+		if _, err := h.send(path, "nhs_token", path+".parcel", tt.change); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := h.receive(path+".parcel", out); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, want := sorted(read(t, out), "\n", 1), sorted(tt.want, "\n", 1); !slices.Equal(got, want) && !slices.Equal(sorted(read(t, out), "\n", 0), sorted(tt.want, "\n", 0)) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := read(t, filepath.Join(folder, "refused.csv")); got != "row,unique_id,field,code\n1,,,row_malformed\n" {
+		t.Errorf("the quarantine is %q", got)
+	}
+}
+
 // TestJoinedParcels are not read as the last of them.
 func TestJoinedParcels(t *testing.T) {
 	h := newHolder(t)

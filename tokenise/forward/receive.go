@@ -186,7 +186,7 @@ func (o *ReceiveOptions) checkEarlier(ctx context.Context, m *manifest) error {
 	earlier := column.Earlier{Format: m.Format, Column: m.Column, Token: keys.Token{Scheme: scheme, DomainNo: m.To.DomainNo, TokenEpoch: uint16(m.To.TokenEpoch)}}
 	switch m.Format {
 	case source.FormatCSV:
-		if r, err := source.OpenContext(ctx, "-", source.Options{Stdin: bytes.NewReader(m.Preamble)}); err == nil {
+		if r, err := source.OpenContext(ctx, "-", source.Options{Stdin: bytes.NewReader(m.Preamble), Delimiter: delimiterOf(m)}); err == nil {
 			earlier.Columns = column.Columns(r.Header(), r.Input())
 			_ = r.Close() // it was in memory
 		}
@@ -200,6 +200,14 @@ func (o *ReceiveOptions) checkEarlier(ctx context.Context, m *manifest) error {
 		}
 	}
 	return earlier.Check(ctx, o.Out)
+}
+
+// delimiterOf is what divides the fields of CSV, or 0.
+func delimiterOf(m *manifest) rune {
+	for _, delimiter := range m.Delimiter {
+		return delimiter
+	}
+	return 0
 }
 
 // receiver is a run.
@@ -229,7 +237,7 @@ func (r *receiver) domains(ctx context.Context) (err error) {
 func (r *receiver) writer(to io.Writer) tableWriter {
 	switch r.Format {
 	case source.FormatCSV, source.FormatNDJSON:
-		return &textWriter{to: to, json: r.Format == source.FormatNDJSON}
+		return &textWriter{to: to, form: newRowForm(r.manifest)}
 	case source.FormatParquet:
 		return &parquetWriter{to: &sink{to: to}, name: r.Column}
 	}

@@ -215,7 +215,7 @@ func (s *sender) digest() [sha256.Size]byte {
 func (s *sender) prepare() (err error) {
 	s.manifest = manifest{
 		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
-		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Rows,
+		Format: s.result.Input.Format, Column: s.Column, Delimiter: s.result.Input.Delimiter, Preamble: s.table.preamble(), Rows: s.result.Rows,
 	}
 	for _, n := range s.result.LeftOut {
 		s.manifest.Rows -= n

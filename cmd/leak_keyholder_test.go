@@ -275,7 +275,7 @@ func (o *observed) forwarded(t *testing.T, from, table string) {
 		if len(to) > 0 {
 			credentials = ""
 		}
-		run(code, credentials, append([]string{"convert", "--grant", at(grant+".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, out+".refused.csv"), "--out", filepath.Join(folder, out+".parcel")}, to...)...)
+		run(code, credentials, append([]string{"convert", "--grant", at(grant + ".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, out+".refused.csv"), "--out", filepath.Join(folder, out+".parcel")}, to...)...)
 	}
 	send(4, "small", "refused")
 	send(5, "whole", "unanswered", "--as", at("evaluated"), "--keyholder", nowhereURL)

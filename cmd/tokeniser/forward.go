@@ -108,8 +108,8 @@ func (t *transfer) send(c *cobra.Command, env *boot.Environment, grant *api.Gran
 		progress := env.Progress("converting", "B")
 		sent, err := forward.Send(c.Context(), forward.SendOptions{
 			Grant: grant, From: o.From, To: o.Project, In: t.table.in, Source: o.Source, Column: o.Column, Out: o.Out, Invalid: o.Invalid, Quarantine: o.Quarantine,
-			Convert: func(ctx context.Context, request []byte) ([]byte, error) {
-				return to.ConvertForParty(ctx, grant.Name, o.From.Name, request)
+			Convert: func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
+				return to.ConvertForParty(ctx, grant.Name, o.From.Name, coming, request)
 			},
 			Random: random, Software: boot.Software(), Clock: env.Clock, Progress: progress.Set,
 			Resumed: func(batches int) {

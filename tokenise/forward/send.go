@@ -27,8 +27,9 @@ import (
 )
 
 // Convert has the key holder convert a batch of encrypted tokens, and returns its sealed
-// answer.
-type Convert func(ctx context.Context, request []byte) ([]byte, error)
+// answer. coming is how many rows are still to be converted, those of this batch included,
+// or 0 where that is not known.
+type Convert func(ctx context.Context, request []byte, coming int64) ([]byte, error)
 
 // SendOptions are the settings of a sender's run.
 type SendOptions struct {
@@ -253,11 +254,23 @@ func (s *sender) batches(ctx context.Context) (err error) {
 	group.SetLimit(batchesInFlight)
 	var rows []row
 	longest := 0
-	hand := func() {
+	handed := int64(0)
+	hand := func() error {
 		batch, number := rows, s.result.Batches+1
 		rows, longest = nil, 0
 		s.result.Batches = number
-		group.Go(fault.Contained(func() error { return s.batch(running, number, batch) }))
+		// Of a run that goes on it is not known which batches were charged.
+		coming := int64(0)
+		if s.state.begun {
+			coming = s.manifest.Rows - handed
+		}
+		handed += int64(len(batch))
+		convert := fault.Contained(func() error { return s.batch(running, number, batch, coming) })
+		if number == 1 { // before others are: a grant that does not suffice for all is refused with it
+			return convert()
+		}
+		group.Go(convert)
+		return nil
 	}
 	for running.Err() == nil { // else the group knows why
 		r, err := s.next()
@@ -273,14 +286,18 @@ func (s *sender) batches(ctx context.Context) (err error) {
 		}
 		size := parcel.SealedSize(max(longest, len(r.payload)))
 		if n := len(rows) + 1; n > oprf.MaxBatch || n > 1 && oprf.ParcelSize(n, size, oprf.MaxSeal) > oprf.MaxParcel {
-			hand()
+			if err := hand(); err != nil {
+				_ = group.Wait() // nothing is on its way
+				return err
+			}
 		}
 		rows, longest = append(rows, *r), max(longest, len(r.payload))
 	}
+	var last error
 	if len(rows) > 0 && running.Err() == nil {
-		hand()
+		last = hand()
 	}
-	if err := group.Wait(); err != nil {
+	if err := errors.Join(last, group.Wait()); err != nil {
 		return err
 	}
 	if n := s.resumed.Load(); n > 0 && s.Resumed != nil {
@@ -348,7 +365,7 @@ func (s *sender) next() (*row, error) {
 }
 
 // batch has one batch converted, unless it was.
-func (s *sender) batch(ctx context.Context, number int, rows []row) error {
+func (s *sender) batch(ctx context.Context, number int, rows []row, coming int64) error {
 	request, err := s.state.request(number)
 	if err != nil {
 		return err
@@ -369,7 +386,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		s.resumed.Add(1)
 		return nil
 	}
-	answer, err := s.Convert(ctx, request)
+	answer, err := s.Convert(ctx, request, coming)
 	if fault.KindOf(err) != fault.Policy { // the key holder refuses before it charges
 		s.state.tried.Store(true)
 	}

@@ -47,6 +47,7 @@ type holder struct {
 	mu       sync.Mutex
 	requests map[string]int // how often each was answered
 	rows     int
+	coming   []int64
 	fail     func(call int) error
 	calls    int
 }
@@ -83,10 +84,11 @@ func (h *holder) public(i int) oprf.Point {
 	return p
 }
 
-func (h *holder) convert(_ context.Context, request []byte) ([]byte, error) {
+func (h *holder) convert(_ context.Context, request []byte, coming int64) ([]byte, error) {
 	h.mu.Lock()
 	h.calls++
 	call := h.calls
+	h.coming = append(h.coming, coming)
 	h.mu.Unlock()
 	if h.fail != nil {
 		if err := h.fail(call); err != nil {
@@ -503,8 +505,8 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	before := h.calls
 	convert := h.convert
 	_, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
-		o.Convert = func(ctx context.Context, request []byte) ([]byte, error) {
-			answer, err := convert(ctx, request)
+		o.Convert = func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
+			answer, err := convert(ctx, request, coming)
 			if !lost.Swap(true) {
 				return nil, away
 			}
@@ -621,6 +623,36 @@ func TestJoinedParcels(t *testing.T) {
 	}
 }
 
+// TestHowManyRowsAreToCome is said of a new run with every batch, the first of which goes by
+// itself: a grant that does not suffice is refused with it.
+func TestHowManyRowsAreToCome(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 1500))
+	out := filepath.Join(folder, "out.parcel")
+	h.fail = func(int) error {
+		return fault.New(fault.Policy, "calling the key holder", "the grant does not suffice", "")
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Policy || len(h.coming) != 1 || h.coming[0] != 1500 {
+		t.Errorf("asked with %d rows to come: %v", h.coming, err)
+	}
+	h.fail = func(call int) error {
+		if call == 4 {
+			return fault.New(fault.Unavailable, "calling the key holder", "it is away", "")
+		}
+		return nil
+	}
+	h.coming = nil
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable || len(h.coming) < 3 || h.coming[0] != 1500 || slices.Max(h.coming[1:]) >= 1500 || slices.Min(h.coming) <= 0 || h.coming[1] == h.coming[2] {
+		t.Errorf("asked with %d rows to come: %v", h.coming, err)
+	}
+	h.fail, h.coming = nil, nil
+	if _, err := h.send(path, "nhs_token", out); err != nil || slices.Max(h.coming) != 0 {
+		t.Errorf("of a run that goes on: %d, %v", h.coming, err)
+	}
+}
+
 // TestARunIsKnownByItsRows: a table that was touched, copied or renamed goes on; one with
 // other rows does not, though its size and time are the same; and a damaged request is named.
 func TestARunIsKnownByItsRows(t *testing.T) {
@@ -682,12 +714,12 @@ func TestTwoRunsDoNotWriteOneParcel(t *testing.T) {
 	out := filepath.Join(folder, "out.parcel")
 	inside := 0
 	if _, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
-		o.Convert = func(ctx context.Context, request []byte) ([]byte, error) {
+		o.Convert = func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
 			inside++
 			if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another run is writing the same output") {
 				t.Errorf("the second run: %v", err)
 			}
-			return h.convert(ctx, request)
+			return h.convert(ctx, request, coming)
 		}
 	}); err != nil || inside != 1 || h.calls != 1 {
 		t.Fatalf("%d, %d, %v", inside, h.calls, err)
@@ -798,6 +830,60 @@ func TestRowsThatHoldNoToken(t *testing.T) {
 	}
 	if got := sorted(read(t, filepath.Join(folder, "out.csv")), "\n", 1); !slices.Equal(got, []string{"nhs_token,visit\n", ",2\n", ",3\n", ",5\n", to + ",1\n"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestTokensOfAnotherEpoch do not go, nor does a batch of another epoch arrive.
+func TestTokensOfAnotherEpoch(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	token, err := keys.ParseToken(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	out := path + ".parcel"
+	if _, err := h.send(path, "nhs_token", out); err != nil {
+		t.Fatal(err)
+	}
+	token.TokenEpoch++
+	write(t, path, "nhs_token,visit\n"+token.String()+",1\n")
+	if _, err := h.send(path, "nhs_token", path+".2.parcel"); fault.KindOf(err) != fault.RowsRefused || !strings.Contains(err.Error(), "token_other") {
+		t.Errorf("a token of another epoch: %v", err)
+	}
+	// The manifest says another epoch than the key holder's answer.
+	archive, err := zip.OpenReader(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed bytes.Buffer
+	z := zip.NewWriter(&changed)
+	for _, f := range archive.File {
+		b, err := readZIP(f, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Name == manifestName {
+			b = bytes.Replace(b, []byte(fmt.Sprintf(`"token_epoch": %d`, h.records[0].Keys.TokenEpoch)), []byte(`"token_epoch": 9`), 1)
+		}
+		if err := writeZIP(z, f.Name, bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(z.Close(), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.receive(write(t, filepath.Join(folder, "changed.parcel"), changed.String()), filepath.Join(folder, "out.csv"), func(o *ReceiveOptions) {
+		o.PublicKey = func(_ context.Context, _ string, _, epoch uint32) (oprf.Point, error) {
+			if epoch != 9 {
+				t.Errorf("epoch %d is asked for", epoch)
+			}
+			return h.public(0), nil
+		}
+	})
+	if fault.KindOf(err) != fault.Disagreement || !strings.Contains(err.Error(), "of other domains than the parcel") {
+		t.Errorf("a batch of another epoch: %v", err)
 	}
 }
 
@@ -988,7 +1074,7 @@ func TestSendingRefusals(t *testing.T) {
 		"an answer to another": func(o *SendOptions) {
 			from, _ := h.tokens(1)
 			o.In = write(t, path+"2.csv", "nhs_token\n"+from+"\n")
-			o.Convert = func(context.Context, []byte) ([]byte, error) { return []byte("TNEX"), nil }
+			o.Convert = func(context.Context, []byte, int64) ([]byte, error) { return []byte("TNEX"), nil }
 		},
 	} {
 		if sent, err := h.send(path, "nhs_token", path+".parcel", change); err == nil || sent != nil {

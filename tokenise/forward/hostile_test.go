@@ -154,6 +154,38 @@ func TestOffsetsOfHostileRows(t *testing.T) {
 	}
 }
 
+// TestOneArrowRowARow: a message of two rows, or of none, is no row, though the number of
+// rows in all is the one that was sent.
+func TestOneArrowRowARow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.parquet")
+	parquetRows(t, path, 4, func(int) string { return "" })
+	table, err := openParquet(t.Context(), path, "nhs_token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = table.close() }()
+	if _, err := table.next(); err != nil {
+		t.Fatal(err)
+	}
+	rows := func(from, to int64) []byte {
+		stream, err := table.stream(table.record.NewSlice(from, to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(bytes.TrimSuffix(stream[len(table.before):], endOfStream))
+	}
+	for name, payloads := range map[string][][]byte{"two and none": {rows(0, 2), rows(2, 2)}, "none and two": {rows(0, 0), rows(0, 2)}, "one each": {rows(0, 1), rows(1, 2)}} {
+		var out bytes.Buffer
+		w := &parquetWriter{to: &sink{to: &out}, name: "nhs_token"}
+		if err := w.begin(table.preamble()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.write([]string{"tarn1", "tarn1"}, payloads); (err == nil) != (name == "one each") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // textOf returns a row of text as it is sent: its bytes but the cell's, which is at so many.
 func textOf(at uint32, rest string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, at), rest...)

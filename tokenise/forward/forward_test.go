@@ -428,6 +428,83 @@ func TestParquetArrivesAsItWas(t *testing.T) {
 	}
 }
 
+// TestDurationsAndNothing: durations, which Parquet stores as whole numbers and a stored
+// schema calls by their name, arrive so; so does a column of the null type; and what pandas
+// says of the numbers of rows, which arrive in another order, does not.
+func TestDurationsAndNothing(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	fields := []arrow.Field{{Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "wait", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, {Name: "nothing", Type: arrow.Null, Nullable: true}}
+	called := slices.Clone(fields)
+	called[1].Type = arrow.FixedWidthTypes.Duration_us
+	const pandas = `{"index_columns":[{"kind":"range","name":null,"start":5,"stop":8,"step":1},"kept"],"columns":[]}`
+	said := arrow.NewMetadata([]string{"pandas"}, []string{pandas})
+	meta := arrow.NewMetadata([]string{"pandas", "ARROW:schema"}, []string{pandas, schemaText(called, arrow.NewSchema(called, &said))})
+	layout := arrow.NewSchema(fields, &meta)
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, layout, strings.NewReader(`[{"nhs_token":"`+from+`","wait":-7,"nothing":null},{"nhs_token":null,"wait":null,"nothing":null},{"nhs_token":"`+from+`","wait":9007199254740993,"nothing":null}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table bytes.Buffer
+	w, err := pqarrow.NewFileWriter(layout, &table, nil, pqarrow.DefaultWriterProps())
+	if err == nil {
+		err = errors.Join(w.Write(record), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := write(t, filepath.Join(folder, "in.parquet"), table.String()), filepath.Join(folder, "out.parquet")
+	if _, err := h.send(in, "nhs_token", in+".parcel"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.receive(in+".parcel", out); err != nil {
+		t.Fatal(err)
+	}
+	arrived, err := file.NewParquetReader(strings.NewReader(read(t, out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := arrived.MetaData().KeyValueMetadata()
+	if text := kept.FindValue("pandas"); text == nil || *text != `{"columns":[],"index_columns":["kept"]}` {
+		t.Errorf("pandas is told %v", kept)
+	}
+	text := kept.FindValue(arrowKey)
+	if text == nil {
+		t.Fatal("no schema is stored")
+	}
+	_, stored := storedSchema(*text)
+	if len(stored) != 3 || !arrow.TypeEqual(stored[1].Type, called[1].Type) || stored[1].HasMetadata() && stored[1].Metadata.FindKey(durationKey) >= 0 || !arrow.TypeEqual(stored[2].Type, arrow.Null) {
+		t.Errorf("what is stored is %v", stored)
+	}
+	withoutDurations(arrived) // which this Arrow cannot read
+	reader, err := pqarrow.NewFileReader(arrived, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := reader.ReadTable(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for i := range 3 {
+		lines = append(lines, whole.Column(0).Data().Chunk(0).ValueStr(i)+" "+whole.Column(1).Data().Chunk(0).ValueStr(i))
+	}
+	slices.Sort(lines)
+	if want := []string{"(null) (null)", to + " -7", to + " 9007199254740993"}; !slices.Equal(lines, want) {
+		t.Errorf("%q arrive", lines)
+	}
+	// A field that says that it is a duration, and cannot be one, is nobody's.
+	for _, wrong := range []arrow.Field{{Name: "x", Type: arrow.BinaryTypes.String, Metadata: arrow.NewMetadata([]string{durationKey}, []string{"us"})}, {Name: "x", Type: arrow.PrimitiveTypes.Int64, Metadata: arrow.NewMetadata([]string{durationKey}, []string{"weeks"})}} {
+		if _, _, err := withDurations(arrow.NewSchema([]arrow.Field{wrong}, nil)); !errors.Is(err, errRow) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if !holds(arrow.ListOf(arrow.StructOf(called[1])), arrow.DURATION) || holds(arrow.ListOf(arrow.StructOf(fields...)), arrow.DURATION) || !holds(arrow.ListOf(arrow.Null), arrow.NULL) {
+		t.Error("durations in a part of a column are not seen")
+	}
+}
+
 // TestCategoriesArriveAsText: one row by itself has none.
 func TestCategoriesArriveAsText(t *testing.T) {
 	h := newHolder(t)

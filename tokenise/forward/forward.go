@@ -63,7 +63,6 @@ const (
 	manifestName = "parcel.json"
 	maxManifest  = 4 << 20                               // bytes
 	maxAnswer    = 4*oprf.MaxParcel + oprf.MaxSeal       // bytes, with its seals
-	field        = "nhs_number"                          // the column's name in quarantine files
 	parcelNext   = "ask the sender for the parcel again" // what to do about one that is none
 )
 

@@ -66,7 +66,7 @@ type sender struct {
 	rows      hash.Hash
 	surveyed  [sha256.Size]byte // the rows' digest when the table was read first
 	manifest  manifest
-	refused   *refusals
+	refused   *column.Refusals
 	result    *Sent
 	resumed   atomic.Int64
 	read      int64
@@ -88,12 +88,12 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.refused.abort()
+	defer s.refused.Abort()
 	defer func() { s.state.close() }()
 	// The table is read twice: a row that ends the run is found before one is charged.
 	err = s.survey(ctx)
 	if err == nil {
-		err = s.refused.refusal(s.result.Rows)
+		err = s.refused.Err(s.result.Rows)
 	}
 	if err == nil {
 		err = s.prepare()
@@ -104,7 +104,7 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 	if err == nil {
 		err = s.leave()
 	}
-	if err = fault.Ended(ctx, s.refused.end(err)); err != nil {
+	if err = fault.Ended(ctx, s.refused.End(err)); err != nil {
 		s.state.forget()
 		if fault.KindOf(err) != fault.RowsRefused {
 			return nil, err
@@ -168,7 +168,8 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	s := &sender{SendOptions: o, table: t, encrypter: encrypter, result: &Sent{Result: column.Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}}}}
 	s.result.Input = t.input()
 	s.run, s.rows = digest, sha256.New()
-	if s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result); err != nil {
+	if s.refused, err = column.NewRefusals(sending, "parcel",
+		"correct these rows, or give --invalid null to send rows that hold no token of the epoch without one, and --quarantine FILE to list them and to leave out rows that cannot be read", o.Quarantine, o.Invalid, &s.result.Result); err != nil {
 		_ = t.close() // opened for reading
 		return nil, err
 	}
@@ -336,11 +337,11 @@ func (s *sender) count(read *cellRow) error {
 	s.result.Rows++
 	switch _, there, goes, problem := s.judged(read); {
 	case !goes:
-		return s.refused.leftOut(read.number, problem)
+		return s.refused.LeftOut(read.number, problem)
 	case there:
 		s.result.Tokens++
 	case problem != "":
-		return s.refused.emptied(read.number, problem)
+		return s.refused.Emptied(read.number, problem)
 	default:
 		s.result.Absent++
 	}

@@ -6,13 +6,13 @@ import (
 
 	"tarn/keys"
 	"tarn/keys/escrow"
-	kept "tarn/tokenise/escrow"
+	keeping "tarn/tokenise/escrow"
 	"tarn/tokenise/regionstore"
 )
 
 // Kept is the envelopes of the region's store.
 type Kept struct {
-	Keeper *kept.Keeper
+	Keeper *keeping.Keeper
 	// Domain returns the name of the domain of a number, empty where it is not known now.
 	Domain func(number uint32) string
 }

@@ -360,7 +360,7 @@ type status struct {
 func (s *Server) ready(e *exchange) error {
 	name := string(e.ctx.QueryArgs().Peek("project"))
 	if s.stopping.Load() {
-		return refuse(api.CodeStopping, "the service is stopping", "").after(again)
+		return newProblem(503, api.CodeStopping, "The service is stopping", "it takes no more requests", "send requests to another, or wait").after(again)
 	}
 	if err := s.options.Ledger.Room(); err != nil {
 		return err

@@ -37,6 +37,7 @@ func handlers() map[string]handler {
 		"points.evaluate":    evaluatePoints,
 		"tokens.rotate":      rotateTokens,
 		"tokens.convert":     convertTokens,
+		"escrow.list":        listEscrowKeys,
 		"clients.list":       listClients,
 		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
@@ -256,6 +257,8 @@ func (c *call) batch(ctx context.Context, charge func(project string, body []byt
 	c.holder.options.Meter.Evaluated(evaluation.Rows())
 	return http.StatusOK, octets(answer), nil
 }
+
+func listEscrowKeys(_ context.Context, c *call) (int, any, error) { return list(c.ring.EscrowKeys()) }
 
 func listClients(_ context.Context, c *call) (int, any, error) { return list(c.ring.Clients()) }
 

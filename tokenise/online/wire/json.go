@@ -167,12 +167,12 @@ func (d *Decoder) jsonRow(row *online.Row) error {
 		return errNoJSON
 	}
 	var seen uint32
-	for t.PeekKind() != jsontext.KindEndObject {
+	for n := 0; t.PeekKind() != jsontext.KindEndObject; n++ {
 		raw, err := t.ReadValue()
 		if err != nil {
 			return errNoJSON
 		}
-		at, known := online.FieldOf(d.name(raw))
+		at, known := d.field(d.name(raw), n)
 		if !known {
 			return unknownColumn("/rows/" + strconv.Itoa(len(d.request.Rows)-1))
 		}
@@ -262,7 +262,7 @@ func (d *Decoder) lines(body []byte) error {
 		row.Problem = r.Problem
 		for i := range r.Members {
 			m := &r.Members[i]
-			at, known := online.FieldOf(d.name(r.Raw[m.Name:m.NameEnd]))
+			at, known := d.field(d.name(r.Raw[m.Name:m.NameEnd]), i)
 			if !known {
 				return unknownColumn("/" + strconv.Itoa(len(d.request.Rows)-1))
 			}

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -108,6 +109,7 @@ type Decoder struct {
 	scratch  []byte
 	arena    []byte // texts that are not in the body as they are
 	limit    int
+	order    []online.Field // of the members of the row before
 	table    csvTable
 }
 
@@ -182,18 +184,66 @@ func (d *Decoder) next() (*online.Row, error) {
 // set sets a field of a row to a text. What is no text of a row makes it a problem of
 // the row.
 func set(row *online.Row, at online.Field, text []byte) {
-	switch {
-	case len(text) == 0:
+	if len(text) == 0 {
 		return
-	case !utf8.Valid(text):
+	}
+	ascii, control := look(text)
+	switch {
+	case !ascii && !utf8.Valid(text):
 		refuse(row, reason.RowEncoding)
-	case bytes.IndexByte(text, 0) >= 0:
+	case control && bytes.IndexByte(text, 0) >= 0:
 		refuse(row, reason.RowMalformed)
 	case at == online.UniqueID:
 		row.ID = shared(text)
 	default:
-		row.Values[at] = strings.TrimSpace(shared(text))
+		row.Values[at] = trimmed(shared(text))
 	}
+}
+
+// look reports whether a text is ASCII only, and whether it may hold a control character,
+// eight bytes at a time: most texts are short, and neither.
+func look(text []byte) (ascii, control bool) {
+	const high, ones = 0x8080808080808080, 0x0101010101010101
+	var seen, low uint64
+	for ; len(text) >= 8; text = text[8:] {
+		word := binary.LittleEndian.Uint64(text)
+		seen |= word
+		low |= (word - 0x20*ones) & ^word // a byte below 0x20 borrows
+	}
+	for _, c := range text {
+		seen |= uint64(c)
+		if c < ' ' {
+			low |= high
+		}
+	}
+	return seen&high == 0, low&high != 0
+}
+
+// trimmed returns a text without white space around it. Most have none.
+func trimmed(text string) string {
+	if first, last := text[0], text[len(text)-1]; first > ' ' && first < 0x80 && last > ' ' && last < 0x80 {
+		return text
+	}
+	return strings.TrimSpace(text)
+}
+
+// field returns the field of this name, the nth of its row. Rows have their members in one
+// order, mostly: what was found there in the row before is tried first.
+func (d *Decoder) field(name []byte, n int) (at online.Field, known bool) {
+	if n < len(d.order) {
+		if at = d.order[n]; string(name) == online.Fields[at] {
+			return at, true
+		}
+	}
+	if at, known = online.FieldOf(name); !known {
+		return at, false
+	}
+	if n < len(d.order) {
+		d.order[n] = at
+	} else if n == len(d.order) && n < len(online.Fields) {
+		d.order = append(d.order, at)
+	}
+	return at, true
 }
 
 // refuse makes a row one that could not be read; what is no UTF-8 is said before all else.

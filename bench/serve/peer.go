@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -265,41 +264,4 @@ func pinned(cpu int, f func() error) error {
 	}
 	defer func() { _ = restore(before) }() // the thread is one of many
 	return f()
-}
-
-// body makes a request's body in a form.
-func body(f wire.Format, header []string, rows [][]string) ([]byte, error) {
-	switch f {
-	case wire.CSV:
-		return csvBody(header, rows)
-	case wire.Arrow:
-		return arrowBody(header, rows)
-	}
-	var b bytes.Buffer
-	if f == wire.JSON {
-		b.WriteString(`{"rows":[`)
-	}
-	for i, row := range rows {
-		if f == wire.JSON && i > 0 {
-			b.WriteByte(',')
-		}
-		object := map[string]string{}
-		for c, value := range row {
-			if value != "" {
-				object[header[c]] = value
-			}
-		}
-		line, err := json.Marshal(object)
-		if err != nil {
-			return nil, err
-		}
-		b.Write(line)
-		if f == wire.NDJSON {
-			b.WriteByte('\n')
-		}
-	}
-	if f == wire.JSON {
-		b.WriteString(`]}`)
-	}
-	return b.Bytes(), nil
 }

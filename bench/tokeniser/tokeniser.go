@@ -146,6 +146,11 @@ func (t *Tokeniser) Target(project, client, query string) (load.Target, error) {
 // MetricsURL is where its metrics are.
 func (t *Tokeniser) MetricsURL() string { return "http://" + t.metrics + "/metrics" }
 
+// MetricsPage returns all metrics of a service that has Metrics, as Prometheus reads them.
+func (t *Tokeniser) MetricsPage(ctx context.Context) (string, error) {
+	return process.Page(ctx, t.MetricsURL())
+}
+
 // Ready returns when a request for a project's rows is answered, or with the context's
 // error.
 func (t *Tokeniser) Ready(ctx context.Context, project, client string) error {

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,13 +129,4 @@ func (k *KeyHolder) Metric(ctx context.Context, name string) (value float64, err
 		}
 	}
 	return 0, fault.New(fault.Internal, "reading the key holder's metrics", "there is no metric "+name, "")
-}
-
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fault.Wrap(fault.Internal, "looking for a free port", err, "")
-	}
-	return l.Addr().String(), l.Close()
 }

@@ -12,6 +12,7 @@ import (
 	"tarn/keys/fault"
 	"tarn/tokenise/httpapi"
 	"tarn/tokenise/regionstore"
+	"tarn/tokenise/relationship"
 )
 
 // serveConfig is tokeniser.toml. Paths are taken from the folder in which the service is
@@ -20,12 +21,13 @@ type serveConfig struct {
 	// Production refuses what is for trials only: keys of tests. Default true.
 	Production bool `toml:"production"`
 
-	Listen    serveListenConfig    `toml:"listen"`
-	Keyholder serveKeyholderConfig `toml:"keyholder"`
-	Projects  []serveProjectConfig `toml:"project"`
-	Limits    serveLimitsConfig    `toml:"limits"`
-	Store     serveStoreConfig     `toml:"store"`
-	Log       boot.LogConfig       `toml:"log"`
+	Listen        serveListenConfig    `toml:"listen"`
+	Keyholder     serveKeyholderConfig `toml:"keyholder"`
+	Projects      []serveProjectConfig `toml:"project"`
+	Limits        serveLimitsConfig    `toml:"limits"`
+	Relationships relationship.Config  `toml:"relationships"`
+	Store         serveStoreConfig     `toml:"store"`
+	Log           boot.LogConfig       `toml:"log"`
 }
 
 type serveListenConfig struct {

@@ -63,6 +63,10 @@ const (
 // on from another: ref is the size of that one, request its root.
 const RuleLogBegun = "log-begun"
 
+// RuleEscrowKey is the rule of entries of kind key-state that are about the key holder's
+// escrow key and no domain's or project's: request is the key's name.
+const RuleEscrowKey = "escrow-key"
+
 // The rules of alarms: what is not as it should be.
 const (
 	RuleLogUnavailable  = "log-unavailable"  // the log could not be written, and no key was used

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/online"
 	"tarn/tokenise/online/wire"
 	"tarn/tokenise/serving"
@@ -33,6 +33,7 @@ type buffers struct {
 	unpacked []byte
 	answer   online.Answer
 	numbers  []nhsnumber.Number
+	escrow   []escrow.Item
 }
 
 func (s *Server) takeBuffers() *buffers {
@@ -48,7 +49,9 @@ func (s *Server) putBuffers(b *buffers) {
 	clear(b.body)
 	clear(b.unpacked)
 	clear(b.numbers)
-	if b.body, b.unpacked, b.numbers = b.body[:0], b.unpacked[:0], b.numbers[:0]; cap(b.body) > keptBuffer || cap(b.unpacked) > keptBuffer {
+	clear(b.escrow)
+	b.numbers, b.escrow = b.numbers[:0], b.escrow[:0]
+	if b.body, b.unpacked = b.body[:0], b.unpacked[:0]; cap(b.body) > keptBuffer || cap(b.unpacked) > keptBuffer {
 		return
 	}
 	select {
@@ -127,8 +130,7 @@ func (s *Server) tokenise(e *exchange) error {
 	}
 	entry, err := s.options.Ledger.Begin(deadline, serving.Request{
 		Account: e.account(), ID: e.uuid, Rows: int64(len(request.Rows)), Today: demographics.DateOf(s.options.Wall().UTC()),
-		Digest: s.options.Ledger.Digest([]byte{byte(j.in), flag(j.asked.Tokens), flag(j.asked.Encodings)}, body),
-		Keys:   s.keysDigest(keysNow.Engine.Context()),
+		Kind: [4]byte{1, byte(j.in), flag(j.asked.Tokens), flag(j.asked.Encodings)}, Body: body, Keys: keysNow.Digest(),
 	})
 	if err != nil {
 		return err
@@ -164,14 +166,6 @@ func (s *Server) trace(e *exchange, stage string) {
 	if s.options.Trace != nil {
 		s.options.Trace(e.id, stage, s.options.Clock())
 	}
-}
-
-// keysDigest returns a digest of what determines a row's answer beside the row.
-func (s *Server) keysDigest(c *online.Context) serving.Digest {
-	var epochs [8]byte
-	binary.BigEndian.PutUint32(epochs[:], c.TokenEpoch)
-	binary.BigEndian.PutUint32(epochs[4:], c.EncodingEpoch)
-	return s.options.Ledger.Digest([]byte(c.TokenKCV), []byte(c.EncodingKCV), []byte(c.ProfileDigest), epochs[:])
 }
 
 // read reads the headers of a tokenise request.
@@ -313,7 +307,7 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 	}
 	writer := k.Writer(j.out, j.asked)
 	to := writer.Begin(e.ctx.Response.SwapBody(nil)[:0])
-	canaries := int64(0)
+	canaries, escrowed := int64(0), k.Escrowed()
 	for i := range rows {
 		if i%rowsBetween == rowsBetween-1 && ctx.Err() != nil {
 			return counts, ctx.Err()
@@ -326,6 +320,9 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 			return counts, err
 		}
 		counts.Add(&b.answer)
+		if escrowed && b.answer.HasToken {
+			b.escrow = append(b.escrow, escrow.Item{Token: b.answer.Token, Number: b.answer.Number})
+		}
 		if b.answer.Canary {
 			canaries++
 		}
@@ -334,6 +331,11 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 	}
 	if !entry.Repeated {
 		k.Canaries(canaries)
+	}
+	if len(b.escrow) > 0 {
+		if err := k.Seal(ctx, b.escrow); err != nil { // before a token leaves
+			return counts, err
+		}
 	}
 	if to, err = writer.End(to, counts); err == nil {
 		k.PutWriter(j.out, j.asked, writer)

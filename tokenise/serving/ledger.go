@@ -2,16 +2,17 @@ package serving
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"hash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
-
-	"crypto/sha256"
 
 	"tarn/keys"
 	"tarn/keys/budget"
@@ -37,9 +38,10 @@ const Remembered = 24 * time.Hour
 type Ledger struct {
 	store  Store
 	clock  *budget.Clock
-	key    secret.Key // of digests
-	macs   sync.Pool
+	mac    cipher.AEAD // of digests
 	ahead  int64
+	begun  time.Time
+	roomy  atomic.Int64 // when there was room in the store, since begun; 0 is never
 	shards [shards]shard
 
 	mu      sync.Mutex
@@ -91,14 +93,13 @@ const keptAhead = 1000
 
 // NewLedger returns the ledger that lies in a store.
 func NewLedger(o LedgerOptions) (*Ledger, error) {
-	l := &Ledger{store: o.Store, key: o.Key.Derive(keys.LP(keys.Text("tarn/request-digest/v1"))), budgets: map[Account]*account{}, ahead: keptAhead}
+	mac, err := newMAC(o.Key.Derive(keys.LP(keys.Text("tarn/request-digest/v1"))))
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{store: o.Store, mac: mac, begun: time.Now(), budgets: map[Account]*account{}, ahead: keptAhead}
 	for i := range l.shards {
 		l.shards[i].now = map[place]chan struct{}{}
-	}
-	l.macs.New = func() any {
-		var mac hash.Hash
-		l.key.Use(func(b *[secret.Size]byte) { mac = hmac.New(sha256.New, b[:]) })
-		return mac
 	}
 	known := time.Time{}
 	if o.Ceiling.Rows > 0 {
@@ -111,6 +112,20 @@ func NewLedger(o LedgerOptions) (*Ledger, error) {
 	}
 	l.clock = budget.NewClock(o.Now, known)
 	return l, nil
+}
+
+func newMAC(key secret.Key) (mac cipher.AEAD, err error) {
+	key.Use(func(b *[secret.Size]byte) {
+		var block cipher.Block
+		if block, err = aes.NewCipher(b[:]); err == nil {
+			mac, err = cipher.NewGCM(block)
+		}
+	})
+	key.Destroy()
+	if err != nil {
+		return nil, fault.New(fault.Internal, "setting up the digests of requests", "the cipher could not be made", "")
+	}
+	return mac, nil
 }
 
 // Open says what an account may use. What it has used is read.
@@ -171,28 +186,27 @@ func (e *BudgetError) Error() string { return "serving: the budget of rows is us
 type Request struct {
 	Account Account
 	ID      [16]byte
-	Digest  Digest // of its content
+	Kind    [4]byte // what of it besides the body determines its answer
+	Body    []byte
 	Keys    Digest // of the keys that it is answered under
 	Rows    int64
 	Today   demographics.Date
 }
 
-// Digest is a keyed digest.
+// Digest is a digest, keyed where it is of content.
 type Digest [16]byte
 
-// Digest returns the keyed digest of parts.
-func (l *Ledger) Digest(parts ...[]byte) (d Digest) {
-	mac := l.macs.Get().(hash.Hash)
-	mac.Reset()
-	var length [8]byte
-	for _, part := range parts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		mac.Write(length[:])
-		mac.Write(part)
+// Digest returns a keyed digest of a request's content and of what else determines its
+// answer: GMAC (SP 800-38D), which takes a tenth of the time of an HMAC, under a nonce that
+// follows from the request's place, so that what two requests have in common does not show.
+// kind is a few bytes.
+func (l *Ledger) digest(p *place, kind [4]byte, body []byte) (d Digest) {
+	var nonce [12]byte
+	copy(nonce[:], p[:])
+	for i, b := range kind {
+		nonce[i] ^= b // another kind of the same body is another request
 	}
-	var sum [sha256.Size]byte
-	copy(d[:], mac.Sum(sum[:0]))
-	l.macs.Put(mac)
+	l.mac.Seal(d[:0], nonce[:], nil, body)
 	return d
 }
 
@@ -231,20 +245,38 @@ func (e *Entry) begin() error {
 	case !errors.Is(err, regionstore.ErrNotFound):
 		return err
 	}
-	if err := l.store.Room(); err != nil { // before anything is done that could not be kept
+	if err := l.room(); err != nil { // before anything is done that could not be kept
 		return err
 	}
 	return e.charge()
+}
+
+// roomGood is for how long what was found of the free space is taken for true: to ask the
+// system for each of many small requests would be a good part of their work.
+const roomGood = 50 * time.Millisecond
+
+func (l *Ledger) room() error {
+	now := time.Since(l.begun)
+	if looked := time.Duration(l.roomy.Load()); looked != 0 && now-looked < roomGood {
+		return nil
+	}
+	if err := l.store.Room(); err != nil {
+		l.roomy.Store(0) // looked at again until there is room
+		return err
+	}
+	l.roomy.Store(int64(now))
+	return nil
 }
 
 // Record of a request: digest, digest of keys, day.
 const recordSize = 2*len(Digest{}) + 4
 
 func (e *Entry) again(record []byte) error {
+	l := e.ledger
 	if len(record) != recordSize {
 		return fault.New(fault.Internal, "looking for an earlier request", "its record is of another form", "send the request with another id")
 	}
-	if !hmac.Equal(record[:16], e.request.Digest[:]) {
+	if digest := l.digest(&e.place, e.request.Kind, e.request.Body); !hmac.Equal(record[:16], digest[:]) {
 		return ErrOtherBody
 	}
 	if !hmac.Equal(record[16:32], e.request.Keys[:]) {
@@ -321,8 +353,9 @@ func (e *Entry) Commit(ctx context.Context) error {
 		return nil
 	}
 	l := e.ledger
+	digest := l.digest(&e.place, e.request.Kind, e.request.Body)
 	record := make([]byte, 0, recordSize)
-	record = append(append(record, e.request.Digest[:]...), e.request.Keys[:]...)
+	record = append(append(record, digest[:]...), e.request.Keys[:]...)
 	record = binary.BigEndian.AppendUint32(record, e.Today.Ordinal())
 	changes := []regionstore.Change{{Kind: regionstore.KindRequest, Name: e.place[:], Value: record, ExpiresAt: l.clock.Now().Add(Remembered)}}
 	l.mu.Lock()

@@ -27,7 +27,6 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/holder"
-	"tarn/tokenise/regionstore"
 	"tarn/tokenise/rowkey"
 )
 
@@ -139,6 +138,7 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
+	j.relationshipDocuments(t)
 	j.keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
 	j.run(t, 0, "tarn", "faults", "rollback", "--out", "faults", "--json")
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
@@ -152,9 +152,14 @@ func newJourney(t *testing.T) *journey {
 	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := regionstore.OpenKey(regionstore.KeyPath(filepath.Join(j.folder, "state", "region")), nil); err != nil {
+	record, err := os.ReadFile(filepath.Join(j.folder, "people", "project.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	sealed := bytes.Replace(record, []byte(`"token_epoch": 1,`), []byte(`"token_epoch": 1, "escrow_public_key": "`+escrowKeyOfNobody(t)+`",`), 1)
+	j.write(t, "sealed.json", sealed)
+	j.run(t, 0, "tokeniser", "run", "--project", "sealed.json", "--key-file", "people/keys.json", "--in", "people/north.csv", "--confirm-map", "--out", "sealed.parquet", "--json")
+	j.run(t, 0, "tokeniser", "escrow", "import", "sealed.escrow", "--store", "region/store", "--json")
 	j.run(t, 0, "tarn", "token", "parse", "tarn1qgqqqqq8qqqsqqgzqvzq2ps8pqys5zcvp58q7yq3zgf3g9gkzuvpjxsmrsw3u8cfc8qfa", "--json")
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
 	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},
@@ -216,6 +221,8 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	must(t, s.AddProject(t.Context(), bytes.Replace(keyholder.Record("care", "lake", keys.SchemeKeyedHash), []byte(`"mode":"none"`), []byte(`"mode":"direct"`), 1)))
+	j.write(t, "care.json", j.run(t, 0, "keyholder", "project", "show", "care", "--as", s.Credentials(keyholder.Operator), "--keyholder", s.URL))
 	j.forwardedDocuments(t, s, operator)
 	receipt, err := operator.Receipt(t.Context(), "0")
 	if err == nil {
@@ -259,8 +266,11 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	}
 }
 
+// nowhereURL is where no key holder answers.
+const nowhereURL = "https://127.0.0.1:1"
+
 // forwardedDocuments leaves what a sender and a recipient write: keys, a parcel, opened,
-// and what a run leaves that was refused on its way.
+// and what a run leaves that got no answer.
 func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.Client) {
 	t.Helper()
 	for domain, project := range map[string]string{"pond": "visits", "registry": "register"} {
@@ -294,7 +304,7 @@ func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.
 	show("whole")
 	between := []string{"--from", "visits.json", "--to", "register.json"}
 	j.run(t, 0, "tokeniser", "column", "--project", "visits.json", "--as", s.Credentials("visits"), "--in", "people/north.csv", "--column", "nhs_number", "--out", "visits.csv")
-	j.run(t, 4, "tokeniser", append([]string{"convert", "--grant", "small.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
+	j.run(t, 5, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--keyholder", nowhereURL, "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
 	j.run(t, 0, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "visits.parcel", "--json"}, between...)...)
 	j.run(t, 0, "tokeniser", "receive", "--in", "visits.parcel", "--recipient-keys", "registry.keys.json", "--to", "register.json", "--as", s.Credentials("register"), "--keyholder", s.URL, "--out", "received.csv", "--json")
 	show("whole") // it is used now

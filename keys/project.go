@@ -77,6 +77,10 @@ type KeySet struct {
 	TokenKCV       *string `json:"token_kcv"`
 	EncodingEpoch  uint32  `json:"encoding_epoch"`
 	EncodingKCV    *string `json:"encoding_kcv"`
+
+	// EscrowPublicKey is the key holder's escrow key, specification (j): lower-case hex of
+	// its public half. Only projects of scheme keyed-hash that say reidentify direct have it.
+	EscrowPublicKey *string `json:"escrow_public_key,omitzero"`
 }
 
 // Reidentify says whether a token of this project may ever be opened.

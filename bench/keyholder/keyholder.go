@@ -114,7 +114,7 @@ func (k *KeyHolder) Configure() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "production = false\n[listen]\naddress = \"127.0.0.1:0\"\n")
 	if k.Metrics {
-		address, err := freeAddress()
+		address, err := process.FreeAddress()
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,4 +175,13 @@ func Find(name string) (string, error) {
 		return "", fault.Wrap(fault.Internal, "looking for "+name, err, "")
 	}
 	return path, nil
+}
+
+// FreeAddress is a loopback address that nobody listens on.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fault.Wrap(fault.Internal, "looking for a free port", err, "")
+	}
+	return l.Addr().String(), l.Close()
 }

@@ -94,6 +94,9 @@ func WriteRecord(p *keys.Project, folder string) error {
 	return nil
 }
 
+// Name returns the project's name.
+func (p *Project) Name() string { return p.document.Name }
+
 // Write writes project.json and keys.json into an existing folder.
 func (p *Project) Write(folder string) error {
 	if err := WriteRecord(p.document, folder); err != nil {

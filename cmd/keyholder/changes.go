@@ -58,7 +58,8 @@ func projectRecord(path string) (any, error) {
 func projectCommand(env *boot.Environment) *cobra.Command {
 	add := asking(env, "add FILE", "Register a project of a project.json, and make its keys",
 		`Register a project. FILE is a project.json; what it says in keys is not looked at,
-since the key holder makes the keys. keyholder project show NAME then prints the record
+since the key holder makes the keys, but for keys.escrow_public_key, which must be the
+key holder's own if it is there. keyholder project show NAME then prints the record
 that its parties use.
 
 A project of several controllers under scheme keyed-hash needs their written acceptance
@@ -196,9 +197,7 @@ row. Its rows count against the budgets of both sides.`,
 		api.OpGrantRevoke, func(name string) (any, error) { return api.GrantRevoke{Name: name, Reason: reason}, nil })
 	list := listing(env, "list", "List grants",
 		func(ctx context.Context, c *client.Client) ([]api.Grant, error) { return c.Grants(ctx) },
-		func(g api.Grant) string {
-			return fmt.Sprintf("%-32s %-8s %-8s %s until %s", g.Name, g.Kind, g.State, strings.Trim(g.Project+" "+g.From+" to "+g.To, " to"), g.Expires.Format(time.DateOnly))
-		})
+		grantLine)
 	var as connection.Flags
 	show := &cobra.Command{
 		Use: "show NAME", Short: "Print a grant's record, for who is to use it", Example: "  keyholder grant show follow-up --as ann > follow-up.json", Args: oneArgument("grant"),
@@ -218,6 +217,19 @@ row. Its rows count against the budgets of both sides.`,
 	}
 	as.Add(show.Flags())
 	return group("grant", "Grants: what is allowed by way of exception", add, revoke, list, show)
+}
+
+// grantLine says on one line what a grant allows, to whom, how much of it was used, and its
+// last day, as it was given.
+func grantLine(g api.Grant) string {
+	of := g.Project
+	if g.Kind == api.GrantConvert {
+		of = fmt.Sprintf("%s to %s, %d of %d rows used", g.From, g.To, g.RowsUsed, g.RowCap)
+	}
+	if to := g.Recipient; to != nil {
+		of += fmt.Sprintf(", for %s of %s", to.Client, to.Project)
+	}
+	return fmt.Sprintf("%-32s %-8s %-8s %s, until %s", g.Name, g.Kind, g.State, of, g.Expires.Add(-time.Nanosecond).Format(time.DateOnly))
 }
 
 // readRecipient reads the public half of a recipient's keys.
@@ -246,6 +258,7 @@ func keyCommand(env *boot.Environment) *cobra.Command {
 		o.add(c)
 		c.Flags().StringVar(&body.Domain, "domain", "", "the domain whose token key it is")
 		c.Flags().StringVar(&body.Project, "project", "", "the project whose encoding and release keys they are")
+		c.Flags().BoolVar(&body.Escrow, "escrow", false, "the key holder's escrow key, to which regions seal whose token it is")
 		c.Flags().StringVar(&body.Reason, "reason", "", "why, in a few words")
 		if flags != nil {
 			flags(c, body)
@@ -256,12 +269,15 @@ func keyCommand(env *boot.Environment) *cobra.Command {
 		c.Flags().Uint32Var(&body.Epoch, "epoch", 0, "the epoch's number")
 	}
 	rotate := changing("rotate", "Begin a new epoch with a new key",
-		`Begin a new epoch of a domain's token key, or of a project's encoding and release keys.
-What the key before has made may still be read; its leases run out and are not renewed.
+		`Begin a new epoch of a domain's token key, of a project's encoding and release keys, or
+of the key holder's own escrow key. What the key before has made may still be read; its
+leases run out and are not renewed. The escrow key's public half stands in the records of
+all projects of scheme keyed-hash whose tokens may be opened: they change with it.
 
 --compromised is for a key that somebody may have: its epoch becomes compromised, its
 leases end at once, and the linker refuses its cohorts (docs/operations.md).`,
 		`  keyholder key rotate --project study --reason yearly --as ann
+  keyholder key rotate --escrow --reason yearly --as ann
   keyholder key rotate --project study --compromised --reason "laptop lost" --as ann`, api.OpKeyRotate,
 		func(c *cobra.Command, body *api.KeyChange) {
 			c.Flags().BoolVar(&body.Compromised, "compromised", false, "somebody may have the key")
@@ -270,7 +286,8 @@ leases end at once, and the linker refuses its cohorts (docs/operations.md).`,
 	destroy := changing("destroy", "Destroy the key of a retired or compromised epoch",
 		`Destroy a key: every other key is sealed again under a new root key, and the store it
 lay in is removed. No restore brings it back. Copies of the store and backups from
-before, together with what unseals them, still hold it: delete those (docs/operations.md).`,
+before, together with what unseals them, still hold it: delete those (docs/operations.md).
+Envelopes that regions sealed to an escrow key are opened by nobody once it is destroyed.`,
 		`  keyholder key destroy --project study --epoch 1 --reason "as agreed" --as ann`, api.OpKeyDestroy, epoch)
 	export := &change{env: env}
 	var body api.KeyExport
@@ -286,7 +303,61 @@ before, together with what unseals them, still hold it: delete those (docs/opera
 	export.add(exporting)
 	exporting.Flags().StringVar(&body.Grant, "grant", "", "the grant that allows it")
 	exporting.Flags().StringVar(&export.out, "out", "keys.json", "with --wait: the key file to write")
-	return group("key", "Keys: new epochs, their states, their end", rotate, retire, destroy, exporting)
+	list := listing(env, "list", "List every key and its state: of domains, of projects, and the escrow keys with their names", listKeys,
+		func(o ownedKeys) string {
+			switch {
+			case o.Domain != "":
+				return fmt.Sprintf("domain  %-32s token epochs %s", o.Domain, states(o.Epochs))
+			case o.Project != "":
+				return fmt.Sprintf("project %-32s encoding epochs %s", o.Project, states(o.Epochs))
+			}
+			return "escrow keys " + named(o.Epochs)
+		})
+	list.Example = "  keyholder key list --as ann"
+	return group("key", "Keys: new epochs, their states, their end", rotate, retire, destroy, exporting, list)
+}
+
+// ownedKeys are the keys of a domain or project, or the escrow keys: whose they are is
+// said as in the body of an operation.
+type ownedKeys struct {
+	Domain  string      `json:"domain,omitzero"`
+	Project string      `json:"project,omitzero"`
+	Escrow  bool        `json:"escrow,omitzero"`
+	Epochs  []api.Epoch `json:"epochs"`
+}
+
+func listKeys(ctx context.Context, c *client.Client) (all []ownedKeys, err error) {
+	domains, err := c.Domains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	projects, err := c.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	escrow, err := c.EscrowKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range domains {
+		all = append(all, ownedKeys{Domain: d.Name, Epochs: d.Epochs})
+	}
+	for _, p := range projects {
+		all = append(all, ownedKeys{Project: p.Name, Epochs: p.Encoding})
+	}
+	if len(escrow) > 0 {
+		all = append(all, ownedKeys{Escrow: true, Epochs: escrow})
+	}
+	return all, nil
+}
+
+// named says the states of escrow keys, each with the name that envelopes carry.
+func named(epochs []api.Epoch) string {
+	texts := make([]string, len(epochs))
+	for i, e := range epochs {
+		texts[i] = fmt.Sprintf("%d %s (%s)", e.Epoch, e.State, e.KeyCheck)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func backupCommand(env *boot.Environment) *cobra.Command {

@@ -16,6 +16,7 @@ import (
 	"tarn/bench/measure"
 	"tarn/bench/process"
 	"tarn/bench/quality"
+	"tarn/bench/serve"
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
 )
@@ -49,6 +50,9 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 		link.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return link.Run(ctx, link.Options{Folder: o.folder, Cache: o.cache, Full: o.full, Linker: o.linker, Python: o.python, Skip: o.skip,
 				Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+		},
+		serve.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
+			return serve.Run(ctx, serve.Options{Folder: o.folder, Full: o.full, Tokeniser: process.Beside("tokeniser"), Workbench: process.Beside("tarn"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		quality.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return quality.Run(ctx, quality.Options{Folder: o.folder, Results: o.out, Full: o.full, Linker: o.linker, Python: o.python, TestData: o.testdata, Skip: o.skip,
@@ -120,4 +124,20 @@ func runSuite(ctx context.Context, env *boot.Environment, run func(context.Conte
 		}
 	}
 	return results, failed
+}
+
+// benchPeerCommand runs what the suite serve measures beside the service, in a process of
+// its own.
+func benchPeerCommand(env *boot.Environment) *cobra.Command {
+	var folder, project, keyFile string
+	c := &cobra.Command{
+		Use: "bench-peer KIND", Short: "Run a server that tarn bench serve measures beside the tokenise service", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return serve.ServePeer(c.Context(), args[0], folder, project, keyFile, env.Stderr)
+		},
+	}
+	c.Flags().StringVar(&folder, "folder", "", "the folder whose tls folder has certificates")
+	c.Flags().StringVar(&project, "project", "", "project.json")
+	c.Flags().StringVar(&keyFile, "key-file", "", "keys.json")
+	return c
 }

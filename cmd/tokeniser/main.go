@@ -34,7 +34,7 @@ at once (docs/tokenise-quickstart.md: first tokens in ten minutes).`,
   tokeniser certificates --out tls --client etl
   tokeniser serve --config tokeniser.toml`,
 	}
-	root.AddCommand(serveCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
-		connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
+	root.AddCommand(serveCommand(env), healthCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), escrowCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
+		relationshipsCommand(env), connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
 	return root
 }

@@ -63,6 +63,7 @@ func Methods() []Method {
 		{Name: "points.evaluate", Verb: "POST", Path: "/v1/points", Roles: tokeniser, Does: "evaluates a batch of blinded numbers, and proves with which key"},
 		{Name: "tokens.rotate", Verb: "POST", Path: "/v1/domains/{domain}/rotations", Roles: tokeniser, Does: "brings a batch of blinded tokens to the current epoch, and proves with which keys"},
 		{Name: "tokens.convert", Verb: "POST", Path: "/v1/grants/{grant}/convert", Roles: tokeniser, Does: "makes a batch of blinded tokens another domain's, under a grant, and proves with which keys"},
+		{Name: "escrow.list", Verb: "GET", Path: "/v1/escrow-keys", Roles: readers, Does: "lists the key holder's escrow keys, their states and public halves"},
 		{Name: "clients.list", Verb: "GET", Path: "/v1/clients", Roles: readers, Does: "lists clients, their roles and certificates"},
 		{Name: "budgets.list", Verb: "GET", Path: "/v1/budgets", Roles: readers, Does: "lists what clients may use keys for, and what is left"},
 		{Name: "grants.list", Verb: "GET", Path: "/v1/grants", Roles: readers, Does: "lists grants"},

@@ -18,19 +18,19 @@ type EpochState string
 // The states of an epoch's key, in the order in which it goes through them.
 const (
 	StatePending     EpochState = "pending"     // made, not used yet
-	StateCurrent     EpochState = "current"     // leased; one of each domain or project
+	StateCurrent     EpochState = "current"     // leased, or sealed to; one of each domain or project, one escrow key
 	StateReadable    EpochState = "readable"    // replaced; what it made may still be read
 	StateRetired     EpochState = "retired"     // nothing is done with it any more
 	StateCompromised EpochState = "compromised" // somebody may have it: what it made is refused
 	StateDestroyed   EpochState = "destroyed"   // the key does not exist any more
 )
 
-// Epoch is one key of a domain or project, without the key.
+// Epoch is one key of a domain or project, or an escrow key, without the key.
 type Epoch struct {
 	Epoch    uint32     `json:"epoch"`
 	State    EpochState `json:"state"`
-	KeyCheck string     `json:"key_check"` // see KeyCheck
-	// PublicKey is the public key of a domain's evaluated scheme, hex.
+	KeyCheck string     `json:"key_check"` // see KeyCheck; of an escrow key its name, see escrow.KeyID
+	// PublicKey is the public key of a domain's evaluated scheme or of an escrow key, hex.
 	PublicKey string    `json:"public_key,omitzero"`
 	Created   time.Time `json:"created"`
 	Changed   time.Time `json:"changed"`
@@ -229,10 +229,12 @@ type (
 		Reason string `json:"reason"`
 	}
 	// KeyChange is the body of key.rotate, key.retire and key.destroy: of a domain's
-	// token keys or a project's encoding and release keys, whichever is named.
+	// token keys, a project's encoding and release keys or the key holder's escrow keys,
+	// whichever is named.
 	KeyChange struct {
 		Domain      string `json:"domain,omitzero"`
 		Project     string `json:"project,omitzero"`
+		Escrow      bool   `json:"escrow,omitzero"`
 		Epoch       uint32 `json:"epoch,omitzero"` // not with key.rotate
 		Compromised bool   `json:"compromised,omitzero"`
 		Reason      string `json:"reason"`

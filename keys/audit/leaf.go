@@ -6,7 +6,9 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -60,6 +62,10 @@ const (
 // RuleLogBegun is the rule of a log's first entry, of kind start, where the log goes
 // on from another: ref is the size of that one, request its root.
 const RuleLogBegun = "log-begun"
+
+// RuleEscrowKey is the rule of entries of kind key-state that are about the key holder's
+// escrow key and no domain's or project's: request is the key's name.
+const RuleEscrowKey = "escrow-key"
 
 // The rules of alarms: what is not as it should be.
 const (
@@ -181,6 +187,9 @@ func Decode(entry []byte) (Leaf, error) {
 	}
 	return l, nil
 }
+
+// Rules returns the rules of alarms, sorted.
+func Rules() []string { return slices.Sorted(maps.Keys(ruleTexts)) }
 
 // RuleText says in words what a rule of alarms has found; "" of one that is not known.
 func RuleText(rule string) string { return ruleTexts[rule] }

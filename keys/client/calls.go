@@ -46,6 +46,11 @@ func (c *Client) Projects(ctx context.Context) ([]api.Project, error) {
 	return list[api.Project](ctx, c, "asking the key holder for its projects", "/v1/projects")
 }
 
+// EscrowKeys returns the key holder's escrow keys, oldest first.
+func (c *Client) EscrowKeys(ctx context.Context) ([]api.Epoch, error) {
+	return list[api.Epoch](ctx, c, "asking the key holder for its escrow keys", "/v1/escrow-keys")
+}
+
 // Clients returns every client.
 func (c *Client) Clients(ctx context.Context) ([]api.Client, error) {
 	return list[api.Client](ctx, c, "asking the key holder for its clients", "/v1/clients")

@@ -144,6 +144,8 @@ func (b *Batch) LogValue() slog.Value { return slog.StringValue("[an escrow batc
 // Envelope is one item as it is kept, and as it travels to the key holder. None of it
 // tells who it is.
 type Envelope struct {
+	HolderKeyID string // the escrow key that it was sealed to, see KeyID
+
 	Batch  [16]byte
 	Enc    []byte
 	Index  uint32
@@ -162,8 +164,9 @@ var ErrToken = errors.New("escrow: the envelope's number is not the token's")
 // Open returns whose token it is. It belongs into the key holder's keyring: the number
 // leaves it only where policy releases it. tokenKey is K_tok of the context's domain and
 // epoch; a number whose token is another one, or which is no NHS number, is refused.
+// The context names the escrow key, as the envelope does.
 func (e *Envelope) Open(holder hpke.PrivateKey, c Context, tokenKey secret.MAC) (number nhsnumber.Number, err error) {
-	if len(e.Enc) != EncSize || len(e.Sealed) != SealedSize || c.HolderKeyID != KeyID(holder.PublicKey().Bytes()) {
+	if len(e.Enc) != EncSize || len(e.Sealed) != SealedSize || e.HolderKeyID != c.HolderKeyID || c.HolderKeyID != KeyID(holder.PublicKey().Bytes()) {
 		return number, ErrClosed
 	}
 	kdf, aead := suite()

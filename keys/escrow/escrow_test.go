@@ -78,7 +78,7 @@ func TestEnvelopesOpenAtRandom(t *testing.T) {
 			rt.Fatal("one number is sealed to the same bytes twice")
 		}
 		for _, i := range rapid.Permutation(indices(len(numbers))).Draw(rt, "order") {
-			e := Envelope{b.ID, b.Enc, uint32(i), h.tokenOf(numbers[i]), sealed[i*SealedSize : (i+1)*SealedSize]}
+			e := Envelope{h.context.HolderKeyID, b.ID, b.Enc, uint32(i), h.tokenOf(numbers[i]), sealed[i*SealedSize : (i+1)*SealedSize]}
 			if got, err := e.Open(h.private, h.context, h.token); err != nil || got != numbers[i] {
 				rt.Fatalf("item %d: %v", i, err)
 			}
@@ -106,7 +106,9 @@ func TestEnvelopesThatDoNotOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := func() *Envelope { return &Envelope{b.ID, bytes.Clone(b.Enc), 0, h.tokenOf(n), bytes.Clone(sealed)} }
+	good := func() *Envelope {
+		return &Envelope{h.context.HolderKeyID, b.ID, bytes.Clone(b.Enc), 0, h.tokenOf(n), bytes.Clone(sealed)}
+	}
 	if got, err := good().Open(h.private, h.context, h.token); err != nil || got != n {
 		t.Fatalf("nothing was changed: %v", err)
 	}
@@ -118,6 +120,8 @@ func TestEnvelopesThatDoNotOpen(t *testing.T) {
 		"another domain":     func(_ *Envelope, c *Context) { c.Domain = "pond" },
 		"another epoch":      func(_ *Envelope, c *Context) { c.TokenEpoch++ },
 		"another key's name": func(_ *Envelope, c *Context) { c.HolderKeyID = other.context.HolderKeyID },
+		"says another key":   func(e *Envelope, _ *Context) { e.HolderKeyID = other.context.HolderKeyID },
+		"says no key":        func(e *Envelope, _ *Context) { e.HolderKeyID = "" },
 		"shorter":            func(e *Envelope, _ *Context) { e.Sealed = e.Sealed[:SealedSize-1] },
 		"longer":             func(e *Envelope, _ *Context) { e.Enc = append(e.Enc, 0) },
 		"nothing":            func(e *Envelope, _ *Context) { e.Enc, e.Sealed = nil, nil },
@@ -142,7 +146,9 @@ func TestEnvelopesThatDoNotOpen(t *testing.T) {
 			t.Errorf("byte %d of the batch's key changed: %v", at, err)
 		}
 	}
-	if _, err := good().Open(other.private, Context{"study", "lake", 3, other.context.HolderKeyID}, h.token); !errors.Is(err, ErrClosed) {
+	elsewhere := good()
+	elsewhere.HolderKeyID = other.context.HolderKeyID
+	if _, err := elsewhere.Open(other.private, other.context, h.token); !errors.Is(err, ErrClosed) {
 		t.Errorf("another key holder: %v", err)
 	}
 	if _, err := good().Open(h.private, h.context, other.token); !errors.Is(err, ErrToken) {
@@ -164,7 +170,7 @@ func TestWhoSealsWrongly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := (&Envelope{b.ID, b.Enc, index, token, sealed}).Open(h.private, h.context, h.token); !errors.Is(err, ErrToken) || got != (nhsnumber.Number{}) {
+		if got, err := (&Envelope{h.context.HolderKeyID, b.ID, b.Enc, index, token, sealed}).Open(h.private, h.context, h.token); !errors.Is(err, ErrToken) || got != (nhsnumber.Number{}) {
 			t.Errorf("%s: %v", name, err)
 		}
 		// Control: with the token that is its own it is looked at for what it is.
@@ -176,7 +182,7 @@ func TestWhoSealsWrongly(t *testing.T) {
 		if sealed, index, err = b.Seal(nil, own, nhsnumber.Number([]byte(n))); err != nil {
 			t.Fatal(err)
 		}
-		_, err = (&Envelope{b.ID, b.Enc, index, own, sealed}).Open(h.private, h.context, h.token)
+		_, err = (&Envelope{h.context.HolderKeyID, b.ID, b.Enc, index, own, sealed}).Open(h.private, h.context, h.token)
 		if (err == nil) != (name == "somebody else") {
 			t.Errorf("%s beside its own token: %v", name, err)
 		}
@@ -245,7 +251,7 @@ func TestEnvelopesOfBeforeOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := Envelope{[16]byte(unhex(g.Batch)), unhex(g.Enc), g.Index, [keys.TokenSize]byte(unhex(g.Token)), unhex(g.Sealed)}
+	e := Envelope{g.KeyID, [16]byte(unhex(g.Batch)), unhex(g.Enc), g.Index, [keys.TokenSize]byte(unhex(g.Token)), unhex(g.Sealed)}
 	got, err := e.Open(private, Context{g.Project, g.Domain, g.TokenEpoch, g.KeyID}, keys.TokenDeriver(token, g.Domain, g.TokenEpoch).MAC())
 	if err != nil || string(got[:]) != g.Number {
 		t.Errorf("it holds %s, not %s: %v", got[:], g.Number, err)

@@ -37,6 +37,7 @@ func handlers() map[string]handler {
 		"points.evaluate":    evaluatePoints,
 		"tokens.rotate":      rotateTokens,
 		"tokens.convert":     convertTokens,
+		"escrow.list":        listEscrowKeys,
 		"clients.list":       listClients,
 		"budgets.list":       listBudgets,
 		"grants.list":        listGrants,
@@ -221,8 +222,18 @@ func rotateTokens(ctx context.Context, c *call) (int, any, error) {
 }
 
 func convertTokens(ctx context.Context, c *call) (int, any, error) {
+	coming := int64(0)
+	text, there, err := c.query("rows")
+	if err != nil {
+		return 0, nil, err
+	}
+	if there {
+		if coming, err = strconv.ParseInt(text, 10, 64); err != nil || coming < 1 {
+			return 0, nil, api.Refuse(api.CodeMalformed, "rows is no number of rows", "give how many rows are still to be converted, those of this batch included, or leave it out")
+		}
+	}
 	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
-		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), body)
+		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), coming, body)
 	})
 }
 
@@ -256,6 +267,8 @@ func (c *call) batch(ctx context.Context, charge func(project string, body []byt
 	c.holder.options.Meter.Evaluated(evaluation.Rows())
 	return http.StatusOK, octets(answer), nil
 }
+
+func listEscrowKeys(_ context.Context, c *call) (int, any, error) { return list(c.ring.EscrowKeys()) }
 
 func listClients(_ context.Context, c *call) (int, any, error) { return list(c.ring.Clients()) }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
+	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/enrol"
 	"tarn/keys/holder"
@@ -459,6 +461,75 @@ func TestBackupUnderLoad(t *testing.T) {
 	s.unseal()
 	certificate := ann.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
 	must[api.Domain](s.with(&certificate), "GET", "/v1/domains/before", nil)
+}
+
+// TestEscrowKeysComeBack: after a start, and from a backup, the key holder has the escrow
+// keys that it had, so that what regions have sealed to them opens; fsck holds them to
+// their public halves.
+func TestEscrowKeysComeBack(t *testing.T) {
+	s := newSite(t, holder.Custody{Method: "identity"})
+	s.unseal()
+	ann, bob := s.operators()
+	prepare(ann, bob)
+	care := strings.NewReplacer(`"study"`, `"care"`, `"none"`, `"direct"`).Replace(record)
+	change(ann, bob, api.OpProjectAdd, api.ProjectAdd{Record: []byte(care)})
+	change(ann, bob, api.OpKeyRotate, api.KeyChange{Escrow: true, Reason: "yearly"})
+	certificate := ann.certificate()
+	seen := func() (list []api.Epoch, record *keys.Project) {
+		t.Helper()
+		ann := s.with(&certificate)
+		list = must[api.List[api.Epoch]](ann, "GET", "/v1/escrow-keys", nil).Items
+		record, err := keys.ParseProject(must[api.Project](ann, "GET", "/v1/projects/care", nil).Record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := must[api.Project](ann, "GET", "/v1/projects/study", nil); strings.Contains(string(other.Record), "escrow") {
+			t.Error("a project whose tokens nobody opens has an escrow key")
+		}
+		return list, record
+	}
+	before, stated := seen()
+	if len(before) != 2 || before[0].State != api.StateReadable || before[1].State != api.StateCurrent || *stated.Keys.EscrowPublicKey != before[1].PublicKey {
+		t.Fatalf("%+v, %v", before, stated.Keys.EscrowPublicKey)
+	}
+	same := func(when string) {
+		t.Helper()
+		after, again := seen()
+		if !slices.Equal(after, before) || again.Digest() != stated.Digest() {
+			t.Errorf("%s: %+v, before %+v", when, after, before)
+		}
+	}
+	name := change(ann, bob, api.OpBackup, api.Backup{}).Path
+	s.stop()
+	with := opens(s.made.Handout, "")
+	checked, err := holder.Check(t.Context(), s.options, with.collect())
+	if err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+2 {
+		t.Errorf("fsck counts %+v, %v", checked, err)
+	}
+	s.start()
+	s.unseal()
+	same("after a start")
+	change(s.with(&certificate), s.with(new(bob.certificate())), api.OpKeyRetire, api.KeyChange{Escrow: true, Epoch: 1, Reason: "sealed anew"})
+	change(s.with(&certificate), s.with(new(bob.certificate())), api.OpKeyDestroy, api.KeyChange{Escrow: true, Epoch: 1, Reason: "promised"})
+	s.stop()
+	info, err := holder.CheckBackup(filepath.Join(s.options.Dir, "backups", name), s.options.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.options.Dir = filepath.Join(t.TempDir(), "standby")
+	restored, err := holder.Restore(t.Context(), info, holder.RestoreOptions{
+		Dir: s.options.Dir, Anchor: s.options.Anchor, AcceptLoss: info.Behind, Hosts: []string{"127.0.0.1"}, Software: "test", Clock: s.now,
+	}, with.collect())
+	if err != nil || !slices.Equal(restored.Destroyed, []string{"escrow/" + before[0].KeyCheck}) {
+		t.Fatalf("%+v, %v", restored, err)
+	}
+	if checked, err = holder.Check(t.Context(), s.options, with.collect()); err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+1 {
+		t.Errorf("fsck of the restored counts %+v, %v", checked, err)
+	}
+	s.start()
+	s.unseal()
+	before[0].State = api.StateDestroyed // which no restore brings back
+	same("after a restore")
 }
 
 // TestShares: wrong and foreign shares are refused and counted, too few leave it

@@ -3,6 +3,8 @@
 // with this patient, named by token? The table of who has to do with whom belongs to the
 // region; the key holder, who could open its tokens, never sees it.
 //
+// A worklist's question is which practice each of its patients is registered with.
+//
 // An answer is of one question, lasts a minute at most, and is signed (Ed25519).
 package relationship
 
@@ -46,6 +48,7 @@ type Answer struct {
 
 // Envelope is an [escrow.Envelope] as it travels; its token is the question's.
 type Envelope struct {
+	Key    string `json:"key"` // the key holder's escrow key that it was sealed to, see [escrow.KeyID]
 	Batch  []byte `json:"batch"`
 	Enc    []byte `json:"enc"`
 	Index  uint32 `json:"index"`
@@ -60,6 +63,7 @@ const clockSkew = 5 * time.Second
 
 var (
 	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyText          = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	organisationText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)
 )
 
@@ -87,7 +91,7 @@ type signed struct {
 	RequestHash    string   `json:"request_hash"`
 	Decision       Decision `json:"decision"`
 	Expires        string   `json:"expires"`
-	EnvelopeSHA256 string   `json:"envelope_sha256"` // empty where there is none
+	EnvelopeSHA256 string   `json:"envelope_sha256"` // of LP(key, batch, enc, u32(index), sealed); empty where there is none
 }
 
 // timeLayout is that of the log, specification (i).
@@ -99,10 +103,15 @@ func timeText(t time.Time) string { return t.UTC().Format(timeLayout) }
 func message(q *Question, a *Answer) ([]byte, error) {
 	s := signed{Token: q.Token, Organisation: q.Organisation, At: timeText(q.At), RequestHash: q.RequestHash, Decision: a.Decision, Expires: timeText(a.Expires)}
 	if e := a.Envelope; e != nil {
-		sum := sha256.Sum256(keys.LP(e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
+		sum := sha256.Sum256(keys.LP(keys.Text(e.Key), e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
 		s.EnvelopeSHA256 = hex.EncodeToString(sum[:])
 	}
-	document, err := keys.Encode(s)
+	return labelled("tarn/relationship/v1", s)
+}
+
+// labelled returns LP(label, JCS(signed)).
+func labelled(label string, signed any) ([]byte, error) {
+	document, err := keys.Encode(signed)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +119,14 @@ func message(q *Question, a *Answer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.LP(keys.Text("tarn/relationship/v1"), canonical), nil
+	return keys.LP(keys.Text(label), canonical), nil
+}
+
+func expires(now time.Time) time.Time { return now.Add(MaxAge).UTC().Truncate(time.Millisecond) }
+
+// inTime reports whether an answer to a question of at counts now.
+func inTime(expires, at, now time.Time) bool {
+	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
 }
 
 // Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
@@ -121,12 +137,15 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	if decision != Allow && decision != Deny {
 		return nil, errors.New("relationship: there is no such decision")
 	}
-	a := &Answer{Decision: decision, Expires: now.Add(MaxAge).UTC().Truncate(time.Millisecond)}
+	a := &Answer{Decision: decision, Expires: expires(now)}
 	if envelope != nil {
 		if decision != Allow {
 			return nil, errors.New("relationship: an envelope goes with what is allowed only")
 		}
-		a.Envelope = &Envelope{Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
+		if !keyText.MatchString(envelope.HolderKeyID) {
+			return nil, errors.New("relationship: the envelope does not name the escrow key that it was sealed to")
+		}
+		a.Envelope = &Envelope{Key: envelope.HolderKeyID, Batch: envelope.Batch[:], Enc: envelope.Enc, Index: envelope.Index, Sealed: envelope.Sealed}
 	}
 	m, err := message(q, a)
 	if err != nil {
@@ -156,7 +175,7 @@ func (a *Answer) Verify(q *Question, region ed25519.PublicKey, now time.Time) (e
 	if err != nil || !ed25519.Verify(region, m, a.Signature) {
 		return evidence, ErrSignature
 	}
-	if !now.Before(a.Expires) || a.Expires.After(now.Add(MaxAge+clockSkew)) || a.Expires.After(q.At.Add(MaxAge+clockSkew)) {
+	if !inTime(a.Expires, q.At, now) {
 		return evidence, ErrExpired
 	}
 	return sha256.Sum256(keys.LP(m, a.Signature)), nil
@@ -169,5 +188,5 @@ func (a *Answer) Opened(q *Question) (e escrow.Envelope, there bool) {
 	if a.Envelope == nil || err != nil || len(a.Envelope.Batch) != len(e.Batch) {
 		return e, false
 	}
-	return escrow.Envelope{Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
+	return escrow.Envelope{HolderKeyID: a.Envelope.Key, Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
 }

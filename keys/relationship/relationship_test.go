@@ -2,6 +2,7 @@ package relationship
 
 import (
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func region(t *testing.T) (ed25519.PublicKey, ed25519.PrivateKey) {
 }
 
 func envelope() *escrow.Envelope {
-	return &escrow.Envelope{Batch: [16]byte{9}, Enc: []byte("enc"), Index: 4, Token: [keys.TokenSize]byte{1, 2, 3}, Sealed: []byte("sealed")}
+	return &escrow.Envelope{HolderKeyID: strings.Repeat("0c", 16), Batch: [16]byte{9}, Enc: []byte("enc"), Index: 4, Token: [keys.TokenSize]byte{1, 2, 3}, Sealed: []byte("sealed")}
 }
 
 // TestAnswersAreOfTheirQuestion: the signature covers every member of question and answer,
@@ -43,7 +44,7 @@ func TestAnswersAreOfTheirQuestion(t *testing.T) {
 	if err != nil || evidence == [32]byte{} {
 		t.Fatalf("nothing was changed: %v", err)
 	}
-	if e, there := a.Opened(question()); !there || string(e.Sealed) != "sealed" || e.Index != 4 || e.Token != envelope().Token || e.Batch != envelope().Batch {
+	if e, there := a.Opened(question()); !there || string(e.Sealed) != "sealed" || e.Index != 4 || e.Token != envelope().Token || e.Batch != envelope().Batch || e.HolderKeyID != envelope().HolderKeyID {
 		t.Errorf("its envelope is %+v, %v", e, there)
 	}
 	for name, change := range map[string]func(*Question, *Answer){
@@ -57,6 +58,8 @@ func TestAnswersAreOfTheirQuestion(t *testing.T) {
 		"no decision":          func(_ *Question, a *Answer) { a.Decision = "perhaps" },
 		"a later end":          func(_ *Question, a *Answer) { a.Expires = a.Expires.Add(time.Millisecond) },
 		"no envelope":          func(_ *Question, a *Answer) { a.Envelope = nil },
+		"another escrow key":   func(_ *Question, a *Answer) { a.Envelope.Key = strings.Repeat("0d", 16) },
+		"no escrow key":        func(_ *Question, a *Answer) { a.Envelope.Key = "" },
 		"another batch":        func(_ *Question, a *Answer) { a.Envelope.Batch = make([]byte, 16) },
 		"another batch's key":  func(_ *Question, a *Answer) { a.Envelope.Enc = []byte("cne") },
 		"another item":         func(_ *Question, a *Answer) { a.Envelope.Index++ },
@@ -99,6 +102,21 @@ func TestAnswersAreOfTheirQuestion(t *testing.T) {
 	}
 }
 
+// TestKnownAnswer holds what is signed to a signature that another implementation made
+// (Python's json, hashlib and cryptography, whose Ed25519 is OpenSSL's) with the key whose
+// seed is the bytes 0 to 31.
+func TestKnownAnswer(t *testing.T) {
+	const want = "802ffe7512fc63991ebe54806eaa70846ded0843d9a4b473d0c2c30e6e6785f58a40d96a0fd058c4668cc677a2c142c4a950cd3a491dd41cb186dad81286400b"
+	seed := make([]byte, ed25519.SeedSize)
+	for i := range seed {
+		seed[i] = byte(i)
+	}
+	a, err := Sign(question(), Allow, envelope(), noon, ed25519.NewKeyFromSeed(seed))
+	if err != nil || hex.EncodeToString(a.Signature) != want {
+		t.Errorf("the signature is %x, not %s: %v", a.Signature, want, err)
+	}
+}
+
 // TestOldQuestionsAreNotAnsweredForLong: an answer that is signed long after its question
 // was asked is refused.
 func TestOldQuestionsAreNotAnsweredForLong(t *testing.T) {
@@ -136,6 +154,13 @@ func TestQuestionsThatAreNone(t *testing.T) {
 	}
 	if _, err := Sign(question(), "perhaps", nil, noon, private); err == nil {
 		t.Error("there is a third decision")
+	}
+	for _, key := range []string{"", "0C" + strings.Repeat("0c", 15), strings.Repeat("0c", 15)} {
+		e := envelope()
+		e.HolderKeyID = key
+		if _, err := Sign(question(), Allow, e, noon, private); err == nil {
+			t.Errorf("an envelope goes with an answer that is sealed to %q", key)
+		}
 	}
 	if _, err := Sign(question(), Deny, envelope(), noon, private); err == nil {
 		t.Error("an envelope goes with what is denied")

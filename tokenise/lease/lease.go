@@ -101,7 +101,8 @@ func Agree(file, record *keys.Project, messages io.Writer) error {
 	return err
 }
 
-// others names the members that differ though nothing is linked by them.
+// others names the members that differ though nothing is linked by them. The escrow key
+// is one: the key holder changes it, and tells nobody.
 func others(file, record *keys.Project) (differ []string) {
 	for _, m := range []struct {
 		name string
@@ -109,6 +110,7 @@ func others(file, record *keys.Project) (differ []string) {
 	}{
 		{"purpose", file.Purpose == record.Purpose}, {"expires", file.Expires == record.Expires}, {"groups", slices.Equal(file.Groups, record.Groups)},
 		{"controllers", slices.Equal(file.Controllers, record.Controllers)}, {"opt_outs", file.OptOuts == record.OptOuts},
+		{"keys.escrow_public_key", sameKey(file.Keys.EscrowPublicKey, record.Keys.EscrowPublicKey)},
 		{"legal_basis", file.LegalBasis.Article6 == record.LegalBasis.Article6 && file.LegalBasis.Article9 == record.LegalBasis.Article9 &&
 			file.LegalBasis.Confidentiality == record.LegalBasis.Confidentiality && slices.Equal(file.LegalBasis.Refs, record.LegalBasis.Refs)},
 	} {
@@ -118,3 +120,7 @@ func others(file, record *keys.Project) (differ []string) {
 	}
 	return differ
 }
+
+// sameKey reports whether two sides state no different keys; one that states none is not
+// asked.
+func sameKey(file, record *string) bool { return file == nil || record == nil || *file == *record }

@@ -10,9 +10,11 @@ import (
 	"tarn/tokenise/lease"
 )
 
-const record = `{"schema": "tarn.project/1", "name": "p", "domain": "d", "scheme": "keyed-hash", "profile": "nhs-field-dob-1", "purpose": "care",
+var escrowKey = strings.Repeat("cd", 1216)
+
+var record = `{"schema": "tarn.project/1", "name": "p", "domain": "d", "scheme": "keyed-hash", "profile": "nhs-field-dob-1", "purpose": "care",
  "controllers": ["N"], "parties": [{"source_dataset": "north"}, {"source_dataset": "south"}], "groups": ["sex"],
- "keys": {"domain_no": 1, "token_epoch": 3, "encoding_epoch": 2, "token_kcv": "00112233445566778899aabbccddeeff", "encoding_kcv": "ffeeddccbbaa99887766554433221100"},
+ "keys": {"domain_no": 1, "token_epoch": 3, "encoding_epoch": 2, "token_kcv": "00112233445566778899aabbccddeeff", "encoding_kcv": "ffeeddccbbaa99887766554433221100", "escrow_public_key": "` + escrowKey + `"},
  "reidentify": {"mode": "direct"}, "expires": "2099-12-31"}`
 
 func parse(t *testing.T, edit func(map[string]any)) *keys.Project {
@@ -68,6 +70,8 @@ func TestAgree(t *testing.T) {
 		"groups":              {set("groups", []any{}), "", "in groups,"},
 		"controllers":         {set("controllers", []any{"N", "S"}), "", "in controllers,"},
 		"opt-outs":            {set("opt_outs", map[string]any{"ndoo": true}), "", "in opt_outs,"},
+		"escrow key":          {set("keys.escrow_public_key", strings.Repeat("ab", 1216)), "", "in keys.escrow_public_key,"},
+		"no escrow key":       {set("keys.escrow_public_key", nil), "", ""},
 		"legal basis":         {set("legal_basis", map[string]any{"article6": "6(1)(e)"}), "", "in legal_basis,"},
 	} {
 		t.Run(name, func(t *testing.T) {

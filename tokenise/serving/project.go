@@ -5,6 +5,7 @@ package serving
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/encode"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/lease"
 	"tarn/tokenise/online"
 	"tarn/tokenise/online/wire"
@@ -49,6 +51,7 @@ type Project struct {
 	options ProjectOptions
 	name    string
 	reload  chan struct{}
+	keeper  *escrow.Keeper
 
 	mu      sync.RWMutex
 	current *Keys
@@ -65,6 +68,9 @@ type Keys struct {
 	window  *Window       // nil where tokens are made here
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
+	digest  Digest
+	escrow  *escrow.Keeper
+	sealed  *escrow.Recipient // nil where the project has no escrow
 	users   sync.WaitGroup
 	warming context.CancelFunc
 }
@@ -87,6 +93,21 @@ func NewProject(o ProjectOptions) (*Project, error) {
 
 // Name returns the project's name.
 func (p *Project) Name() string { return p.name }
+
+// KeepEscrow has whose tokens are kept, sealed to the key holder, where the project has an
+// escrow. It is called before Work, or nothing is kept.
+func (p *Project) KeepEscrow(keeper *escrow.Keeper) { p.keeper = keeper }
+
+// Domain returns the project's domain, and its number, while its keys are here.
+func (p *Project) Domain() (name string, number uint32) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.current == nil {
+		return "", 0
+	}
+	record := p.current.Engine.Project()
+	return record.Domain, record.Keys.DomainNo
+}
 
 // Reload has the project's file read and its keys got again. The old ones are used until
 // the new ones are there, and where they cannot be got.
@@ -312,11 +333,18 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 		return nil, err
 	}
 	k := &Keys{Engine: engine, session: session, workers: make(chan *online.Worker, keptWorkers), writers: map[answerForm]chan wire.Writer{}}
+	c := engine.Context()
+	sum := sha256.Sum256(keys.LP(keys.Text(c.TokenKCV), keys.Text(c.EncodingKCV), keys.Text(c.ProfileDigest), keys.U32(c.TokenEpoch), keys.U32(c.EncodingEpoch)))
+	copy(k.digest[:], sum[:])
 	for _, f := range wire.Formats {
 		for _, asked := range []online.Asked{{Tokens: true}, {Encodings: true}, {Tokens: true, Encodings: true}} {
 			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
 		}
 	}
+	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
+		return nil, err
+	}
+	k.escrow = p.keeper
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)
@@ -342,6 +370,9 @@ func (k *Keys) Ended() error {
 	}
 	return fault.Ended(k.running, context.Cause(k.running))
 }
+
+// Digest returns a digest of what determines a row's answer beside the row.
+func (k *Keys) Digest() Digest { return k.digest }
 
 // Worker returns a worker, which the caller puts back.
 func (k *Keys) Worker() *online.Worker {
@@ -396,6 +427,15 @@ func (k *Keys) Canaries(rows int64) {
 	if k.session != nil && rows > 0 {
 		k.session.Canaries(rows)
 	}
+}
+
+// Escrowed reports whether it is kept whose tokens are, sealed to the key holder.
+func (k *Keys) Escrowed() bool { return k.sealed != nil && k.escrow != nil }
+
+// Seal keeps whose tokens are, durably: call it before they leave.
+func (k *Keys) Seal(ctx context.Context, items []escrow.Item) error {
+	_, err := k.escrow.Seal(ctx, k.sealed, items)
+	return err
 }
 
 // Tokens has the tokens of numbers made by the key holder, together with those of other

@@ -8,6 +8,10 @@ type NumberDetector struct{ seen, valid int }
 
 // Add counts one value.
 func (d *NumberDetector) Add(value string) {
+	if value != "" && len(value) < len(nhsnumber.Number{}) { // too short for any, and most are
+		d.seen++
+		return
+	}
 	_, state, problem := nhsnumber.Parse(value)
 	if state == nhsnumber.Absent {
 		return

@@ -125,12 +125,17 @@ func noSuch(what, next string) error {
 	return api.Refuse(api.CodeNotFound, "there is no such "+what, next)
 }
 
-// keyHolder returns the epochs that a key change is about, and how to write
-// their record.
+// keyOwner returns the epochs that a key change is about, and what one of them is called.
 func (k *Keyring) keyOwner(body *api.KeyChange) (all *epochs, what string, err error) {
+	owners := 0
+	for _, named := range []bool{body.Domain != "", body.Project != "", body.Escrow} {
+		if named {
+			owners++
+		}
+	}
 	switch {
-	case (body.Domain == "") == (body.Project == ""):
-		return nil, "", api.Refuse(api.CodeMalformed, "a key belongs to a domain or to a project", "name one of the two")
+	case owners != 1:
+		return nil, "", api.Refuse(api.CodeMalformed, "a key belongs to a domain or to a project, or is the escrow key", "name one of the three")
 	case !k.reason(body.Reason):
 		return nil, "", noReason()
 	case body.Domain != "":
@@ -139,6 +144,8 @@ func (k *Keyring) keyOwner(body *api.KeyChange) (all *epochs, what string, err e
 			return nil, "", noSuch("domain", "list them with: keyholder domain list")
 		}
 		return &d.Epochs, "token epoch", nil
+	case body.Escrow:
+		return &k.escrow.Epochs, "escrow key", nil
 	default:
 		p := k.projects[body.Project]
 		if p == nil {
@@ -181,7 +188,7 @@ func (k *Keyring) checkKeyChange(kind api.OperationKind, body *api.KeyChange) er
 	}
 	e := all.get(body.Epoch)
 	if e == nil {
-		return noSuch(what, "give one that the domain or project has had")
+		return noSuch(what, "give one that there was: keyholder key list")
 	}
 	to := api.StateRetired
 	if kind == api.OpKeyDestroy {
@@ -197,7 +204,7 @@ func (k *Keyring) checkKeyChange(kind api.OperationKind, body *api.KeyChange) er
 	return nil
 }
 
-// rotate gives a domain or project a new key. Where the old one may be known to
+// rotate gives a domain or project a new key, or the key holder a new escrow key. Where the old one may be known to
 // somebody it becomes compromised, and its leases end at once.
 func (t *transaction) rotate(body *api.KeyChange) (string, error) {
 	before, said := api.StateReadable, ""
@@ -206,9 +213,12 @@ func (t *transaction) rotate(body *api.KeyChange) (string, error) {
 	}
 	var outcome string
 	var err error
-	if body.Domain != "" {
+	switch {
+	case body.Escrow:
+		outcome, err = t.rotateEscrow(before)
+	case body.Domain != "":
 		outcome, err = t.rotateDomain(t.keyring.domains[body.Domain], before)
-	} else {
+	default:
 		outcome, err = t.rotateProject(t.keyring.projects[body.Project], before)
 	}
 	return outcome + said, err
@@ -264,6 +274,9 @@ func (t *transaction) rotateProject(p *project, before api.EpochState) (string, 
 
 // setState moves an epoch on; destroying takes its keys with it.
 func (t *transaction) setState(body *api.KeyChange, to api.EpochState) (string, error) {
+	if body.Escrow {
+		return t.setEscrowState(body.Epoch, to), nil
+	}
 	k := t.keyring
 	leaf := audit.Leaf{Kind: audit.KindKeyState, Domain: body.Domain, Project: body.Project, Outcome: string(to)}
 	if body.Domain != "" {

@@ -113,6 +113,7 @@ type Keyring struct {
 	grants        map[string]*api.Grant
 	leases        map[string]*lease
 	operations    map[string]*api.Operation
+	escrow        escrowKeys
 	keys          map[string]secret.Key // by the name of the key's record
 	events        uint64                // how many there are
 	journal       Journal               // nil where there is no log: events wait in the store
@@ -183,6 +184,8 @@ func (k *Keyring) load(key store.Key, value []byte) (err error) {
 		o := new(api.Operation)
 		err = json.Unmarshal(value, o)
 		k.operations[key.Name] = o
+	case kindEscrow:
+		err = json.Unmarshal(value, &k.escrow)
 	case kindKey:
 		if len(value) != secret.Size {
 			return fmt.Errorf("a key in the store has not %d bytes", secret.Size)
@@ -229,6 +232,9 @@ func (k *Keyring) check() error {
 			wanted[tokenKey(d.Name, e.Epoch)] = e.State != api.StateDestroyed
 		}
 	}
+	for _, e := range k.escrow.Epochs {
+		wanted[escrowKey(e.KeyCheck)] = e.State != api.StateDestroyed
+	}
 	for _, p := range k.projects {
 		if k.domains[p.Domain] == nil {
 			return fmt.Errorf("project %s is of a domain that the store has not got", p.Name)
@@ -248,7 +254,7 @@ func (k *Keyring) check() error {
 			return fmt.Errorf("the key %s belongs to nothing", name)
 		}
 	}
-	return nil
+	return k.checkEscrow()
 }
 
 func tokenKey(domain string, epoch uint32) string { return fmt.Sprintf("domain/%s/%d", domain, epoch) }
@@ -439,10 +445,22 @@ func (c Caller) actor() audit.Actor {
 	return audit.Actor{Issuer: "mtls", Organisation: c.Organisation, Role: string(c.Role), Subject: c.Name}
 }
 
-// Started records that the key holder answers from now on.
+// Started records that the key holder answers from now on. Projects of before there were
+// escrow keys, or whose escrow key did not come back from a backup, get one.
 func (k *Keyring) Started(ctx context.Context) error {
 	return k.change(ctx, func(t *transaction) error {
+		needed := false
+		for _, p := range k.projects {
+			needed = needed || escrowed(&p.base)
+		}
+		first, err := k.firstEscrowKey(needed)
+		if err != nil {
+			return err
+		}
 		t.event(audit.Leaf{Kind: audit.KindStart})
+		if first.Valid() {
+			t.putEscrowKey(first, api.StateReadable)
+		}
 		return nil
 	})
 }

@@ -48,6 +48,9 @@ func (k *Keyring) rendered(p *project) *keys.Project {
 	if e := p.Encoding.current(); e != nil {
 		r.Keys.EncodingEpoch = e.Epoch
 	}
+	if e := k.escrow.Epochs.current(); e != nil && escrowed(&p.base) {
+		r.Keys.EscrowPublicKey = &e.PublicKey
+	}
 	return &r
 }
 
@@ -71,6 +74,9 @@ func (k *Keyring) readProject(record jsontext.Value) (*keys.Project, error) {
 	}
 	if err := keys.DecodeStrict(record, p); err != nil {
 		return nil, malformed(err)
+	}
+	if err := k.checkStated(p); err != nil {
+		return nil, err
 	}
 	p.Keys = keys.KeySet{DomainNo: 1, TokenEpoch: 1, EncodingEpoch: 1} // the key holder's to give
 	if err := p.Check(); err != nil {
@@ -124,12 +130,19 @@ func (t *transaction) addProject(body *api.ProjectAdd) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	first, err := k.firstEscrowKey(escrowed(base))
+	if err != nil {
+		return "", err
+	}
 	p := &project{Name: base.Name, Domain: base.Domain, Record: body.Record, base: *base, Created: t.now}
 	// rotateProject draws the first keys, too, and puts nothing before it has them.
 	if _, err := t.rotateProject(p, api.StateReadable); err != nil {
 		return "", err
 	}
 	k.projects[p.Name] = p
+	if first.Valid() {
+		t.putEscrowKey(first, api.StateReadable)
+	}
 	t.event(audit.Leaf{Kind: audit.KindProject, Project: p.Name, Domain: p.Domain, Outcome: "added"})
 	return "project " + p.Name + " added, its encoding epoch is 1", nil
 }

@@ -66,6 +66,17 @@ func Restored(key store.Key, value []byte, destroyed func(name string) bool) (ke
 			}
 		}
 		return recode(d)
+	case kindEscrow:
+		e := new(escrowKeys)
+		if err := json.Unmarshal(value, e); err != nil {
+			return false, nil, fmt.Errorf("the escrow keys in the backup cannot be read")
+		}
+		for i := range e.Epochs {
+			if destroyed(escrowKey(e.Epochs[i].KeyCheck)) {
+				e.Epochs[i].State = api.StateDestroyed
+			}
+		}
+		return recode(e)
 	case kindProject:
 		p := new(project)
 		if err := json.Unmarshal(value, p); err != nil {

@@ -688,6 +688,13 @@ func (c *pythonClient) wrong(t *testing.T) {
 	if c.read("there.csv") != "what somebody keeps: Quetzalina\n" {
 		t.Error("a file that was there is another now")
 	}
+	said := c.run(t, `import sys, tarn_tokenise as t
+def fails(args): raise ValueError("Quetzalina 9434765919")
+t._work = fails
+assert t.main(sys.argv[2:]) == 1`, c.arguments(url, "good.csv", "w.csv")...)
+	if said != "error: internal failure of type ValueError (its text is withheld, because it could hold data)\n" {
+		t.Errorf("a failure that nobody thought of: %q", said)
+	}
 	code, help := output(t, c.python, filepath.Join(repository(t), "deploy/clients/python/tarn_tokenise.py"), "--help")
 	if code != 0 || !strings.Contains(help, "example:\n  python3 tarn_tokenise.py --url") {
 		t.Errorf("--help: exit %d: %s", code, help)

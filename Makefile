@@ -78,7 +78,7 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 	@tools/vuln $(TOOL) govulncheck ./...
 
 .PHONY: unit
-unit: venv node browser compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
+unit: venv node browser curl compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)' | grep -v '^$(ARITHMETIC)$$')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'CanBeStopped' $(ARITHMETIC)
 	$(GO) test -timeout $(TEST_TIMEOUT) $(ARITHMETIC)
@@ -133,6 +133,10 @@ build/node/.complete: testdata/node/package.json testdata/node/package-lock.json
 .PHONY: browser
 browser:
 	@tools/browser
+
+.PHONY: curl
+curl:
+	@tools/curl
 
 .PHONY: disk
 disk:

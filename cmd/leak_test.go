@@ -101,6 +101,15 @@ func newLeakage(t *testing.T) *leakage {
 	if err := os.Remove(filepath.Join(l.people, "north.csv")); err != nil {
 		t.Fatal(err)
 	}
+	// The project has an escrow, so that every run seals numbers as well.
+	record, err := os.ReadFile(filepath.Join(l.people, "project.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := bytes.Replace(record, []byte(`"token_epoch": 1,`), []byte(`"token_epoch": 1, "escrow_public_key": "`+escrowKeyOfNobody(t)+`",`), 1)
+	if err := os.WriteFile(filepath.Join(l.people, "sealed.json"), sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b, err := os.ReadFile(filepath.Join(l.people, "keys.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +345,7 @@ func (l *leakage) table(name string) string { return filepath.Join(l.tables, nam
 
 // encode is a run of the tokeniser into a folder.
 func (l *leakage) encode(in, folder string, more ...string) happens {
-	return happens{binary: l.tokeniser(), args: append([]string{"run", "--project", filepath.Join(l.people, "project.json"), "--key-file", filepath.Join(l.people, "keys.json"),
+	return happens{binary: l.tokeniser(), args: append([]string{"run", "--project", filepath.Join(l.people, "sealed.json"), "--key-file", filepath.Join(l.people, "keys.json"),
 		"--in", in, "--source", "north", "--confirm-map", "--out", filepath.Join(folder, "north.parquet"), "--log-level", "debug"}, more...)}
 }
 
@@ -389,6 +398,7 @@ func TestNothingLeaks(t *testing.T) {
 	t.Run("wrong", l.testWrong)
 	t.Run("profile", l.testProfile)
 	t.Run("column", l.testColumn)
+	t.Run("relationships", l.testRelationships)
 	t.Run("killed", l.testKilled)
 	t.Run("no room", l.testNoRoom)
 	t.Run("panic", l.testPanic)
@@ -407,6 +417,10 @@ func (l *leakage) testDone(t *testing.T) {
 		said := l.run(t, 0, l.encode(l.table(in), folder, append(all(folder), "--log-format", "json")...))
 		if !strings.Contains(said, "5,000 rows read, 5,000 encoded, 0 refused") {
 			t.Errorf("%s: not everybody was encoded: %s", in, said)
+		}
+		said = l.run(t, 0, happens{binary: l.tokeniser(), args: []string{"escrow", "import", filepath.Join(folder, "north.escrow"), "--store", filepath.Join(folder, "region")}})
+		if !strings.Contains(said, "5,000 tokens: 5,000 new") {
+			t.Errorf("%s: not everybody is in the escrow: %s", in, said)
 		}
 		noneInTree(t, in, folder, asDocumented)
 		found, err := strangersScanner().Tree(filepath.Join(folder, "north.crosswalk.parquet"))

@@ -27,7 +27,6 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/holder"
-	"tarn/tokenise/regionstore"
 	"tarn/tokenise/rowkey"
 )
 
@@ -139,6 +138,7 @@ func newJourney(t *testing.T) *journey {
 	j.run(t, 0, "linker", "purge", "purged", "--json")
 	j.run(t, 0, "linker", "equity", "result", "--groups", "holes.groups.parquet", "south.groups.parquet")
 	j.run(t, 0, "linker", "evaluate", "--links", "result/links.parquet", "--truth", "people/truth.csv", "--groups", "people/groups.csv", "--cohorts", "holes.parquet", "south.parquet", "--json")
+	j.relationshipDocuments(t)
 	j.keyholderDocuments(t, filepath.Join(j.folder, "keyholder"))
 	j.run(t, 0, "tarn", "faults", "rollback", "--out", "faults", "--json")
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
@@ -152,9 +152,14 @@ func newJourney(t *testing.T) *journey {
 	if _, _, err := rowkey.Open(filepath.Join(j.folder, "state"), "study", "north", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := regionstore.OpenKey(regionstore.KeyPath(filepath.Join(j.folder, "state", "region")), nil); err != nil {
+	record, err := os.ReadFile(filepath.Join(j.folder, "people", "project.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	sealed := bytes.Replace(record, []byte(`"token_epoch": 1,`), []byte(`"token_epoch": 1, "escrow_public_key": "`+escrowKeyOfNobody(t)+`",`), 1)
+	j.write(t, "sealed.json", sealed)
+	j.run(t, 0, "tokeniser", "run", "--project", "sealed.json", "--key-file", "people/keys.json", "--in", "people/north.csv", "--confirm-map", "--out", "sealed.parquet", "--json")
+	j.run(t, 0, "tokeniser", "escrow", "import", "sealed.escrow", "--store", "region/store", "--json")
 	j.run(t, 0, "tarn", "token", "parse", "tarn1qgqqqqq8qqqsqqgzqvzq2ps8pqys5zcvp58q7yq3zgf3g9gkzuvpjxsmrsw3u8cfc8qfa", "--json")
 	j.run(t, 0, "tarn", "demo", "--people", "1000", "--quiet", "--out", "demo")
 	figures := &measure.Case{Suite: "none", Name: "none", Unit: "rows/s", HigherIsBetter: true, Parameters: map[string]any{"rows": 1}, Dataset: measure.Dataset{Name: "none", Rows: 1},

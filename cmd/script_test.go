@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"tarn/keys/escrow"
 	"tarn/linkage/cohort/cohorttest"
 )
 
@@ -45,6 +47,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("tarn synth: exit %d: %s", code, said)
 	}
 	python := scriptPython(t, binaries)
+	escrowKey := escrowKeyOfNobody(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -54,6 +57,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PYTHON", python)
 			env.Setenv("REPOSITORY", repository(t))
 			env.Setenv("TARN_TESTDATA", os.Getenv("TARN_TESTDATA"))
+			env.Setenv("ESCROW_KEY", escrowKey)
 			return copyFolder(people, filepath.Join(env.WorkDir, "people"))
 		},
 		Condition: func(name string) (bool, error) {
@@ -73,6 +77,16 @@ func TestScripts(t *testing.T) {
 			"freeport": freeport, "sametokens": sametokens,
 		},
 	})
+}
+
+// escrowKeyOfNobody returns the public half of an escrow key, as a project's record has it.
+func escrowKeyOfNobody(t *testing.T) string {
+	t.Helper()
+	key, err := escrow.KEM().GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(key.PublicKey().Bytes())
 }
 
 // build builds every binary as the Makefile does, without its version.

@@ -16,12 +16,17 @@ import (
 // bytes, specification (f)). Encoding epochs fill their four bytes.
 const maxTokenEpoch = math.MaxUint16
 
+// EscrowPublicKeySize is the length in bytes of the public half of a key holder's escrow
+// key, of MLKEM768X25519.
+const EscrowPublicKeySize = 1216
+
 // maxGroupName is the length in bytes that the name of a group column may have.
 const maxGroupName = 100
 
 var (
 	checkValuePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	publicKeyPattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	lowerHexPattern   = regexp.MustCompile(`^[0-9a-f]+$`)
 )
 
 // Check refuses a project that nothing could be done with. Each error names the
@@ -99,6 +104,9 @@ func (k *KeySet) check() error {
 		if pinned.value != nil && !checkValuePattern.MatchString(*pinned.value) {
 			return fmt.Errorf("member keys.%s must be null or 32 of 0-9 and a-f: copy what tokeniser keys new printed", pinned.member)
 		}
+	}
+	if key := k.EscrowPublicKey; key != nil && (len(*key) != 2*EscrowPublicKeySize || !lowerHexPattern.MatchString(*key)) {
+		return fmt.Errorf("member keys.escrow_public_key must be left out or %d of 0-9 and a-f: get the record from the key holder", 2*EscrowPublicKeySize)
 	}
 	return nil
 }

@@ -25,8 +25,9 @@ const checkpointSchema = "tarn.tokenise-checkpoint/1"
 // checkpoint is the folder beside the cohort in which a run keeps what it has
 // encoded, chunk by chunk, until the cohort is written: packed rows, entries
 // and events. Its memory is bounded by it, and --resume goes on from it. It
-// holds encodings, minted and source ids and group values, never an identifier
-// that the crosswalk and the groups would not hold.
+// holds encodings, minted and source ids and group values, and numbers that are sealed
+// to the key holder, never an identifier that the crosswalk and the groups would not
+// hold.
 type checkpoint struct {
 	folder string
 	lock   *os.File
@@ -47,6 +48,8 @@ type runDocument struct {
 type chunkNote struct {
 	To    int64  `json:"to"`
 	Chain []byte `json:"chain"` // of the run and all rows up to To
+
+	Batch *noteBatch `json:"batch,omitzero"` // of a project that has an escrow
 }
 
 // Sections of a chunk.
@@ -90,7 +93,7 @@ func openCheckpoint(out string, resume bool, run []byte, today demographics.Date
 
 // ownFiles matches what a checkpoint holds: what it is of, chunks, what merges
 // put aside, and files that had not got their name when a run was killed.
-var ownFiles = regexp.MustCompile(`^(lock|run\.json|chunk-\d{6}|(merge|duplicates)-.*|\..+\d+)$`)
+var ownFiles = regexp.MustCompile(`^(lock|run\.json|chunk-\d{6}|(merge|duplicates|escrow)-.*|\..+\d+)$`)
 
 // checkFolder refuses a folder that is a link or holds something else: it will be
 // emptied and removed.

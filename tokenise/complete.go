@@ -37,6 +37,11 @@ func (s *setting) completed(ctx context.Context) (m *cohort.Manifest, end []byte
 			return nil, nil
 		}
 	}
+	if s.recipient != nil {
+		if _, complete := s.escrowed(); !complete {
+			return nil, nil
+		}
+	}
 	if m.CheckFiles(ctx, s.Out) != nil {
 		return nil, nil
 	}
@@ -79,5 +84,10 @@ func (s *setting) verifyComplete(ctx context.Context, m *cohort.Manifest, end []
 	if !bytes.Equal(end, chain.sum()) {
 		return nil, errStale
 	}
-	return &Result{Manifest: m, Rows: rows, Complete: true}, ctx.Err()
+	result := &Result{Manifest: m, Rows: rows, Complete: true}
+	if s.recipient != nil {
+		n, _ := s.escrowed()
+		result.Escrowed = &n
+	}
+	return result, ctx.Err()
 }

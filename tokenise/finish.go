@@ -56,6 +56,10 @@ func (s *setting) finish(ctx context.Context, c *checkpoint, chain []byte) (*Res
 		return nil, err
 	}
 	f.result.Manifest = manifest
+	if out.escrow != nil {
+		n := int64(out.escrow.writer.Count())
+		f.result.Escrowed = &n
+	}
 	return f.result, out.commit(manifest)
 }
 
@@ -215,6 +219,13 @@ func (f *finisher) rows(ctx context.Context, out *outputs, identity cohort.Ident
 	if err := out.openCohort(identity); err != nil {
 		return err
 	}
+	var sealed *envelopes
+	if f.recipient != nil {
+		sealed = &envelopes{folder: f.checkpoint.folder, limit: maxEnvelopes}
+		if err := out.openEscrow(f.checkpoint.batches()); err != nil {
+			return err
+		}
+	}
 	twice, err := f.duplicates.byPlace(ctx)
 	if err != nil {
 		return err
@@ -229,7 +240,7 @@ func (f *finisher) rows(ctx context.Context, out *outputs, identity cohort.Ident
 		return err
 	}
 	defer merged.Close()
-	return out.writeCohort(ctx, func() ([]byte, error) {
+	err = out.writeCohort(ctx, func() ([]byte, error) {
 		for {
 			packed, err := merged.Next()
 			if err != nil {
@@ -238,6 +249,9 @@ func (f *finisher) rows(ctx context.Context, out *outputs, identity cohort.Ident
 			if duplicate == nil || !bytes.Equal(duplicate, packed[:packedPlace]) {
 				f.result.Tokens += int64(packed[packedToken])
 				f.result.Encoded += int64(packed[packedEncoded])
+				if sealed != nil && packed[packedToken] == 1 {
+					return packed, sealed.add(packed)
+				}
 				return packed, nil
 			}
 			if duplicate, err = twice.Next(); err != nil && !errors.Is(err, io.EOF) {
@@ -245,6 +259,10 @@ func (f *finisher) rows(ctx context.Context, out *outputs, identity cohort.Ident
 			}
 		}
 	})
+	if err != nil || sealed == nil {
+		return err
+	}
+	return out.writeEscrow(ctx, sealed)
 }
 
 func (s *setting) tooManyRefused(r *Result) error {

@@ -1,6 +1,7 @@
 package tokenise
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"tarn/linkage/cohort"
 	"tarn/linkage/cohort/parts"
 	"tarn/linkage/cohort/table"
+	"tarn/tokenise/escrow/escrowfile"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 )
@@ -31,12 +33,21 @@ type outputs struct {
 	quarantine *source.QuarantineWriter
 	warnings   *source.QuarantineWriter
 	cohort     *parts.Writer
+	escrow     *escrowOutput
 	chainEnd   []byte
 }
 
 // checkOutputs refuses to replace what is not an earlier output of this
 // command.
 func (s *setting) checkOutputs() error {
+	if s.recipient != nil {
+		others := []outfile.Input{{Flag: "--quarantine", Path: s.Options.Quarantine}, {Flag: "--warnings", Path: s.Options.Warnings}, {Flag: "--groups", Path: s.Groups}}
+		err := outfile.Check("encoding a table", others, []outfile.Output{{Flag: "--out (its escrow)", Path: s.Escrow, Kind: "an escrow file",
+			Earlier: func(start []byte) bool { return bytes.HasPrefix(start, []byte(escrowfile.Magic)) }}})
+		if err != nil {
+			return err
+		}
+	}
 	if s.PartRows > 0 {
 		return nil // beginning the folder checks it
 	}
@@ -59,7 +70,7 @@ func (s *setting) checkOutputs() error {
 // removeUnfinished removes what a run that was killed left beside its outputs.
 // The checkpoint's lock says that no run is writing them now.
 func (s *setting) removeUnfinished() {
-	outfile.RemoveUnfinished(s.Out, cohort.ManifestPath(s.Out), s.Crosswalk, s.Groups, s.Options.Quarantine, s.Options.Warnings)
+	outfile.RemoveUnfinished(s.Out, cohort.ManifestPath(s.Out), s.Crosswalk, s.Groups, s.Escrow, s.Options.Quarantine, s.Options.Warnings)
 }
 
 func (o *outputs) openTables(chainEnd []byte) (err error) {
@@ -223,6 +234,11 @@ func (o *outputs) commit(manifest *cohort.Manifest) error {
 			return err
 		}
 	}
+	if o.escrow != nil {
+		if err := o.escrow.commit(o.Escrow); err != nil {
+			return err
+		}
+	}
 	if err := o.cohort.Commit(); err != nil {
 		return err
 	}
@@ -235,6 +251,9 @@ func (o *outputs) abort() {
 		if w != nil {
 			w.Abort()
 		}
+	}
+	if o.escrow != nil {
+		o.escrow.abort()
 	}
 	_ = o.eachQuarantine(func(q *source.QuarantineWriter) error { q.Abort(); return nil })
 	if o.cohort != nil {

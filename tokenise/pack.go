@@ -19,8 +19,10 @@ import (
 //	34     1 if the row has something that can be compared
 //	35     1 if there is a token, then 32 bytes of it
 //	68     each block, filter and tag: 1 if there, then its bytes
+//	last   of a project that has an escrow: batch, index and sealed number, 34 bytes
 type packer struct {
 	layout cohort.Layout
+	sealed bool
 	sortBy int // index of blk_dob among the blocks, or -1
 	width  int
 }
@@ -36,10 +38,13 @@ const (
 	packedRest    = packedToken + 1 + cohort.TokenBytes
 )
 
-func newPacker(l cohort.Layout) packer {
-	p := packer{layout: l, sortBy: -1, width: packedRest + 9*(len(l.Blocks)+len(l.Tags))}
+func newPacker(l cohort.Layout, sealed bool) packer {
+	p := packer{layout: l, sealed: sealed, sortBy: -1, width: packedRest + 9*(len(l.Blocks)+len(l.Tags))}
 	for _, f := range l.Filters {
 		p.width += 1 + f.Bytes
+	}
+	if sealed {
+		p.width += packedSeal
 	}
 	for i, name := range l.Blocks {
 		if name == cohort.BlockDateOfBirth {

@@ -42,7 +42,7 @@ func drawRow(t *rapid.T) (row cohort.Row) {
 
 // TestPackedRowsSortAsCohortsDo and come back as they were.
 func TestPackedRowsSortAsCohortsDo(t *testing.T) {
-	p := newPacker(testLayout)
+	p := newPacker(testLayout, false)
 	rapid.Check(t, func(t *rapid.T) {
 		rows, packed := []cohort.Row{drawRow(t), drawRow(t)}, make([][]byte, 2)
 		for i := range rows {
@@ -62,7 +62,7 @@ func TestPackedRowsSortAsCohortsDo(t *testing.T) {
 
 // TestEntriesLeadToPlaces: the place of an entry is that of its row.
 func TestEntriesLeadToPlaces(t *testing.T) {
-	p := newPacker(testLayout)
+	p := newPacker(testLayout, false)
 	rapid.Check(t, func(t *rapid.T) {
 		row := drawRow(t)
 		packed := p.pack(nil, &row, rapid.Int64Range(1, 1<<40).Draw(t, "number"), nhsnumber.Valid, true)
@@ -78,7 +78,7 @@ func TestEntriesLeadToPlaces(t *testing.T) {
 
 // TestDuplicatesSpill: however few fit in memory, all come back in both orders.
 func TestDuplicatesSpill(t *testing.T) {
-	p := newPacker(testLayout)
+	p := newPacker(testLayout, false)
 	rapid.Check(t, func(r *rapid.T) {
 		d := &duplicates{folder: t.TempDir(), limit: rapid.IntRange(1, 6).Draw(r, "limit")}
 		var places [][]byte

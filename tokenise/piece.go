@@ -142,6 +142,11 @@ func (w *rowEncoder) encode(prepared string, out *encodedPart) error {
 		start := len(out.rows)
 		out.rows = w.packer.pack(room(out.rows, w.packer.width), &w.row, number, nhsnumber.State(prepared[preparedState]), flags&flagEncoded != 0)
 		copy(w.place[:], out.rows[start:])
+		if w.packer.sealed && w.row.HasToken {
+			last := out.rows[len(out.rows)-packedSeal:]
+			binary.BigEndian.PutUint32(last, w.sealing.number)
+			copy(last[4:], prepared[preparedSealed:preparedTexts])
+		}
 	} else {
 		w.place = [packedPlace]byte{}
 		copy(w.place[packedID:], w.row.UniqueID[:])

@@ -73,6 +73,11 @@ func (s *setting) process(ctx context.Context, c *checkpoint) (chain []byte, err
 	group.Go(func() (err error) {
 		defer fault.Contain(&err)
 		for p := range encoded {
+			if s.sealing != nil {
+				if p.note.Batch, err = s.sealing.note(); err != nil {
+					return err
+				}
+			}
 			if err := c.commit(ctx, p, s.packer.width); err != nil {
 				return err
 			}

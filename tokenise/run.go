@@ -11,6 +11,7 @@ package tokenise
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"tarn/keys"
@@ -19,6 +20,7 @@ import (
 	"tarn/linkage/cohort"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/encode"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 	"tarn/tokenise/spill"
@@ -50,6 +52,9 @@ type Options struct {
 	Warnings   string // fields that were not used, of rows that go on; empty writes none
 	Crosswalk  string // minted ids and source ids
 	Groups     string // group columns; empty writes none
+	// Escrow is for the region's store: whose each token is, sealed to the key holder. It
+	// is written where the project has an escrow, see tokenise/escrow.
+	Escrow string
 	// MaxRefused is the share of rows that may be refused, 0 to 1. More, and no
 	// cohort is written.
 	MaxRefused float64
@@ -63,6 +68,7 @@ type Options struct {
 	ChunkRows int64
 
 	Software string
+	Rand     io.Reader               // for the ids of escrow batches; nil is the operating system's
 	Clock    func() time.Time        // the time that documents carry
 	Wall     func() time.Time        // the real time, for expiry and future dates
 	Progress func(done, total int64) // bytes of the input; may be nil
@@ -100,9 +106,10 @@ func (o *Options) stage(name string) {
 // Result is what a run did.
 type Result struct {
 	Manifest *cohort.Manifest
-	Rows     int64 // of the input
-	Tokens   int64 // rows with a token
-	Encoded  int64 // rows with at least one filter or, without filters, tag
+	Rows     int64  // of the input
+	Tokens   int64  // rows with a token
+	Encoded  int64  // rows with at least one filter or, without filters, tag
+	Escrowed *int64 // tokens in the escrow; nil where the project has none
 	Refused  map[reason.Code]int64
 	Warned   map[reason.Code]int64
 	// WarnedFields counts, for each field, the rows that go on without it.
@@ -116,7 +123,7 @@ type Result struct {
 	// used.
 	Restarted bool
 	// Complete says that an earlier run had done all this already, and nothing
-	// was changed. Only Manifest and Rows are set then.
+	// was changed. Only Manifest, Rows and Escrowed are set then.
 	Complete bool
 	Input    source.Input // how the input was read
 }
@@ -197,10 +204,14 @@ func (s *setting) run(ctx context.Context, c *checkpoint) (*Result, error) {
 
 func (s *setting) encodeAll(ctx context.Context, c *checkpoint) (*Result, error) {
 	s.stage("encoding")
+	if err := s.beginSealing(c); err != nil {
+		return nil, err
+	}
 	chain, err := s.process(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	s.sealing = nil
 	s.encoder = nil // its tables take hundreds of megabytes, and nothing is encoded any more
 	return s.finish(ctx, c, chain)
 }
@@ -239,6 +250,8 @@ type setting struct {
 	today       demographics.Date
 	groups      []groupColumn
 	expires     time.Time
+	recipient   *escrow.Recipient // nil where the project has no escrow
+	sealing     *sealing          // while numbers are at hand
 }
 
 func newSetting(o *Options) (*setting, error) {
@@ -247,7 +260,10 @@ func newSetting(o *Options) (*setting, error) {
 		return nil, err
 	}
 	s := &setting{Options: o, layout: o.Profile.Layout(), today: demographics.DateOf(o.Wall().UTC())}
-	s.packer = newPacker(s.layout)
+	if err := s.findRecipient(); err != nil {
+		return nil, err
+	}
+	s.packer = newPacker(s.layout, s.recipient != nil)
 	var err error
 	if s.tokenKeys, err = NewTokenKeys(p, o.Keys); err != nil {
 		return nil, err

@@ -146,15 +146,20 @@ func (p *prepared) event(e *event) {
 //	24     state of the NHS number
 //	25     flags
 //	26..57 token, zeros where there is none; digits where it is yet to be evaluated
-//	58     the texts of its entry, after their length in four bytes; then the
+//	58..87 its sealed number, of a project that has an escrow; else zeros
+//	88     the texts of its entry, after their length in four bytes; then the
 //	       record, as encode writes it
 const (
-	preparedID    = 8
-	preparedState = preparedID + 16
-	preparedFlags = preparedState + 1
-	preparedToken = preparedFlags + 1
-	preparedTexts = preparedToken + cohort.TokenBytes
+	preparedID     = 8
+	preparedState  = preparedID + 16
+	preparedFlags  = preparedState + 1
+	preparedToken  = preparedFlags + 1
+	preparedSealed = preparedToken + cohort.TokenBytes
+	preparedTexts  = preparedSealed + sealedBytes
 )
+
+// noSeal is where a row has no sealed number.
+var noSeal [sealedBytes]byte
 
 // Flags of a prepared row.
 const (
@@ -197,7 +202,13 @@ func (w *worker) prepare(number int64, sourceID string, p *prepared) {
 	}
 	b := binary.BigEndian.AppendUint64(p.rows.bytes, uint64(number))
 	b = append(append(b, id[:]...), byte(state), flags)
-	b = append(append(b, token[:]...), 0, 0, 0, 0)
+	b = append(b, token[:]...)
+	if w.sealing != nil && flags&flagToken != 0 {
+		b = w.sealing.seal(b, token, digits)
+	} else {
+		b = append(b, noSeal[:]...)
+	}
+	b = append(b, 0, 0, 0, 0)
 	texts := len(b)
 	b = appendText(b, sourceID)
 	for _, g := range w.groups {

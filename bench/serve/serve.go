@@ -55,16 +55,16 @@ const client = "bench"
 
 type suite struct {
 	Options
-	ctx         context.Context
-	runs        int
-	span        time.Duration
-	project     string
-	header      []string
-	rows        [][]string
-	warm, cold  *tokeniser.Tokeniser
-	bare, parse *peer
-	plain       *peer
-	before      unix.CPUSet // processors of this process
+	ctx        context.Context
+	runs       int
+	span       time.Duration
+	project    string
+	header     []string
+	rows       [][]string
+	warm, cold *tokeniser.Tokeniser
+	bare, fast *peer
+	plain      *peer
+	before     unix.CPUSet // processors of this process
 }
 
 // peer is a program that is measured beside the service.
@@ -93,8 +93,8 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 		{"tokens-json", func() (*measure.Result, error) {
 			return s.bulk("tokens-json", wire.JSON, "?return=token", s.warm, s.bare, targetTokens)
 		}},
-		{"tokens-json-unread", func() (*measure.Result, error) {
-			return s.bulk("tokens-json-unread", wire.JSON, "?return=token", s.warm, s.parse, 0)
+		{"tokens-json-fastjson", func() (*measure.Result, error) {
+			return s.bulk("tokens-json-fastjson", wire.JSON, "?return=token", s.warm, s.fast, 0)
 		}},
 		{"both-json", func() (*measure.Result, error) {
 			return s.bulk("both-json", wire.JSON, "", s.warm, s.bare, targetBoth)
@@ -184,7 +184,7 @@ func (s *suite) begin() error {
 	for _, one := range []struct {
 		to   **peer
 		kind string
-	}{{&s.bare, PeerBare}, {&s.parse, PeerParse}, {&s.plain, PeerNetHTTP}} {
+	}{{&s.bare, PeerBare}, {&s.fast, PeerFast}, {&s.plain, PeerNetHTTP}} {
 		if *one.to, err = s.startPeer(one.kind, data); err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (s *suite) stop() (err error) {
 			err = errors.Join(err, t.Stop())
 		}
 	}
-	for _, p := range []*peer{s.bare, s.parse, s.plain} {
+	for _, p := range []*peer{s.bare, s.fast, s.plain} {
 		if p != nil && p.process != nil {
 			err = errors.Join(err, p.process.Kill())
 		}
@@ -297,9 +297,9 @@ func (s *suite) bulk(name string, f wire.Format, query string, service *tokenise
 		return nil, err
 	}
 	from := beside.target
-	party := measure.Party{Name: "fasthttp and fastjson alone", Version: "each row parsed and its fields read"}
-	if beside == s.parse {
-		party.Version = "each row parsed, its fields not read"
+	party := measure.Party{Name: "fasthttp and jsontext alone", Version: "each row parsed and its fields read"}
+	if beside == s.fast {
+		party.Name = "fasthttp and fastjson alone"
 	}
 	if beside == s.plain {
 		from.Path = to.Path
@@ -348,7 +348,7 @@ func (s *suite) single() (*measure.Result, error) {
 		Peer: func(context.Context) (float64, error) {
 			return s.perCPU(s.bare.target, s.bare.process.ID(), request, singleConnections)
 		},
-		PeerParty: measure.Party{Name: "fasthttp and fastjson alone", Version: "the row parsed and its fields read"},
+		PeerParty: measure.Party{Name: "fasthttp and jsontext alone", Version: "the row parsed and its fields read"},
 		// As good as the part of the peer is an absolute figure.
 		TargetOf: func(peer float64) float64 { return min(targetSingle, enoughSingle/peer) },
 		Notes:    "processor seconds of the server alone, on a processor of its own, over mutual TLS 1.3 and kept-alive connections; every request under an id of its own, kept durably before its answer leaves",

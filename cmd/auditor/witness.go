@@ -13,11 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/health"
 	"tarn/keys"
 	"tarn/keys/audit/checkpoint"
 	"tarn/keys/audit/witness"
@@ -47,7 +49,7 @@ const (
 )
 
 func witnessCommand(env *boot.Environment) *cobra.Command {
-	path := ""
+	path, printConfig, check := "", false, false
 	c := &cobra.Command{
 		Use:   "witness --config FILE",
 		Short: "Sign what a log says of itself, once it is seen that it only grew",
@@ -58,25 +60,72 @@ or made anew finds no signature any more, and the key holder does not start with
 
 Make its key first, with witness new: witness.vkey goes to the key holder and to
 auditors, by another way than the log.`,
-		Example: "  auditor witness new --dir /srv/witness --name witness.example.nhs.uk\n  auditor witness --config witness.toml",
+		Example: "  auditor witness new --dir /srv/witness --name witness.example.nhs.uk\n  auditor witness --config witness.toml\n  auditor witness --config witness.toml --check",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if path == "" {
-				return fault.New(fault.Usage, "running a witness", "--config is missing", "see: auditor witness --help")
-			}
-			var config witnessConfig
-			if err := boot.LoadTOML(path, &config); err != nil {
+			config, err := readWitnessConfig(path)
+			if err != nil {
 				return err
 			}
-			if config.Dir == "" || config.Listen.Address == "" || len(config.LogKeys) == 0 {
-				return fault.New(fault.Usage, "reading the configuration "+path, "dir, [listen] address or log_keys is missing", "name the witness's folder, the host:port to answer on, and the files with the logs' keys")
+			if printConfig {
+				return toml.NewEncoder(env.Stdout).Encode(config)
 			}
-			return serveWitness(c.Context(), env, &config)
+			if check {
+				return checkWitness(env, config)
+			}
+			return serveWitness(c.Context(), env, config)
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "witness.toml")
-	c.AddCommand(witnessNewCommand(env))
+	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration, and end")
+	c.Flags().BoolVar(&check, "check", false, "read the configuration and what it names, and end")
+	c.AddCommand(witnessNewCommand(env), witnessHealthCommand(env))
 	return c
+}
+
+func readWitnessConfig(path string) (*witnessConfig, error) {
+	if path == "" {
+		return nil, fault.New(fault.Usage, "running a witness", "--config is missing", "see: auditor witness --help")
+	}
+	c := &witnessConfig{}
+	if err := boot.LoadTOML(path, c); err != nil {
+		return nil, err
+	}
+	if c.Dir == "" || c.Listen.Address == "" || len(c.LogKeys) == 0 {
+		return nil, fault.New(fault.Usage, "reading the configuration "+path, "dir, [listen] address or log_keys is missing", "name the witness's folder, the host:port to answer on, and the files with the logs' keys")
+	}
+	return c, nil
+}
+
+// witnessHealthCommand asks the witness that runs.
+func witnessHealthCommand(env *boot.Environment) *cobra.Command {
+	return health.Command(env, health.Service{Binary: "auditor witness", Config: "witness.toml", Live: "/healthz", Read: func(path string) (health.Listener, error) {
+		c, err := readWitnessConfig(path)
+		if err != nil {
+			return health.Listener{}, err
+		}
+		return health.Listener{Address: c.Listen.Address, Cert: c.Listen.TLSCert}, nil
+	}})
+}
+
+func checkWitness(env *boot.Environment, config *witnessConfig) error {
+	_, err := newWitness(config)
+	if err == nil && config.Listen.TLSCert != "" {
+		_, err = config.certificate()
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(env.Stdout, "the configuration can be used")
+	}
+	return err
+}
+
+// certificate reads what the witness shows.
+func (c *witnessConfig) certificate() (tls.Certificate, error) {
+	certificate, err := tls.LoadX509KeyPair(c.Listen.TLSCert, c.Listen.TLSKey)
+	if err != nil {
+		return certificate, fault.New(fault.Usage, "running the witness", "[listen] tls_cert and tls_key are not a certificate and its key", "give PEM files")
+	}
+	return certificate, nil
 }
 
 func witnessNewCommand(env *boot.Environment) *cobra.Command {
@@ -160,9 +209,9 @@ func serveWitness(ctx context.Context, env *boot.Environment, config *witnessCon
 	server := &http.Server{Handler: w.Handler(env.Logger), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	if config.Listen.TLSCert != "" {
-		certificate, err := tls.LoadX509KeyPair(config.Listen.TLSCert, config.Listen.TLSKey)
+		certificate, err := config.certificate()
 		if err != nil {
-			return errors.Join(fault.New(fault.Usage, doing, "[listen] tls_cert and tls_key are not a certificate and its key", "give PEM files"), listener.Close())
+			return errors.Join(err, listener.Close())
 		}
 		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}})
 	}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/health"
 	"tarn/keys/budget"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
@@ -128,7 +132,9 @@ func readConfig(path string) (*config, error) {
 	if path == "" {
 		return nil, fault.New(fault.Usage, "keyholder serve", "--config is missing", "give a keyholder.toml; docs/operations.md has one to begin with")
 	}
-	c := &config{Production: true, Name: "keyholder", Operators: operatorsConfig{Required: 2}, Budgets: budgetsConfig{
+	c := &config{Production: true, Name: "keyholder", Store: storeConfig{FreeFloor: holder.DefaultFreeFloor}, Operators: operatorsConfig{Required: 2}, Leases: leasesConfig{
+		TTL: boot.Duration(holder.DefaultLeaseTTL), CertificateTTL: boot.Duration(holder.DefaultCertificateTTL),
+	}, Budgets: budgetsConfig{
 		Period: boot.Duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
 		ReservedShare: holder.DefaultReservedShare, RateFactor: holder.DefaultRateFactor,
 	}}
@@ -185,6 +191,29 @@ func (c *auditConfig) apply(o *holder.Options) error {
 	}
 	o.WitnessKey = string(key)
 	return nil
+}
+
+// listen returns where the service listens, and with which certificate.
+func (c *config) listen() holder.Listen {
+	l := holder.Listen{Address: c.Listen.Address, Cert: c.Listen.TLSCert, Key: c.Listen.TLSKey}
+	if l.Cert == "" {
+		l.Cert = filepath.Join(c.Store.Dir, holder.ServerCertFile)
+	}
+	if l.Key == "" {
+		l.Key = filepath.Join(c.Store.Dir, holder.ServerKeyFile)
+	}
+	return l
+}
+
+// healthCommand asks the service that runs.
+func healthCommand(env *boot.Environment) *cobra.Command {
+	return health.Command(env, health.Service{Binary: "keyholder", Config: "keyholder.toml", Live: "/livez", Ready: "/readyz", Read: func(path string) (health.Listener, error) {
+		c, err := readConfig(path)
+		if err != nil {
+			return health.Listener{}, err
+		}
+		return health.Listener{Address: c.Listen.Address, Cert: c.listen().Cert}, nil
+	}})
 }
 
 // options makes the service's options of the configuration.

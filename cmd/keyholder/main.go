@@ -34,7 +34,7 @@ which enrol gets for a one-time code: name its folder with --as.`,
   keyholder approvals list --as bob`,
 	}
 	root.AddCommand(
-		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), custodyCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
+		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), healthCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), custodyCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
 		domainCommand(env), projectCommand(env), clientCommand(env), grantCommand(env), budgetCommand(env), keyCommand(env), backupCommand(env),
 		approvalsCommand(env), eventsCommand(env), methodsCommand(env),
 	)

@@ -5,22 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
+	"os"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"tarn/cmd/internal/boot"
 	"tarn/cmd/internal/boot/metrics"
 	"tarn/keys"
 	"tarn/keys/api"
+	"tarn/keys/audit"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
 	"tarn/keys/servercert"
 )
 
 func serveCommand(env *boot.Environment) *cobra.Command {
-	path := ""
+	path, printConfig, check := "", false, false
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the service, sealed until its operators unseal it",
@@ -29,22 +31,58 @@ unseal has given it enough; with [custody] identity_file it unseals itself.
 
 It ends by itself, with exit code 1, when its store cannot be written: what is in
 memory is then not to be believed. SIGTERM ends it after what has begun.`,
-		Example: "  keyholder serve --config keyholder.toml --log-level info",
+		Example: "  keyholder serve --config keyholder.toml --log-level info\n  keyholder serve --config keyholder.toml --print-config",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := readConfig(path)
-			if err == nil {
-				err = config.Log.Apply(c.Flags())
-			}
 			if err != nil {
 				return err
+			}
+			if printConfig {
+				return toml.NewEncoder(env.Stdout).Encode(config)
+			}
+			if err := config.Log.Apply(c.Flags()); err != nil {
+				return err
+			}
+			if check {
+				return checkConfig(env, config)
 			}
 			env.SayHardened()
 			return serve(c.Context(), env, config)
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "keyholder.toml")
+	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration with its defaults, and end")
+	c.Flags().BoolVar(&check, "check", false, "read the configuration and what it names, as far as that is not sealed, and end")
 	return c
+}
+
+// checkConfig reads what can be read of a key holder that is sealed.
+func checkConfig(env *boot.Environment, config *config) error {
+	options, err := config.options(env)
+	if err != nil {
+		return err
+	}
+	listen := config.listen()
+	if _, err := servercert.Open(listen.Files(), env.Wall); err != nil {
+		return err
+	}
+	if _, err := os.Stat(config.Store.Anchor); err != nil {
+		return fault.Wrap(fault.Usage, "reading the anchor", err, "see that its disk is there: docs/operations.md")
+	}
+	if config.Custody.IdentityFile != "" {
+		identity, err := keys.ReadSecret(config.Custody.IdentityFile)
+		if err != nil {
+			return err
+		}
+		clear(identity)
+	}
+	options.AlertsURL = "" // the spool is the running service's
+	if _, err := holder.New(options); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(env.Stdout, "the configuration can be used")
+	return err
 }
 
 func serve(ctx context.Context, env *boot.Environment, config *config) (err error) {
@@ -52,13 +90,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 	if err != nil {
 		return err
 	}
-	listen := holder.Listen{Address: config.Listen.Address, Cert: config.Listen.TLSCert, Key: config.Listen.TLSKey}
-	if listen.Cert == "" {
-		listen.Cert = filepath.Join(options.Dir, holder.ServerCertFile)
-	}
-	if listen.Key == "" {
-		listen.Key = filepath.Join(options.Dir, holder.ServerKeyFile)
-	}
+	listen := config.listen()
 	registry := metrics.NewRegistry("keyholder", boot.Version(), env.Hardened())
 	var h *holder.Holder
 	options.Meter = metrics.NewKeyholder(registry, metrics.KeyholderState{
@@ -67,6 +99,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		Records:       func() float64 { return float64(h.Records()) },
 		TreeSize:      func() float64 { return float64(h.TreeSize()) },
 		AlertsWaiting: func() float64 { return float64(h.AlertsWaiting()) },
+		Rules:         audit.Rules(),
 		Budgets: func(each func(project, client string, left int64)) {
 			if h != nil {
 				h.Budgets(each)

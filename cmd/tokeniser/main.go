@@ -22,14 +22,19 @@ func command(env *boot.Environment) *cobra.Command {
 people (CSV, NDJSON or Parquet), makes a token of each NHS number and Bloom-filter
 encodings of the demographics, and writes an encoded cohort that a linker can
 link. Identifiers never reach a cohort, a log or an error message. For other tables,
-column replaces the NHS numbers in one column by tokens and leaves all else.`,
+column replaces the NHS numbers in one column by tokens and leaves all else.
+
+serve is the same as a service: pipelines send rows over mutual TLS, and get each answered
+at once (docs/tokenise-quickstart.md: first tokens in ten minutes).`,
 		Example: `  tokeniser keys new --project project.json
   tokeniser enrol --keyholder https://keyholder.example.nhs.uk:8443 --code-file north.code --out credentials
   tokeniser profile --in people.csv --write-map people.map.toml
   tokeniser run --project project.json --key-file keys.json --in north.csv --out north.parquet --confirm-map
-  tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv`,
+  tokeniser column --project project.json --key-file keys.json --in visits.csv --column nhs_number --out visits.tokens.csv
+  tokeniser certificates --out tls --client etl
+  tokeniser serve --config tokeniser.toml`,
 	}
-	root.AddCommand(serveCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
-		connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
+	root.AddCommand(serveCommand(env), healthCommand(env), certificatesCommand(env), runCommand(env), columnCommand(env), rotateCommand(env), convertCommand(env), recipientCommand(env), receiveCommand(env), escrowCommand(env), profileCommand(env), keysCommand(env), encodingCommand(env),
+		relationshipsCommand(env), connection.EnrolCommand(env, "tokeniser"), projectCommand(env))
 	return root
 }

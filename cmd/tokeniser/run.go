@@ -81,6 +81,8 @@ func runCommand(env *boot.Environment) *cobra.Command {
 		Long: `Encode a table into a cohort: NAME.parquet and NAME.manifest.json, which may go to
 the linker, and NAME.crosswalk.parquet (your ids and the minted ones), which never
 leaves the region. With --part-rows the cohort is a folder of parts and its manifest.
+Where the project's record names the key holder's escrow key, NAME.escrow is left as
+well, for the region's store: see tokeniser escrow.
 
 The columns are found by their names and shown; nothing is encoded until they are
 confirmed, by --confirm-map or by a map with confirmed = true. A row is refused only

@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"tarn/keys/budget"
 	"tarn/keys/client"
 	"tarn/keys/fault"
+	"tarn/keys/secret"
 	"tarn/keys/servercert"
 	"tarn/tokenise/httpapi"
 	"tarn/tokenise/lease"
@@ -59,8 +62,10 @@ itself, with exit code 1, when its store cannot be written.`,
 				return err
 			}
 			if check {
-				_, err := fmt.Fprintln(env.Stdout, "the configuration can be used")
-				return errors.Join(err, s.close(c.Context()))
+				return s.check(c.Context())
+			}
+			if err := s.open(); err != nil {
+				return err
 			}
 			env.SayHardened()
 			return s.run(c.Context())
@@ -68,7 +73,7 @@ itself, with exit code 1, when its store cannot be written.`,
 	}
 	c.Flags().StringVar(&path, "config", "", "tokeniser.toml")
 	c.Flags().BoolVar(&printConfig, "print-config", false, "print the configuration with its defaults, and end")
-	c.Flags().BoolVar(&check, "check", false, "read the configuration and what it names, and end")
+	c.Flags().BoolVar(&check, "check", false, "read the configuration and what it names, change nothing, and end; also while the service runs")
 	return c
 }
 
@@ -78,6 +83,7 @@ type service struct {
 	path        string
 	config      *serveConfig
 	certificate *servercert.Certificate
+	clients     *x509.CertPool // whose certificates callers show
 	store       *regionstore.Store
 	ledger      *serving.Ledger
 	keyholder   *client.Client // nil where all projects have key files
@@ -89,14 +95,14 @@ type service struct {
 	up, sealed atomic.Bool // what the key holder said last
 }
 
+// newService reads what the configuration names. It opens nothing that is to be closed.
 func newService(env *boot.Environment, path string, config *serveConfig) (s *service, err error) {
 	s = &service{env: env, path: path, config: config}
 	files := servercert.Files{Cert: config.Listen.TLSCert, Key: config.Listen.TLSKey, Next: "give tls_cert and tls_key in [listen]; for a trial: tokeniser certificates"}
 	if s.certificate, err = servercert.Open(files, env.Wall); err != nil {
 		return nil, err
 	}
-	clients, err := boot.Authorities("[listen] client_ca", config.Listen.ClientCA)
-	if err != nil {
+	if s.clients, err = boot.Authorities("[listen] client_ca", config.Listen.ClientCA); err != nil {
 		return nil, err
 	}
 	if files := config.Keyholder.files(); files != (client.Files{}) {
@@ -121,26 +127,61 @@ func newService(env *boot.Environment, path string, config *serveConfig) (s *ser
 		}
 		s.projects = append(s.projects, p)
 	}
-	key, err := regionstore.OpenKey(regionstore.KeyPath(config.Store.Dir), env.Rand)
-	if err != nil {
-		return nil, err
-	}
-	if s.store, err = regionstore.Open(regionstore.Options{Dir: config.Store.Dir, Key: key, FreeFloor: uint64(config.Store.FreeFloor), Logger: env.Logger, Clock: env.Wall, Rand: env.Rand}); err != nil {
-		return nil, err
-	}
-	s.ledger, err = serving.NewLedger(serving.LedgerOptions{Store: s.store, Key: key, Now: env.Wall,
-		Ceiling: serving.Allowance{Rows: config.Limits.CeilingRows, Period: budget.Period(24 * time.Hour)}})
-	key.Destroy() // both have derived theirs
-	if err == nil {
-		err = s.openBudgets(config)
-	}
-	if err == nil {
-		err = s.newServer(clients)
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.store.Close())
-	}
 	return s, nil
+}
+
+// check says whether the service could start, or read its configuration again, with what
+// is there. It makes nothing: whoever checks may be another user than the service's.
+func (s *service) check(ctx context.Context) error {
+	for _, p := range s.projects {
+		if err := p.Check(ctx); err != nil {
+			return err
+		}
+	}
+	said := "the configuration can be used"
+	if _, err := os.Stat(regionstore.KeyPath(s.config.Store.Dir)); errors.Is(err, fs.ErrNotExist) {
+		said += "; the store is made when the service starts"
+	} else if err := s.openStore(func(secret.Key) error { return nil }); errors.Is(err, regionstore.ErrInUse) {
+		said += "; the store is open in a service that runs"
+	} else if err != nil {
+		return err
+	} else if err := s.store.Close(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(s.env.Stdout, said)
+	return err
+}
+
+// openStore opens the store, and does what needs its key.
+func (s *service) openStore(with func(secret.Key) error) error {
+	c := &s.config.Store
+	key, err := regionstore.OpenKey(regionstore.KeyPath(c.Dir), s.env.Rand)
+	if err != nil {
+		return err
+	}
+	defer key.Destroy() // whoever needs it has derived its own
+	if s.store, err = regionstore.Open(regionstore.Options{Dir: c.Dir, Key: key, FreeFloor: uint64(c.FreeFloor), Logger: s.env.Logger, Clock: s.env.Wall, Rand: s.env.Rand}); err != nil {
+		return err
+	}
+	if err := with(key); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	return nil
+}
+
+// open opens the store, and what answers.
+func (s *service) open() error {
+	return s.openStore(func(key secret.Key) (err error) {
+		s.ledger, err = serving.NewLedger(serving.LedgerOptions{Store: s.store, Key: key, Now: s.env.Wall,
+			Ceiling: serving.Allowance{Rows: s.config.Limits.CeilingRows, Period: budget.Period(24 * time.Hour)}})
+		if err == nil {
+			err = s.openBudgets(s.config)
+		}
+		if err == nil {
+			err = s.newServer(s.clients)
+		}
+		return err
+	})
 }
 
 func (s *service) projectOptions(p *serveProjectConfig) serving.ProjectOptions {
@@ -179,12 +220,15 @@ func (s *service) newServer(clients *x509.CertPool) error {
 		Budgets: func(each func(project, client string, left int64)) {
 			s.ledger.Each(func(a serving.Account, left int64) { each(a.Project, a.Client, left) })
 		},
+		Allowed: func(each func(project, client string, rows int64)) {
+			s.ledger.Each(func(a serving.Account, _ int64) { each(a.Project, a.Client, s.ledger.Allowed(a)) })
+		},
 		Projects: func(each func(project string, ready bool, leaseEnd time.Time)) {
 			for _, p := range s.projects {
 				each(p.Name(), p.Ready() == nil, p.LeaseEnd())
 			}
 		},
-		KeyholderSealed: s.sealed.Load, KeyholderUp: s.up.Load,
+		HasKeyholder: s.keyholder != nil, KeyholderSealed: s.sealed.Load, KeyholderUp: s.up.Load,
 		CertificateExpiry: func() time.Time { return servercert.End(s.config.Listen.TLSCert) },
 		FreeBytes:         func() float64 { return float64(s.store.FreeBytes()) },
 	})

@@ -3,11 +3,16 @@ package main
 import (
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"tarn/cmd/internal/boot"
+	"tarn/cmd/internal/health"
 	"tarn/keys/budget"
 	"tarn/keys/client"
 	"tarn/keys/fault"
 	"tarn/tokenise/httpapi"
+	"tarn/tokenise/regionstore"
+	"tarn/tokenise/relationship"
 )
 
 // serveConfig is tokeniser.toml. Paths are taken from the folder in which the service is
@@ -16,12 +21,13 @@ type serveConfig struct {
 	// Production refuses what is for trials only: keys of tests. Default true.
 	Production bool `toml:"production"`
 
-	Listen    serveListenConfig    `toml:"listen"`
-	Keyholder serveKeyholderConfig `toml:"keyholder"`
-	Projects  []serveProjectConfig `toml:"project"`
-	Limits    serveLimitsConfig    `toml:"limits"`
-	Store     serveStoreConfig     `toml:"store"`
-	Log       boot.LogConfig       `toml:"log"`
+	Listen        serveListenConfig    `toml:"listen"`
+	Keyholder     serveKeyholderConfig `toml:"keyholder"`
+	Projects      []serveProjectConfig `toml:"project"`
+	Limits        serveLimitsConfig    `toml:"limits"`
+	Relationships relationship.Config  `toml:"relationships"`
+	Store         serveStoreConfig     `toml:"store"`
+	Log           boot.LogConfig       `toml:"log"`
 }
 
 type serveListenConfig struct {
@@ -121,6 +127,7 @@ func readServeConfig(path string) (*serveConfig, error) {
 			MaxRows: httpapi.DefaultMaxRows, MaxBody: httpapi.DefaultMaxBody, Timeout: boot.Duration(httpapi.DefaultTimeout),
 			MaxConnections: httpapi.DefaultMaxConnections, MaxMemory: httpapi.DefaultMaxMemory, CeilingRows: httpapi.DefaultCeilingRows,
 		},
+		Store: serveStoreConfig{FreeFloor: regionstore.DefaultFreeFloor},
 	}
 	if err := boot.LoadTOML(path, c); err != nil {
 		return nil, err
@@ -194,4 +201,15 @@ func (l *serveLimitsConfig) check(doing string) error {
 
 func (k *serveKeyholderConfig) files() client.Files {
 	return client.Files{Folder: k.As, URL: k.URL, CA: k.CA, Cert: k.Cert, Key: k.Key}
+}
+
+// healthCommand asks the service that runs.
+func healthCommand(env *boot.Environment) *cobra.Command {
+	return health.Command(env, health.Service{Binary: "tokeniser", Config: "tokeniser.toml", Live: "/livez", Ready: "/readyz", Read: func(path string) (health.Listener, error) {
+		c, err := readServeConfig(path)
+		if err != nil {
+			return health.Listener{}, err
+		}
+		return health.Listener{Address: c.Listen.Address, Cert: c.Listen.TLSCert}, nil
+	}})
 }

@@ -27,8 +27,9 @@ type runSummary struct {
 	Rows      int64                 `json:"rows"`
 	OK        int64                 `json:"ok"`
 	Refused   int64                 `json:"refused"`
-	Tokens    *int64                `json:"tokens"`  // null where no cohort was written
-	Encoded   *int64                `json:"encoded"` // likewise
+	Tokens    *int64                `json:"tokens"`   // null where no cohort was written
+	Encoded   *int64                `json:"encoded"`  // likewise
+	Escrowed  *int64                `json:"escrowed"` // null where there is no escrow
 	RefusedBy map[reason.Code]int64 `json:"refused_by_code"`
 	Warnings  map[reason.Code]int64 `json:"warnings"`
 	FixFirst  *fix                  `json:"fix_first"` // null where nothing needs it
@@ -48,7 +49,7 @@ func writeRunJSON(env *boot.Environment, o *batch.Options, r *tokenise.Result) e
 	s := runSummary{Schema: "tarn.tokenise-summary/1", Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Rows: r.Rows, OK: r.Rows - r.RefusedRows(), Refused: r.RefusedRows(),
 		RefusedBy: r.Refused, Warnings: r.Warned, FixFirst: fixFirst(r), Resumed: r.ResumedRows, Complete: r.Complete, Outputs: []string{}}
 	if m := r.Manifest; m != nil {
-		s.CohortID, s.OK, s.Outputs = &m.CohortID, m.Rows, outputs(o)
+		s.CohortID, s.OK, s.Outputs, s.Escrowed = &m.CohortID, m.Rows, outputs(o, r), r.Escrowed
 		if !r.Complete {
 			s.Tokens, s.Encoded = &r.Tokens, &r.Encoded
 		}
@@ -62,8 +63,11 @@ func writeRunJSON(env *boot.Environment, o *batch.Options, r *tokenise.Result) e
 	return writeJSON(env.Stdout, s)
 }
 
-func outputs(o *batch.Options) []string {
+func outputs(o *batch.Options, r *tokenise.Result) []string {
 	list := []string{o.Out, cohort.ManifestPath(o.Out), batch.CrosswalkPath(o.Out)}
+	if r.Escrowed != nil {
+		list = append(list, batch.EscrowPath(o.Out))
+	}
 	for _, path := range []string{o.Groups, o.Quarantine, o.Warnings} {
 		if path != "" {
 			list = append(list, path)
@@ -76,7 +80,7 @@ func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
 	var b strings.Builder
 	if r.Complete {
 		fmt.Fprintf(&b, "an earlier run had encoded these %s rows already; nothing was changed\n", humanize.Comma(r.Rows))
-		fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o), ", "))
+		fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o, r), ", "))
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
@@ -85,6 +89,9 @@ func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
 		fmt.Fprintf(&b, "%s of them had been encoded before the interruption\n", humanize.Comma(r.ResumedRows))
 	}
 	fmt.Fprintf(&b, "%s have a token, %s have encodings that can be compared\n", humanize.Comma(r.Tokens), humanize.Comma(r.Encoded))
+	if r.Escrowed != nil {
+		fmt.Fprintf(&b, "%s tokens are in the escrow, for the region's store: tokeniser escrow import %s\n", humanize.Comma(*r.Escrowed), batch.EscrowPath(o.Out))
+	}
 	writeCounts(&b, "refused", r.Refused)
 	writeCounts(&b, "warning", r.Warned)
 	if r.Rows == 0 {
@@ -96,7 +103,7 @@ func writeRunText(w io.Writer, o *batch.Options, r *tokenise.Result) error {
 	if r.Refused[reason.RowEncoding] > 0 && r.Input.Format == source.FormatCSV && r.Input.Encoding == source.EncodingUTF8 && o.Source.Encoding == source.EncodingAuto {
 		b.WriteString("rows were refused because they are not UTF-8; if the file is Windows-1252, run again with --encoding windows-1252\n")
 	}
-	fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o), ", "))
+	fmt.Fprintf(&b, "cohort %s: %s\n", r.Manifest.CohortID, strings.Join(outputs(o, r), ", "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -6,7 +6,9 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -185,6 +187,9 @@ func Decode(entry []byte) (Leaf, error) {
 	}
 	return l, nil
 }
+
+// Rules returns the rules of alarms, sorted.
+func Rules() []string { return slices.Sorted(maps.Keys(ruleTexts)) }
 
 // RuleText says in words what a rule of alarms has found; "" of one that is not known.
 func RuleText(rule string) string { return ruleTexts[rule] }

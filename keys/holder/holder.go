@@ -60,6 +60,10 @@ const (
 	DefaultCeilingRows   = keyring.DefaultCeilingRows
 	DefaultReservedShare = keyring.DefaultReservedShare
 	DefaultRateFactor    = keyring.DefaultRateFactor
+
+	DefaultLeaseTTL       = keyring.DefaultLeaseTTL
+	DefaultCertificateTTL = authority.DefaultLifetime
+	DefaultFreeFloor      = badgerdb.DefaultFreeFloor
 )
 
 // Options are what the service is given.

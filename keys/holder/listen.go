@@ -35,11 +35,16 @@ type Listen struct {
 	Key     string // PEM file, readable by its owner only
 }
 
+// Files are the certificate and key, as whoever opens them is told of.
+func (l Listen) Files() servercert.Files {
+	return servercert.Files{Cert: l.Cert, Key: l.Key, Next: "give tls_cert and tls_key in [listen]: the pair that keyholder init or keyholder certificate made"}
+}
+
 // Serve listens and answers until the context ends or the store fails; then it
 // finishes what it has begun. ready is called with the address once it listens.
 func (h *Holder) Serve(ctx context.Context, l Listen, ready func(net.Addr)) error {
 	const doing = "serving"
-	certificate, err := servercert.Open(servercert.Files{Cert: l.Cert, Key: l.Key, Next: "give tls_cert and tls_key in [listen]: the pair that keyholder init or keyholder certificate made"}, h.options.Clock)
+	certificate, err := servercert.Open(l.Files(), h.options.Clock)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@
 // with this patient, named by token? The table of who has to do with whom belongs to the
 // region; the key holder, who could open its tokens, never sees it.
 //
+// A worklist's question is which practice each of its patients is registered with.
+//
 // An answer is of one question, lasts a minute at most, and is signed (Ed25519).
 package relationship
 
@@ -104,7 +106,12 @@ func message(q *Question, a *Answer) ([]byte, error) {
 		sum := sha256.Sum256(keys.LP(keys.Text(e.Key), e.Batch, e.Enc, keys.U32(e.Index), e.Sealed))
 		s.EnvelopeSHA256 = hex.EncodeToString(sum[:])
 	}
-	document, err := keys.Encode(s)
+	return labelled("tarn/relationship/v1", s)
+}
+
+// labelled returns LP(label, JCS(signed)).
+func labelled(label string, signed any) ([]byte, error) {
+	document, err := keys.Encode(signed)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +119,14 @@ func message(q *Question, a *Answer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.LP(keys.Text("tarn/relationship/v1"), canonical), nil
+	return keys.LP(keys.Text(label), canonical), nil
+}
+
+func expires(now time.Time) time.Time { return now.Add(MaxAge).UTC().Truncate(time.Millisecond) }
+
+// inTime reports whether an answer to a question of at counts now.
+func inTime(expires, at, now time.Time) bool {
+	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
 }
 
 // Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
@@ -123,7 +137,7 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	if decision != Allow && decision != Deny {
 		return nil, errors.New("relationship: there is no such decision")
 	}
-	a := &Answer{Decision: decision, Expires: now.Add(MaxAge).UTC().Truncate(time.Millisecond)}
+	a := &Answer{Decision: decision, Expires: expires(now)}
 	if envelope != nil {
 		if decision != Allow {
 			return nil, errors.New("relationship: an envelope goes with what is allowed only")
@@ -161,7 +175,7 @@ func (a *Answer) Verify(q *Question, region ed25519.PublicKey, now time.Time) (e
 	if err != nil || !ed25519.Verify(region, m, a.Signature) {
 		return evidence, ErrSignature
 	}
-	if !now.Before(a.Expires) || a.Expires.After(now.Add(MaxAge+clockSkew)) || a.Expires.After(q.At.Add(MaxAge+clockSkew)) {
+	if !inTime(a.Expires, q.At, now) {
 		return evidence, ErrExpired
 	}
 	return sha256.Sum256(keys.LP(m, a.Signature)), nil

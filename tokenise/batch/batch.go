@@ -69,6 +69,10 @@ func CrosswalkPath(out string) string {
 	return strings.TrimSuffix(out, filepath.Ext(out)) + ".crosswalk.parquet"
 }
 
+// EscrowPath returns where the escrow of a cohort goes: --out without its extension and
+// .escrow.
+func EscrowPath(out string) string { return strings.TrimSuffix(out, filepath.Ext(out)) + ".escrow" }
+
 // Run encodes a file. See tokenise.Run for what is returned with an error.
 func Run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	result, err := run(ctx, o)
@@ -178,9 +182,9 @@ func run(ctx context.Context, o Options) (*tokenise.Result, error) {
 	result, err := tokenise.Run(ctx, tokenise.Options{
 		Project: project, Keys: keyFile, Profile: profile, SourceDataset: dataset, Rows: guarded,
 		Columns: tokenise.Columns{Fields: positions, RowNumbers: mapping.UniqueID == source.RowID}, MapDigest: mapping.Digest(),
-		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Groups: o.Groups,
+		Out: o.Out, PartRows: o.PartRows, Quarantine: o.Quarantine, Warnings: o.Warnings, Crosswalk: CrosswalkPath(o.Out), Escrow: EscrowPath(o.Out), Groups: o.Groups,
 		MaxRefused: o.MaxRefused, Threads: o.Threads, Resume: o.Resume, ChunkRows: o.ChunkRows,
-		Software: o.Software, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage, Use: use, Canaries: canaries, Evaluate: evaluate,
+		Software: o.Software, Rand: o.Rand, Clock: o.Clock, Wall: o.Wall, Progress: o.Progress, Stage: o.Stage, Use: use, Canaries: canaries, Evaluate: evaluate,
 		KeepOther: o.In == "-",
 	})
 	if result != nil && result.Restarted {

@@ -42,6 +42,17 @@ const (
 	TokenOther     Code = "token_other"     // of another scheme, domain or epoch than those that are rotated
 )
 
+// Codes of relationships. The row is refused.
+const (
+	TokenRelease        Code = "token_release"        // a release token: nobody can open it, and nobody has to do with it
+	OrganisationInvalid Code = "organisation_invalid" // no ODS code: 3 to 10 of A-Z and 0-9
+	OrganisationDefault Code = "organisation_default" // V81997 to V81999: no practice, or not known
+	FromInvalid         Code = "from_invalid"         // not written as 2006-01-02, or missing
+	ToInvalid           Code = "to_invalid"           // not written as 2006-01-02
+	ToBeforeFrom        Code = "to_before_from"
+	RelationshipUnknown Code = "relationship_unknown" // neither registered nor other
+)
+
 // Problem is one reason at one place: a field, or the row where Field is empty.
 type Problem struct {
 	Field string // canonical field name
@@ -101,6 +112,18 @@ func (c Code) Advice() string {
 		return "these cells hold no token: tarn token parse says what is wrong with one"
 	case TokenOther:
 		return "these tokens are of another scheme, domain or epoch: give the record that they were made with"
+	case TokenRelease:
+		return "release tokens are never opened: give the tokens of the domain"
+	case OrganisationInvalid:
+		return "write ODS codes, capital letters and digits, not names"
+	case OrganisationDefault:
+		return "codes that stand for no practice: leave these rows out at the source"
+	case FromInvalid, ToInvalid:
+		return "write days as 2026-11-26; leave the last empty where there is none yet"
+	case ToBeforeFrom:
+		return "the last day comes before the first: often the columns are exchanged"
+	case RelationshipUnknown:
+		return "write registered for the practice that a patient is registered with, else other"
 	case SexUnknown:
 		return "these codes say unknown, or are of another code list: map them to 1, 2, 9 or M, F, I"
 	}

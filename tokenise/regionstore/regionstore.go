@@ -96,9 +96,19 @@ type Store struct {
 // ErrNotFound says that there is no such record, or no longer.
 var ErrNotFound = errors.New("region store: there is no such record")
 
+// ErrDamaged is wrapped by the error of a record that is not as it was written. It can be
+// written again.
+var ErrDamaged = errors.New("region store: a record is damaged")
+
 // ErrNoSpace says that free space is below the floor. Nothing was written; reading
 // goes on, and so does writing when there is space again.
 var ErrNoSpace = badgerdb.ErrNoSpace
+
+// ErrInUse says that another process has the store open.
+var ErrInUse = badgerdb.ErrInUse
+
+// DefaultFreeFloor is the free space, in bytes, below which nothing is written.
+const DefaultFreeFloor = badgerdb.DefaultFreeFloor
 
 // content is what the marker's record holds.
 const content = "tarn/region-store/v1"
@@ -129,7 +139,7 @@ func Open(o Options) (*Store, error) {
 	}
 	db, err := badgerdb.Open(badgerdb.Options{Dir: o.Dir, Logger: o.Logger, Unsynced: o.Unsynced})
 	if errors.Is(err, badgerdb.ErrInUse) {
-		return nil, fault.New(fault.Usage, doing, "another tokeniser has it open: a region's store has one owner", "stop the other, or name another folder")
+		return nil, &fault.Error{Kind: fault.Usage, Doing: doing, Wrong: "another tokeniser has it open: a region's store has one owner", Next: "stop the other, or name another folder", Cause: ErrInUse}
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, doing, "its files cannot be opened",
@@ -200,8 +210,8 @@ func (s *Store) readIn(txn *badger.Txn, at place) (value []byte, err error) {
 	return value, err
 }
 
-// Get returns a record's value, or [ErrNotFound]. A record that is damaged is another
-// error, and can be written again.
+// Get returns a record's value, or [ErrNotFound]. The error of one that is damaged wraps
+// [ErrDamaged].
 func (s *Store) Get(kind Kind, name []byte) (value []byte, err error) {
 	at := s.sealer.placeOf(kind, name)
 	s.mu.RLock()
@@ -221,8 +231,8 @@ func outward(err error) error {
 	case errors.Is(err, badger.ErrKeyNotFound):
 		return ErrNotFound
 	}
-	return fault.New(fault.Internal, "reading the region's store", "a record is damaged",
-		"stop the tokeniser, look at the disk, and remove the store's folder: what it held is made again")
+	return &fault.Error{Kind: fault.Internal, Doing: "reading the region's store", Wrong: "a record is damaged",
+		Next: "stop the tokeniser, look at the disk, and remove the store's folder: what it held is made again", Cause: ErrDamaged}
 }
 
 // Commit writes changes, and returns when they are durable. Callers that wait together

@@ -438,7 +438,7 @@ func TestRecordsThatDoNotBelong(t *testing.T) {
 		c := copyOf(t, o)
 		change(t, c, tt.change)
 		s := open(t, c)
-		if got, err := s.Get(tt.kind, []byte("n1")); err == nil || errors.Is(err, ErrNotFound) {
+		if got, err := s.Get(tt.kind, []byte("n1")); !errors.Is(err, ErrDamaged) || fault.KindOf(err) != fault.Internal {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 		if got, err := s.Get(kind, []byte("n2")); err != nil || string(got) != valueOf(2) {

@@ -20,6 +20,7 @@ import (
 	"tarn/keys/nhsnumber"
 	"tarn/tokenise/demographics"
 	"tarn/tokenise/encode"
+	"tarn/tokenise/escrow"
 	"tarn/tokenise/lease"
 	"tarn/tokenise/online"
 	"tarn/tokenise/online/wire"
@@ -46,6 +47,8 @@ type ProjectOptions struct {
 	// BatchWindow is how long numbers of small requests wait for others, with which they
 	// are evaluated; BatchTimeout bounds an evaluation.
 	BatchWindow, BatchTimeout time.Duration
+	// Escrow keeps whose tokens are, of projects that have an escrow; nil keeps nothing.
+	Escrow *escrow.Keeper
 }
 
 // Project is a project that is served. It is safe for concurrent use.
@@ -70,6 +73,8 @@ type Keys struct {
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
 	digest  Digest
+	escrow  *escrow.Keeper
+	sealed  *escrow.Recipient // nil where the project has no escrow
 	users   sync.WaitGroup
 	warming context.CancelFunc
 }
@@ -236,28 +241,46 @@ func (p *Project) end(ctx context.Context, k *Keys) {
 	}
 }
 
+// Check reads the project's files as [Project.Work] will, its key file too where it has
+// one. A key holder is not asked.
+func (p *Project) Check(ctx context.Context) error {
+	file, profile, err := p.read()
+	if err != nil || p.options.Lease != nil {
+		return err
+	}
+	k, err := p.fromFile(ctx, file, profile)
+	if err == nil {
+		p.end(ctx, k)
+	}
+	return err
+}
+
+// read reads the project's file and profile.
+func (p *Project) read() (*keys.Project, *encode.Profile, error) {
+	file, err := keys.ReadProject(p.options.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	if file.Name != p.name {
+		return nil, nil, fault.New(fault.Usage, "serving project "+p.name, "its file is of another project now", "give each project its own file in [[project]]; a new one needs a restart")
+	}
+	if err := file.CheckCurrent(p.options.Wall()); err != nil {
+		return nil, nil, err
+	}
+	profile, err := encode.LoadProfile(file.Profile, filepath.Dir(p.options.File))
+	return file, profile, err
+}
+
 // open gets the project's keys.
 func (p *Project) open(ctx context.Context) (*Keys, error) {
-	o := &p.options
-	file, err := keys.ReadProject(o.File)
+	file, profile, err := p.read()
 	if err != nil {
 		return nil, err
 	}
-	doing := "serving project " + p.name
-	if file.Name != p.name {
-		return nil, fault.New(fault.Usage, doing, "its file is of another project now", "give each project its own file in [[project]]; a new one needs a restart")
-	}
-	if err := file.CheckCurrent(o.Wall()); err != nil {
-		return nil, err
-	}
-	profile, err := encode.LoadProfile(file.Profile, filepath.Dir(o.File))
-	if err != nil {
-		return nil, err
-	}
-	if o.Lease == nil {
+	if p.options.Lease == nil {
 		return p.fromFile(ctx, file, profile)
 	}
-	running, session, err := o.Lease(ctx, p.name, 0, api.UseToken, api.UseEncoding)
+	running, session, err := p.options.Lease(ctx, p.name, 0, api.UseToken, api.UseEncoding)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +343,10 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
 		}
 	}
+	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
+		return nil, err
+	}
+	k.escrow = p.options.Escrow
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)
@@ -402,6 +429,15 @@ func (k *Keys) Canaries(rows int64) {
 	if k.session != nil && rows > 0 {
 		k.session.Canaries(rows)
 	}
+}
+
+// Escrowed reports whether it is kept whose tokens are, sealed to the key holder.
+func (k *Keys) Escrowed() bool { return k.sealed != nil && k.escrow != nil }
+
+// Seal keeps whose tokens are, durably: call it before they leave.
+func (k *Keys) Seal(ctx context.Context, items []escrow.Item) error {
+	_, err := k.escrow.Seal(ctx, k.sealed, items)
+	return err
 }
 
 // Tokens has the tokens of numbers made by the key holder, together with those of other

@@ -7,6 +7,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"tarn/tokenise/online"
+	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
 	"tarn/tokenise/source/arrowframe"
 )
@@ -38,7 +39,7 @@ func (d *Decoder) arrow(body []byte) (err error) {
 			return unknownColumn("")
 		case seen>>at&1 == 1:
 			return malformed("", "two of its columns have the same name", "name every column once")
-		case !source.Readable(f.Type):
+		case !source.Readable(f.Type) || endless(f.Type):
 			return malformed("", "a column's type has no text", "send strings, numbers or dates")
 		}
 		seen |= 1 << at
@@ -47,8 +48,9 @@ func (d *Decoder) arrow(body []byte) (err error) {
 	if seen>>online.UniqueID&1 == 0 {
 		return noUniqueID()
 	}
+	texts := mostText*len(body) + maxRow
 	for reader.Next() {
-		if err := d.record(reader.RecordBatch(), fields); err != nil {
+		if err := d.record(reader.RecordBatch(), fields, texts); err != nil {
 			return err
 		}
 	}
@@ -58,8 +60,20 @@ func (d *Decoder) arrow(body []byte) (err error) {
 	return nil
 }
 
-// record adds the rows of a record, column by column.
-func (d *Decoder) record(record arrow.RecordBatch, fields []online.Field) error {
+// mostText is how many bytes of text a byte of a stream may stand for. Views share their
+// bytes, so that a short stream could stand for more text than there is memory.
+const mostText = 8
+
+// endless reports whether values of a type may have texts of any length: decimals of a
+// scale that no decimal of 256 bits has.
+func endless(t arrow.DataType) bool {
+	d, ok := t.(arrow.DecimalType)
+	return ok && (d.GetScale() < 0 || d.GetScale() > 76)
+}
+
+// record adds the rows of a record, column by column. All texts together may have so many
+// bytes.
+func (d *Decoder) record(record arrow.RecordBatch, fields []online.Field, texts int) error {
 	from := len(d.request.Rows)
 	if record.NumRows() > int64(d.limit) { // before memory is made for what is only said
 		return tooMany()
@@ -80,8 +94,14 @@ func (d *Decoder) record(record arrow.RecordBatch, fields []online.Field) error 
 				continue
 			}
 			start := len(d.arena)
-			d.arena = text(d.arena, i)
-			set(&d.request.Rows[from+i], at, d.arena[start:len(d.arena):len(d.arena)], false)
+			if d.arena = text(d.arena, i); len(d.arena) > texts {
+				return malformed("", "its columns have more text than the stream has bytes", "send strings, not views that share theirs")
+			}
+			if len(d.arena)-start > maxRow {
+				d.request.Rows[from+i].Problem = reason.RowTooLong
+				continue
+			}
+			set(&d.request.Rows[from+i], at, d.arena[start:len(d.arena):len(d.arena)])
 		}
 	}
 	return nil

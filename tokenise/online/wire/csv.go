@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"unicode/utf8"
 
 	"tarn/tokenise/online"
+	"tarn/tokenise/reason"
 	"tarn/tokenise/source/delimited"
 	"tarn/tokenise/source/stream"
 )
@@ -18,15 +20,12 @@ type csvTable struct {
 
 var byteOrderMark = []byte("\ufeff")
 
-// maxRecord is the longest CSV record, in bytes.
-const maxRecord = 1 << 20
-
 // csv reads CSV (RFC 4180) with commas and a header of canonical names.
 func (d *Decoder) csv(body []byte) error {
 	const next = "send UTF-8 with a header row, fields divided by commas"
 	t := &d.table
 	body = bytes.TrimPrefix(body, byteOrderMark)
-	scanner := delimited.New(stream.NewWindow(bytes.NewReader(body)), ',', maxRecord)
+	scanner := delimited.New(stream.NewWindow(bytes.NewReader(body)), ',', maxRow)
 	for {
 		if err := scanner.Next(0, &t.record); errors.Is(err, io.EOF) {
 			return malformed("", "it has no header row", next)
@@ -56,11 +55,19 @@ func (d *Decoder) csv(body []byte) error {
 		if err != nil {
 			return err
 		}
-		if row.Problem = t.record.Problem; row.Problem != "" {
+		switch raw := t.record.Raw; {
+		case t.record.Problem != "":
+			row.Problem = t.record.Problem
+		case bytes.IndexByte(raw, 0) >= 0:
+			row.Problem = reason.RowMalformed
+		case !utf8.Valid(raw):
+			row.Problem = reason.RowEncoding
+		}
+		if row.Problem != "" {
 			continue
 		}
 		for i := range t.record.Fields {
-			set(row, t.columns[i], d.cell(&t.record.Fields[i]), false)
+			set(row, t.columns[i], d.cell(&t.record.Fields[i]))
 		}
 	}
 }

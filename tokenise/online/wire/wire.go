@@ -9,10 +9,12 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/valyala/fastjson"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/tokenise/online"
 	"tarn/tokenise/reason"
+	"tarn/tokenise/source"
+	"tarn/tokenise/source/jsonlines"
 )
 
 // Format is a form of rows.
@@ -66,6 +68,10 @@ type Error struct {
 // Error returns the detail.
 func (e *Error) Error() string { return "wire: " + e.Detail }
 
+// maxRow is the longest row, in bytes as it is sent, as in a batch. Of JSON it is the row's
+// object, of Arrow its texts.
+const maxRow = source.DefaultMaxRowBytes
+
 // columns are the fields, for messages.
 var columns = strings.Join(online.Fields[:], ", ")
 
@@ -96,21 +102,21 @@ type Request struct {
 // Decoder reads requests one after another; its memory is used again. It is not for
 // concurrent use.
 type Decoder struct {
-	request Request
-	parser  fastjson.Parser
-	arena   []byte // texts that are not in the body as they are
-	limit   int
-	visit   func(key []byte, v *fastjson.Value)
-	member  member
-	escaped bool           // the document has an escape somewhere
-	order   []online.Field // of the members of the row before
-	table   csvTable
+	request  Request
+	tokens   *jsontext.Decoder
+	document bytes.Buffer // what tokens are read from
+	line     jsonlines.Record
+	scratch  []byte
+	arena    []byte // texts that are not in the body as they are
+	limit    int
+	order    []online.Field // of the members of the row before
+	table    csvTable
 }
 
 // NewDecoder returns a decoder.
 func NewDecoder() *Decoder {
 	d := &Decoder{}
-	d.visit = d.visitMember
+	d.tokens = jsontext.NewDecoder(&d.document)
 	return d
 }
 
@@ -141,7 +147,13 @@ func (d *Decoder) Decode(f Format, body []byte, maxRows int) (*Request, error) {
 func (d *Decoder) Forget() {
 	clear(d.request.Rows)
 	clear(d.arena)
-	d.request.Rows, d.arena, d.member.row = d.request.Rows[:0], d.arena[:0], nil
+	clear(d.scratch)
+	d.request.Rows, d.arena, d.scratch = d.request.Rows[:0], d.arena[:0], d.scratch[:0]
+	d.document, d.line.Raw, d.table.record.Raw = bytes.Buffer{}, nil, nil
+	d.tokens.Reset(&d.document)
+	if cap(d.scratch) > keptScratch || cap(d.line.Members) > keptRows || cap(d.table.record.Fields) > keptRows {
+		d.scratch, d.line.Members, d.table.record.Fields = nil, nil, nil
+	}
 	if cap(d.arena) > keptArena || cap(d.request.Rows) > keptRows {
 		d.arena, d.request.Rows = nil, nil
 	}
@@ -149,8 +161,9 @@ func (d *Decoder) Forget() {
 
 // What a decoder keeps of its memory from one request to the next.
 const (
-	keptArena = 4 << 20
-	keptRows  = 20_000
+	keptArena   = 4 << 20
+	keptScratch = 64 << 10
+	keptRows    = 20_000
 )
 
 // next adds a row, or says that there are too many.
@@ -169,20 +182,17 @@ func (d *Decoder) next() (*online.Row, error) {
 }
 
 // set sets a field of a row to a text. What is no text of a row makes it a problem of
-// the row. raw says that the text stood in JSON without an escape, where control characters
-// are not allowed.
-func set(row *online.Row, at online.Field, text []byte, raw bool) {
+// the row.
+func set(row *online.Row, at online.Field, text []byte) {
 	if len(text) == 0 {
 		return
 	}
 	ascii, control := look(text)
 	switch {
 	case !ascii && !utf8.Valid(text):
-		row.Problem = reason.RowEncoding
-	case control && (raw || bytes.IndexByte(text, 0) >= 0):
-		if row.Problem == "" {
-			row.Problem = reason.RowMalformed
-		}
+		refuse(row, reason.RowEncoding)
+	case control && bytes.IndexByte(text, 0) >= 0:
+		refuse(row, reason.RowMalformed)
 	case at == online.UniqueID:
 		row.ID = shared(text)
 	default:
@@ -190,15 +200,15 @@ func set(row *online.Row, at online.Field, text []byte, raw bool) {
 	}
 }
 
-// look reports whether a text is ASCII only, and whether it holds a control character of
-// U+0000 to U+001F.
+// look reports whether a text is ASCII only, and whether it may hold a control character,
+// eight bytes at a time: most texts are short, and neither.
 func look(text []byte) (ascii, control bool) {
 	const high, ones = 0x8080808080808080, 0x0101010101010101
 	var seen, low uint64
 	for ; len(text) >= 8; text = text[8:] {
 		word := binary.LittleEndian.Uint64(text)
 		seen |= word
-		low |= (word - 0x20*ones) & ^word // a byte below 0x20 borrows; one above 0x7f is not ASCII anyway
+		low |= (word - 0x20*ones) & ^word // a byte below 0x20 borrows
 	}
 	for _, c := range text {
 		seen |= uint64(c)
@@ -215,6 +225,32 @@ func trimmed(text string) string {
 		return text
 	}
 	return strings.TrimSpace(text)
+}
+
+// field returns the field of this name, the nth of its row. Rows have their members in one
+// order, mostly: what was found there in the row before is tried first.
+func (d *Decoder) field(name []byte, n int) (at online.Field, known bool) {
+	if n < len(d.order) {
+		if at = d.order[n]; string(name) == online.Fields[at] {
+			return at, true
+		}
+	}
+	if at, known = online.FieldOf(name); !known {
+		return at, false
+	}
+	if n < len(d.order) {
+		d.order[n] = at
+	} else if n == len(d.order) && n < len(online.Fields) {
+		d.order = append(d.order, at)
+	}
+	return at, true
+}
+
+// refuse makes a row one that could not be read; what is no UTF-8 is said before all else.
+func refuse(row *online.Row, why reason.Code) {
+	if row.Problem != reason.RowEncoding {
+		row.Problem = why
+	}
 }
 
 // shared returns bytes as a text that shares them: rows do not outlive their request, and

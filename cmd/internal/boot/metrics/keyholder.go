@@ -29,11 +29,12 @@ type KeyholderState struct {
 	Records           func() float64
 	TreeSize          func() float64 // entries of the log
 	AlertsWaiting     func() float64
+	Rules             []string // of alarms
 	// Budgets gives how many rows each client has left of a project's budget.
 	Budgets func(each func(project, client string, left int64))
 }
 
-// budgets looks up what clients have left when metrics are read.
+// budgets looks up what clients have left, or may have, when metrics are read.
 type budgets struct {
 	left *prometheus.Desc
 	each func(func(project, client string, left int64))
@@ -78,6 +79,9 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	gauge("tarn_audit_tree_size", "Entries of the log.", state.TreeSize)
 	gauge("tarn_alerts_waiting", "Alerts that nobody has heard yet.", state.AlertsWaiting)
 	k.alarms = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tarn_alarms_total", Help: "Alarms, by the rule that gave them."}, []string{"rule"})
+	for _, rule := range state.Rules {
+		k.alarms.WithLabelValues(rule) // a count that begins at 1 has never risen
+	}
 	k.heard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_delivered_total", Help: "Alerts that were sent and heard."})
 	k.unheard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_failed_total", Help: "Tries of sending an alert that failed; they are repeated."})
 	k.elements = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_keyholder_evaluations_total", Help: "Blinded numbers that were evaluated."})

@@ -19,7 +19,9 @@ type Tokeniser struct {
 // TokeniserState is what is looked up when metrics are read.
 type TokeniserState struct {
 	Budgets           func(each func(project, client string, left int64))
+	Allowed           func(each func(project, client string, rows int64))             // of a whole period
 	Projects          func(each func(project string, ready bool, leaseEnd time.Time)) // the zero time where nothing is leased
+	HasKeyholder      bool                                                            // else nothing is said of one: that it is away would be an alarm
 	KeyholderSealed   func() bool
 	KeyholderUp       func() bool
 	CertificateExpiry func() time.Time // of the service's own certificate
@@ -40,13 +42,20 @@ func NewTokeniser(registry *prometheus.Registry, state TokeniserState) *Tokenise
 	gauge := func(name, help string, value func() float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	gauge("tarn_keyholder_sealed", "1 while the key holder says that it is sealed.", func() float64 { return truth(state.KeyholderSealed()) })
-	gauge("tarn_keyholder_up", "1 while the key holder answers.", func() float64 { return truth(state.KeyholderUp()) })
+	if state.HasKeyholder {
+		gauge("tarn_keyholder_sealed", "1 while the key holder says that it is sealed.", func() float64 { return truth(state.KeyholderSealed()) })
+		gauge("tarn_keyholder_up", "1 while the key holder answers.", func() float64 { return truth(state.KeyholderUp()) })
+	}
+	// A count that begins at 1 has never risen: what can be counted is there from the start.
+	state.Projects(func(project string, _ bool, _ time.Time) { t.Rows(project, 0, 0) })
 	gauge("tarn_certificate_expiry_timestamp_seconds", "When the service's certificate ends.", func() float64 { return float64(state.CertificateExpiry().Unix()) })
 	gauge("tarn_store_free_bytes", "Free bytes on the filesystem of the store.", state.FreeBytes)
 	registry.MustRegister(t.rows, t.refusals, t.warnings, t.duration, &budgets{
 		left: prometheus.NewDesc("tarn_budget_remaining_rows", "Rows that a client may still have answered in this period.", []string{"project", "client"}, nil),
 		each: state.Budgets,
+	}, &budgets{
+		left: prometheus.NewDesc("tarn_budget_rows", "Rows that a client may have answered in a whole period.", []string{"project", "client"}, nil),
+		each: state.Allowed,
 	}, &projects{
 		ready: prometheus.NewDesc("tarn_project_ready", "1 while the project's rows can be answered.", []string{"project"}, nil),
 		lease: prometheus.NewDesc("tarn_lease_expiry_timestamp_seconds", "When the first of the project's leases ends, unless it is renewed.", []string{"project"}, nil),

@@ -3,6 +3,7 @@ package keyring
 import (
 	"crypto/hpke"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -196,11 +197,32 @@ func (k *Keyring) OpenEnvelope(projectName string, token keys.Token, e *escrow.E
 	defer key.Destroy()
 	beside := *e
 	beside.Token = token.Value // whatever the envelope says
-	number, err := beside.Open(private, escrow.Context{Project: p.Name, Domain: d.Name, TokenEpoch: tokens.Epoch, HolderKeyID: e.HolderKeyID}, key.MAC())
-	if err != nil {
-		return nil, err
+	mac := key.MAC()
+	for _, sealedIn := range k.sealers(p) {
+		number, err := beside.Open(private, escrow.Context{Project: sealedIn, Domain: d.Name, TokenEpoch: tokens.Epoch, HolderKeyID: e.HolderKeyID}, mac)
+		if errors.Is(err, escrow.ErrClosed) {
+			continue // another project of the domain saw the token first
+		}
+		if err != nil {
+			return nil, err
+		}
+		return newIdentity(number), nil
 	}
-	return newIdentity(number), nil
+	return nil, escrow.ErrClosed
+}
+
+// sealers returns the projects in which a token of a project's domain may have been sealed,
+// the project itself first: a region keeps one envelope of a token, of whichever project
+// of the domain came first.
+func (k *Keyring) sealers(p *project) []string {
+	names := []string{}
+	for name, other := range k.projects {
+		if name != p.Name && other.Domain == p.Domain {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Insert(names, 0, p.Name)
 }
 
 // escrowPrivate returns the private half of the escrow key of this name, where it may be

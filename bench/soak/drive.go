@@ -61,6 +61,7 @@ type job struct {
 	id       string
 	packed   bool
 	again    *acknowledged // it was answered before, so
+	warms    bool          // it fills what the service keeps, and is not timed
 	due      time.Time
 	tries    int
 }
@@ -74,6 +75,7 @@ type driver struct {
 	due   chan *job
 	again chan *job // that have to be sent once more
 	open  sync.WaitGroup
+	work  sync.WaitGroup
 
 	mu       sync.Mutex
 	counts   Counts
@@ -102,15 +104,46 @@ func newDriver(s *site, l *ledger) *driver {
 	return &driver{site: s, ledger: l, due: make(chan *job, 1<<20), again: make(chan *job, 1<<20), straight: measure.NewHistogram(), all: measure.NewHistogram()}
 }
 
-// run sends requests at a rate for a time, and returns when all have had an answer, or when
-// those that are left have failed to get one.
-func (d *driver) run(ctx context.Context, rate float64, span time.Duration) {
-	working, stop := context.WithCancel(ctx)
-	defer stop()
-	var workers sync.WaitGroup
+// start has workers wait for requests, until the context ends.
+func (d *driver) start(ctx context.Context) {
 	for i := range connections {
-		workers.Go(func() { d.work(working, uint64(i)) })
+		d.work.Go(func() { d.serve(ctx, uint64(i)) })
 	}
+}
+
+// warm sends a project every large request some times, over connections of their own, and
+// returns when they are answered: caches and buffers fill, and what grows from then on grows.
+func (d *driver) warm(ctx context.Context, p *project, times int) error {
+	target, err := p.service.Target(p.name, caller, "")
+	if err != nil {
+		return err
+	}
+	jobs := make(chan *job)
+	var work sync.WaitGroup
+	for i := range connections {
+		work.Go(func() {
+			c := load.NewConn(target, uint64(i)+uint64(time.Now().UnixNano()))
+			defer c.Close()
+			for j := range jobs {
+				d.send(ctx, c, j)
+			}
+		})
+	}
+	ids := load.NewConn(load.Target{}, uint64(time.Now().UnixNano()))
+	large := d.site.requests.all[d.site.requests.small:]
+	for n := range times * len(large) {
+		d.count(func(c *Counts) { c.Due++; c.Bulk++ })
+		d.open.Add(1)
+		jobs <- &job{project: p, template: large[n%len(large)], id: ids.ID(), packed: n%packedEvery == 0, due: time.Now(), warms: true}
+	}
+	close(jobs)
+	work.Wait()
+	return nil
+}
+
+// load sends requests at a rate for a time, and returns when all have had an answer, or when
+// those that are left have failed to get one.
+func (d *driver) load(ctx context.Context, rate float64, span time.Duration) {
 	random := rand.New(rand.NewPCG(20, 26))
 	ids := load.NewConn(load.Target{}, uint64(time.Now().UnixNano()))
 	begun := time.Now()
@@ -123,7 +156,7 @@ func (d *driver) run(ctx context.Context, rate float64, span time.Duration) {
 			}
 		}
 		if ctx.Err() != nil {
-			break
+			return
 		}
 		d.open.Add(1)
 		d.due <- d.make(n, due, random, ids.ID())
@@ -135,8 +168,11 @@ func (d *driver) run(ctx context.Context, rate float64, span time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(lateBy):
 	}
-	stop()
-	workers.Wait()
+}
+
+// ended returns when the workers have ended, and counts what is lost.
+func (d *driver) ended() {
+	d.work.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counts.Lost = d.counts.Due - d.counts.Answered - d.counts.Changed
@@ -176,7 +212,7 @@ func (d *driver) make(n int, due time.Time, random *rand.Rand, id string) *job {
 	return j
 }
 
-func (d *driver) work(ctx context.Context, seed uint64) {
+func (d *driver) serve(ctx context.Context, seed uint64) {
 	conns := map[*project]*load.Conn{}
 	for i, p := range d.site.projects {
 		target, err := p.service.Target(p.name, caller, "")
@@ -216,7 +252,7 @@ func (d *driver) send(ctx context.Context, c *load.Conn, j *job) {
 	switch {
 	case err == nil && a.Status == 200:
 		if err := d.answer(j, &a, sent); err != nil {
-			d.found("%s request of %d rows as %s, tried %d times: %v", j.project.name, len(j.template.ids), j.template.format.MediaType(), j.tries, err)
+			d.found("project %s, a request of %d rows as %s, tried %d times: %v", j.project.name, len(j.template.ids), j.template.format.MediaType(), j.tries, err)
 		}
 		d.open.Done()
 	case err == nil && a.Status == 409 && codeOf(&a) == keysChanged && j.project.mayHaveChanged():
@@ -310,12 +346,14 @@ func (d *driver) answer(j *job, a *load.Answer, sent time.Time) error {
 		return err
 	}
 	took := max(1, time.Since(j.due).Microseconds())
-	d.mu.Lock()
-	_ = d.all.RecordValue(took) // beyond a minute it is lost
-	if j.tries == 1 {
-		_ = d.straight.RecordValue(took)
+	if !j.warms {
+		d.mu.Lock()
+		_ = d.all.RecordValue(took) // beyond a minute it is lost
+		if j.tries == 1 {
+			_ = d.straight.RecordValue(took)
+		}
+		d.mu.Unlock()
 	}
-	d.mu.Unlock()
 	if j.again != nil {
 		if j.again.Digest != digest || j.again.Epoch != uint32(epoch) {
 			return errors.New("sent again it is answered otherwise")

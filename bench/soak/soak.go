@@ -106,9 +106,14 @@ func (o *Options) note(format string, values ...any) {
 func (s *site) under(d *driver, r *Report) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	var work sync.WaitGroup
-	work.Go(func() { d.run(ctx, s.o.Rate, s.o.Span) })
-	defer work.Wait()
+	d.start(ctx)
+	for _, p := range s.projects {
+		if err := d.warm(ctx, p, s.o.warming()); err != nil {
+			return err
+		}
+	}
+	var loading sync.WaitGroup
+	loading.Go(func() { d.load(ctx, s.o.Rate, s.o.Span) })
 	begun := time.Now()
 	err := func() error {
 		if err := s.watch(ctx, r, "before", begun.Add(s.o.Span/3)); err != nil {
@@ -130,15 +135,29 @@ func (s *site) under(d *driver, r *Report) error {
 			if err := p.restart(&r.Projects[i]); err != nil {
 				return err
 			}
+			if err := d.warm(ctx, p, s.o.warming()); err != nil {
+				return err
+			}
 		}
 		return s.watch(ctx, r, "after", begun.Add(s.o.Span))
 	}()
-	if err != nil {
-		cancel()
-		return err
+	if err == nil {
+		s.o.note("the last answers")
+		loading.Wait()
 	}
-	s.o.note("the last answers")
-	return nil
+	cancel()
+	loading.Wait()
+	d.ended()
+	return err
+}
+
+// warming is how often each large request is sent to a service that was started: at a low
+// rate, which is for slow services, once.
+func (o *Options) warming() int {
+	if o.Rate < 20 {
+		return 1
+	}
+	return 3
 }
 
 func pause(ctx context.Context, d time.Duration) error {

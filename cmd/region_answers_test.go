@@ -152,4 +152,3 @@ func post(t *testing.T, folder, who, url string, document, answer any) int {
 	}
 	return got.StatusCode
 }
-

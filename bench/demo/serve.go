@@ -113,4 +113,3 @@ func (d *demo) answered(c *load.Conn, r *load.Request, id string) (a load.Answer
 		}
 	}
 }
-

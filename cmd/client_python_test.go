@@ -186,7 +186,22 @@ assert int(h3["Tarn-Budget-Remaining"]) == int(h2["Tarn-Budget-Remaining"]) - 5
 try: client.send(people[:6], request_id=id)
 except t.TarnError as e: assert (e.code, e.exit_code, e.status) == ("request_id_reused", 2, 409), e
 else: raise SystemExit("another request with the id was answered")
+import datetime, decimal
+class NA:
+    def __ne__(self, other): return self
+    __eq__ = __ne__
+    def __bool__(self): raise TypeError
+plain, _ = client.send([{"unique_id": "7", "nhs_number": "9434765919", "date_of_birth": "1973-10-22", "sex": "2"}])
+typed, _ = client.send([{"unique_id": 7, "nhs_number": 9434765919.0, "date_of_birth": datetime.datetime(1973, 10, 22, 0, 0), "sex": 2, "given_name": float("nan"), "family_name": NA(), "postcode": None}])
+assert plain == typed and plain[0]["nhs_token"] and not plain[0]["encodings"]["bf_given_name"], typed
+for wrong in ({"unique_id": "7", "sex": True}, {"unique_id": "7", "sex": [9434765919]}, {"9434765919": "7"}):
+    try: client.send([wrong])
+    except t.TarnError as e: assert e.exit_code == 2 and "9434765919" not in str(e), e
+    else: raise SystemExit("a row of another form was sent")
 client.close()
+try: client.send(people[:5])
+except t.TarnError as e: assert e.code == "closed", e
+else: raise SystemExit("a closed client sends")
 `, "https://"+c.address, regionProject)
 }
 
@@ -296,6 +311,11 @@ func (c *pythonClient) stopped(t *testing.T, rows int) {
 	command.Stderr = said
 	must(t, command.Start())
 	<-proxy.stalled
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if info, err := os.Stat(c.path("stopped.csv.partial")); err == nil && info.Size() > 50_000 {
+			break // two batches, of which the first is counted
+		}
+	}
 	must(t, command.Process.Signal(syscall.SIGTERM))
 	_ = command.Wait() // its code is looked at
 	if code := command.ProcessState.ExitCode(); code != 143 || !strings.Contains(said.String(), "repeat the command to go on") {
@@ -304,7 +324,7 @@ func (c *pythonClient) stopped(t *testing.T, rows int) {
 	var state struct{ Rows, Bytes int }
 	must(t, json.Unmarshal([]byte(c.read("stopped.csv.partial.json")), &state))
 	kept := c.read("stopped.csv.partial")
-	if state.Rows == 0 || state.Rows%100 != 0 || state.Bytes != len(kept) || !strings.HasPrefix(c.read("expected.csv"), kept) {
+	if state.Rows == 0 || state.Rows%100 != 0 || state.Bytes > len(kept) || !strings.HasPrefix(c.read("expected.csv"), kept[:state.Bytes]) {
 		t.Errorf("%d rows in %d bytes are kept, and the file has %d", state.Rows, state.Bytes, len(kept))
 	}
 	for _, name := range []string{"stopped.csv.partial.json", "stopped.csv.partial"} {
@@ -417,7 +437,10 @@ func (c *pythonClient) statuses(t *testing.T) {
 	const prelude = `import json, sys, tarn_tokenise as t
 class Waits:
     def __init__(self): self.all = []
-    def wait(self, s): self.all.append(s); return False
+    def wait(self, s):
+        self.all.append(s)
+        if len(self.all) > 50: raise SystemExit("it does not end")
+        return False
     def is_set(self): return False
     def set(self): pass
 def client(**more):
@@ -462,7 +485,7 @@ except t.TarnError as e: print(e.status, e.code, e.exit_code, e.detail, e.next, 
 	}{
 		"longer than patience":    {[]func(http.ResponseWriter, *http.Request){status(429, "budget_exhausted", "Retry-After", "3600")}, "budget_exhausted 4 Title: detail; what next (budget_exhausted, again in 3600 s, request ID) []\n"},
 		"never":                   {[]func(http.ResponseWriter, *http.Request){status(429, "budget_smaller_than_request", "Retry-After", "1")}, "budget_smaller_than_request 4 Title: detail; what next (budget_smaller_than_request, again in 1 s, request ID) []\n"},
-		"keys changed":            {[]func(http.ResponseWriter, *http.Request){status(409, "keys_changed")}, "keys_changed 6 Title: detail; what next (keys_changed, request ID) []\n"},
+		"keys changed":            {[]func(http.ResponseWriter, *http.Request){status(409, "keys_changed")}, "keys_changed 6 Title: detail; begin again with the first row (of a file: remove what ends in .partial and .partial.json) (keys_changed, request ID) []\n"},
 		"somebody else's page":    {[]func(http.ResponseWriter, *http.Request){page}, "http_418 2 status 418, and nothing of the service's; look at what stands between here and the service (http_418, request ID) []\n"},
 		"another row's answer":    {[]func(http.ResponseWriter, *http.Request){answerLine("1", "r2")}, "answer_differs 1 the answers are not those of the rows that were sent; report it with the request's id (request ID) []\n"},
 		"no answer at all":        {[]func(http.ResponseWriter, *http.Request){func(http.ResponseWriter, *http.Request) {}}, "answer_differs 1 the answers are not those of the rows that were sent; report it with the request's id (request ID) []\n"},
@@ -532,6 +555,10 @@ func (c *pythonClient) columns(t *testing.T) {
 	c.write("other.csv", "given_name;family_name;date_of_birth\nZo\xeb;Xylander;1973-10-22\nAda;Lovelace;1973-10-22\n")
 	if code, said := c.file("https://"+c.address, "other.csv", "other.out.csv", "--number-rows", "--delimiter", ";", "--encoding", "latin-1"); code != 0 {
 		t.Errorf("exit %d: %s", code, said)
+	}
+	c.write("tab.csv", strings.ReplaceAll(c.read("other.csv"), ";", "\t"))
+	if code, said := c.file("https://"+c.address, "tab.csv", "tab.out.csv", "--number-rows", "--delimiter", `\t`, "--encoding", "latin-1"); code != 0 || c.read("tab.out.csv") != c.read("other.out.csv") {
+		t.Errorf("tabs: exit %d: %s", code, said)
 	}
 	if all := c.table("other.out.csv"); len(all) != 3 || all[1][0] != "1" || all[2][0] != "2" || all[1][1] != "ok" {
 		t.Errorf("rows that are numbered: %q", all)
@@ -627,6 +654,7 @@ func (c *pythonClient) wrong(t *testing.T) {
 		{"a folder that is not there", c.arguments(url, "good.csv", "no/w.csv"), 1, "the output cannot be written: No such file or directory"},
 		{"the output is another's", c.arguments(url, "good.csv", "there.csv"), 2, "the output is there and is none of this command's"},
 		{"the output is the input", c.arguments(url, "good.csv", "good.csv"), 2, "the output is there and is none of this command's"},
+		{"no argument", c.arguments(url, "good.csv", "w.csv")[:3], 2, "the following arguments are required: --project, --ca, --cert, --key, --in, --out"},
 		{"no such argument", c.arguments(url, "good.csv", "w.csv", "--9434765919"), 2, "the command line is not well formed"},
 		{"no batch", c.arguments(url, "good.csv", "w.csv", "--batch", "0"), 2, "a batch has no row"},
 		{"nothing is asked", c.arguments(url, "good.csv", "w.csv", "--return", "nothing"), 2, "neither token nor encodings"},
@@ -659,6 +687,13 @@ func (c *pythonClient) wrong(t *testing.T) {
 	}
 	if c.read("there.csv") != "what somebody keeps: Quetzalina\n" {
 		t.Error("a file that was there is another now")
+	}
+	said := c.run(t, `import sys, tarn_tokenise as t
+def fails(args): raise ValueError("Quetzalina 9434765919")
+t._work = fails
+assert t.main(sys.argv[2:]) == 1`, c.arguments(url, "good.csv", "w.csv")...)
+	if said != "error: internal failure of type ValueError (its text is withheld, because it could hold data)\n" {
+		t.Errorf("a failure that nobody thought of: %q", said)
 	}
 	code, help := output(t, c.python, filepath.Join(repository(t), "deploy/clients/python/tarn_tokenise.py"), "--help")
 	if code != 0 || !strings.Contains(help, "example:\n  python3 tarn_tokenise.py --url") {

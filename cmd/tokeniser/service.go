@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,9 @@ func (s *service) check(ctx context.Context) error {
 	}
 	said := "the configuration can be used"
 	if _, err := os.Stat(regionstore.KeyPath(s.config.Store.Dir)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(filepath.Clean(s.config.Store.Dir))); err != nil {
+			return fault.Wrap(fault.Usage, "looking for the folder of [store] dir", err, "make that folder, for the service's user")
+		}
 		said += "; the store is made when the service starts"
 	} else if err := s.openStore(func(secret.Key) error { return nil }); errors.Is(err, regionstore.ErrInUse) {
 		said += "; the store is open in a service that runs"

@@ -220,7 +220,10 @@ func TestCategoriesThatChange(t *testing.T) {
 	}
 	var table bytes.Buffer
 	w := file.NewParquetWriter(&table, root, file.WithWriterProps(parquet.NewWriterProperties(parquet.WithDictionaryPageSizeLimit(16<<20), parquet.WithDictionaryCostFallbackFor("kind", false))))
-	group := w.AppendRowGroup()
+	group, err := w.AppendRowGroupChecked()
+	if err != nil {
+		t.Fatal(err)
+	}
 	write := func(to file.ColumnChunkWriter, definition []int16, values ...string) {
 		var all []parquet.ByteArray
 		for _, v := range values {

@@ -706,12 +706,12 @@ func TestHowManyRowsAreToCome(t *testing.T) {
 	h := newHolder(t)
 	from, _ := h.tokens(1)
 	folder := t.TempDir()
-	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 1500))
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 60))
 	out := filepath.Join(folder, "out.parcel")
 	h.fail = func(int) error {
 		return fault.New(fault.Policy, "calling the key holder", "the grant does not suffice", "")
 	}
-	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Policy || len(h.coming) != 1 || h.coming[0] != 1500 {
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Policy || len(h.coming) != 1 || h.coming[0] != 60 {
 		t.Errorf("asked with %d rows to come: %v", h.coming, err)
 	}
 	h.fail = func(call int) error {
@@ -721,7 +721,7 @@ func TestHowManyRowsAreToCome(t *testing.T) {
 		return nil
 	}
 	h.coming = nil
-	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable || len(h.coming) < 3 || h.coming[0] != 1500 || slices.Max(h.coming[1:]) >= 1500 || slices.Min(h.coming) <= 0 || h.coming[1] == h.coming[2] {
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable || len(h.coming) < 3 || h.coming[0] != 60 || slices.Max(h.coming[1:]) >= 60 || slices.Min(h.coming) <= 0 || h.coming[1] == h.coming[2] {
 		t.Errorf("asked with %d rows to come: %v", h.coming, err)
 	}
 	h.fail, h.coming = nil, nil
@@ -736,7 +736,7 @@ func TestARunIsKnownByItsRows(t *testing.T) {
 	h := newHolder(t)
 	from, _ := h.tokens(1)
 	folder := t.TempDir()
-	content := "nhs_token,visit\n" + strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 700)
+	content := "nhs_token,visit\n" + strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 25)
 	path := write(t, filepath.Join(folder, "in.csv"), content)
 	out := filepath.Join(folder, "out.parcel")
 	stamp := time.Unix(1_700_000_000, 0)
@@ -776,7 +776,7 @@ func TestARunIsKnownByItsRows(t *testing.T) {
 	}
 	write(t, requests[1], whole)
 	resumed := 0
-	if _, err := h.send(moved, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } }); err != nil || resumed == 0 || h.rows != 700 {
+	if _, err := h.send(moved, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } }); err != nil || resumed == 0 || h.rows != 25 {
 		t.Errorf("%d batches go on, %d rows are charged: %v", resumed, h.rows, err)
 	}
 }
@@ -829,7 +829,7 @@ func TestAFailedRunLeavesNothing(t *testing.T) {
 	}{{"the first", 1, fault.Policy, false}, {"no answer", 1, fault.Unavailable, true}, {"the second", 2, fault.Policy, true}} {
 		h := newHolder(t)
 		folder := t.TempDir()
-		path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 2000)+"\n", 700))
+		path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 25))
 		h.fail = func(call int) error {
 			if call >= tt.refused {
 				return fault.New(tt.kind, "calling the key holder", "no", "")

@@ -14,8 +14,8 @@ import (
 	"tarn/keys/api"
 )
 
-// conn is a connection that remembers who calls: the certificate is looked at once, and
-// again when the configuration changes.
+// conn is a connection that remembers who calls: a certificate that is good is looked at
+// once, and again when the configuration changes.
 type conn struct {
 	*tls.Conn
 	caller atomic.Pointer[caller]
@@ -55,8 +55,9 @@ func (s *Server) who(c net.Conn) (*caller, *problem) {
 	}
 	found := known.caller.Load()
 	if found == nil || found.state != state {
-		found = s.look(known.ConnectionState(), state)
-		known.caller.Store(found)
+		if found = s.look(known.ConnectionState(), state); found.refuse == nil {
+			known.caller.Store(found)
+		}
 	}
 	if found.refuse == nil && !s.options.Wall().Before(found.ends) {
 		return nil, refuse(api.CodeExpired, "", "get a new certificate from whoever runs the tokeniser")

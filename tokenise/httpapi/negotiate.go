@@ -190,23 +190,16 @@ func unpack(c coding, to, body []byte, limit int) ([]byte, error) {
 		defer d.Close()
 		r = d
 	}
-	for {
-		if len(to) == cap(to) {
-			to = append(to, make([]byte, max(smallest, len(to)))...)[:len(to)]
+	to, err := readAll(r, to, limit+1, func(bytes int, _ bool) error {
+		if bytes > limit {
+			return errTooLarge
 		}
-		n, err := r.Read(to[len(to):min(cap(to), limit+1)])
-		to = to[:len(to)+n]
-		switch {
-		case len(to) > limit:
-			return to, errTooLarge
-		case errors.Is(err, io.EOF):
-			return to, nil
-		case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return to, errTooLarge
-		case err != nil:
-			return to, err
-		}
+		return nil
+	}, func(int) error { return nil })
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		err = errTooLarge
 	}
+	return to, err
 }
 
 // pack packs an answer.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"regexp"
@@ -17,7 +18,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
-	"golang.org/x/sync/semaphore"
 
 	"tarn/keys/api"
 	"tarn/keys/fault"
@@ -41,13 +41,14 @@ type settings struct {
 type Server struct {
 	options  Options
 	state    atomic.Pointer[settings]
-	memory   *semaphore.Weighted
+	memory   *memory
 	http     *fasthttp.Server
 	stopping atomic.Bool // it says that it is not ready
 	stopped  atomic.Bool
 
 	decoders chan *wire.Decoder
 	buffers  chan *buffers
+	answers  chan []byte
 }
 
 // New makes the service.
@@ -55,7 +56,10 @@ func New(o Options) *Server {
 	if o.Meter == nil {
 		o.Meter = nobody{}
 	}
-	s := &Server{options: o, memory: semaphore.NewWeighted(o.Limits.MaxMemory), decoders: make(chan *wire.Decoder, keptDecoders), buffers: make(chan *buffers, keptDecoders)}
+	s := &Server{
+		options: o, memory: newMemory(o.Limits.MaxMemory), decoders: make(chan *wire.Decoder, keptDecoders), buffers: make(chan *buffers, keptDecoders),
+		answers: make(chan []byte, keptAnswers),
+	}
 	s.Reconfigure(o.Projects, o.ClientCA)
 	s.http = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.unreadable, Logger: silent{},
@@ -179,21 +183,40 @@ var correlation = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 // handle answers a request, whatever happens.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	e := exchange{ctx: ctx, begun: s.options.Clock(), route: routeNone}
-	defer func() {
-		if value := recover(); value != nil {
-			// The value may hold anything: only where it happened is said.
-			s.options.Logger.Error("a request ended in a panic", "route", e.route.name, "request", e.id, "code", place())
-			e.closing = true
-			refuse(api.CodeInternal, "", "report it with the request's id").write(ctx, e.id)
-		}
-		s.finish(&e)
-	}()
-	e.headers()
-	var name []byte
-	e.route, name = routeOf(ctx.Path())
-	if err := s.answer(&e, name); err != nil {
+	defer s.finish(&e)
+	defer s.contain(&e)
+	err := s.admit(&e)
+	if err == nil {
+		err = e.route.answer(s, &e)
+	}
+	if err != nil {
 		s.problemOf(err).write(ctx, e.id)
 	}
+}
+
+// contain answers a request that ended in a panic. The value may hold anything: only where
+// it happened is said.
+func (s *Server) contain(e *exchange) {
+	if value := recover(); value != nil {
+		s.options.Logger.Error("a request ended in a panic", "route", e.route.name, "request", e.id, "code", place())
+		e.closing = true
+		refuse(api.CodeInternal, "", "report it with the request's id").write(e.ctx, e.id)
+	}
+}
+
+// expect answers who asks before sending a body: what is known to be refused is refused now.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	e := exchange{ctx: ctx, begun: s.options.Clock(), route: routeNone}
+	err := s.admit(&e)
+	if err == nil && ctx.Request.Header.ContentLength() > s.options.Limits.MaxBody {
+		err = s.tooLarge()
+	}
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	s.problemOf(err).write(ctx, e.id)
+	s.finish(&e)
+	return ctx.Response.StatusCode()
 }
 
 // headers sets what every answer carries.
@@ -216,9 +239,12 @@ func (e *exchange) headers() {
 	header.SetBytesV("X-Request-ID", id)
 }
 
-// answer takes a request through the checks that all have, to its handler.
-func (s *Server) answer(e *exchange, name []byte) error {
+// admit takes a request through the checks that all have, before its body is looked at.
+func (s *Server) admit(e *exchange) error {
+	e.headers()
 	header := &e.ctx.Request.Header
+	var name []byte
+	e.route, name = routeOf(e.ctx.Path())
 	if p := framing(header); p != nil {
 		return p
 	}
@@ -246,30 +272,35 @@ func (s *Server) answer(e *exchange, name []byte) error {
 	if e.route.verb != fasthttp.MethodGet && e.id == "" {
 		return refuse(api.CodeRequestID, "the header X-Request-ID is missing or no UUID", "send a UUID, the same one when the request is sent again")
 	}
-	return e.route.answer(s, e)
+	return nil
 }
 
-// framing refuses a request that says two things of where it ends: a proxy before this
-// service could take the other one's word (RFC 9112 section 6.1).
+// framing refuses a request that can be read as two: one that says twice where it ends
+// (RFC 9112 section 6.1), or has lines that are folded, or names with blanks, which others
+// take for other headers (section 5). It looks at the headers as they came: of what is there
+// twice the library keeps what it goes by.
 func framing(header *fasthttp.RequestHeader) *problem {
-	lengths, encoded := 0, false
-	for key := range header.All() {
+	lengths := 0
+	for line := range bytes.Lines(header.RawHeaders()) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
 		switch {
-		case strings.EqualFold(string(key), fasthttp.HeaderContentLength):
+		case bytes.ContainsAny(name, " \t"):
+			return refuse(api.CodeMalformed, "a header is folded, or its name has a blank", "send each header on a line of its own").closing()
+		case bytes.EqualFold(name, contentLength), bytes.EqualFold(name, transferEncoding):
 			lengths++
-		case strings.EqualFold(string(key), fasthttp.HeaderTransferEncoding):
-			encoded = true
 		}
 	}
-	if lengths > 1 || encoded && lengths > 0 {
+	if lengths > 1 {
 		return refuse(api.CodeMalformed, "it says twice how long it is", "send Content-Length or Transfer-Encoding, once").closing()
 	}
 	return nil
 }
 
+var contentLength, transferEncoding = []byte(fasthttp.HeaderContentLength), []byte(fasthttp.HeaderTransferEncoding)
+
 // finish closes what cannot go on, counts, and writes the line of the access log.
 func (s *Server) finish(e *exchange) {
-	if length := e.ctx.Request.Header.ContentLength(); e.closing || !e.drained && (length > 0 || length == chunked) {
+	if e.closing || !s.drain(e) {
 		e.ctx.SetConnectionClose() // what follows would be taken for a request
 	}
 	status := e.ctx.Response.StatusCode()
@@ -280,22 +311,28 @@ func (s *Server) finish(e *exchange) {
 	}
 }
 
+// drained is how much is read of a body that nobody wants, as a multiple of what one may
+// have.
+const drained = 4
+
+// drain reads what is left of a body that nobody wants, and reports whether that was all: a
+// caller that is still sending when the connection is closed would not see why.
+func (s *Server) drain(e *exchange) bool {
+	length := e.ctx.Request.Header.ContentLength()
+	if e.drained || length <= 0 && length != chunked {
+		return true
+	}
+	stream := e.ctx.RequestBodyStream()
+	if stream == nil || e.ctx.Response.ConnectionClose() {
+		return false
+	}
+	most := drained * int64(s.options.Limits.MaxBody)
+	n, err := io.Copy(io.Discard, io.LimitReader(stream, most+1))
+	return err == nil && n <= most
+}
+
 // chunked is the length that the library gives where it comes with the chunks.
 const chunked = -1
-
-// expect answers who asks before sending a body.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	if length := ctx.Request.Header.ContentLength(); length > s.options.Limits.MaxBody {
-		return fasthttp.StatusRequestEntityTooLarge
-	}
-	route, _ := routeOf(ctx.Path())
-	if !route.public {
-		if _, p := s.who(ctx.Conn()); p != nil {
-			return p.status
-		}
-	}
-	return fasthttp.StatusContinue
-}
 
 // unreadable answers what could not be read as a request: the library's error repeats it.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
@@ -322,11 +359,14 @@ type status struct {
 // of any.
 func (s *Server) ready(e *exchange) error {
 	name := string(e.ctx.QueryArgs().Peek("project"))
+	if s.stopping.Load() {
+		return newProblem(503, api.CodeStopping, "The service is stopping", "it takes no more requests", "send requests to another, or wait").after(again)
+	}
+	if err := s.options.Ledger.Room(); err != nil {
+		return err
+	}
 	why := newProblem(503, codeNotServed, "Nothing can be answered now", "no project's keys are here", "whoever runs the tokeniser finds the reason in its log").after(again)
-	switch {
-	case s.stopping.Load():
-		return refuse(api.CodeStopping, "the service is stopping", "").after(again)
-	case name != "":
+	if name != "" {
 		project := s.state.Load().projects[name]
 		if project == nil || project.Project.Ready() != nil {
 			return why

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
+	"unsafe"
 
 	"github.com/valyala/fasthttp"
 
@@ -24,7 +26,7 @@ import (
 // What waits for the next request.
 const (
 	keptDecoders = 64
-	keptBuffer   = 8 << 20 // bytes of a buffer
+	keptBuffer   = 1 << 20 // bytes of a buffer
 )
 
 // buffers are a request's memory, used again for the next.
@@ -86,13 +88,6 @@ type job struct {
 	answerIn coding
 }
 
-// weightOf is how much memory a body takes beside itself, with rows and answer, as a
-// multiple; smallest is what any takes.
-const (
-	weightOf = 4
-	smallest = 16 << 10
-)
-
 // tokenise answers rows.
 func (s *Server) tokenise(e *exchange) error {
 	j, err := s.read(e)
@@ -104,11 +99,15 @@ func (s *Server) tokenise(e *exchange) error {
 	deadline, cancel := context.WithTimeout(context.Background(), s.options.Limits.Timeout)
 	defer cancel()
 	s.trace(e, "begun")
-	body, release, err := s.body(deadline, e, j, buffers)
+	memory := &reservation{memory: s.memory}
+	defer memory.release()
+	body, err := s.body(deadline, e, j, buffers, memory)
 	if err != nil {
 		return err
 	}
-	defer release()
+	if err := memory.take(deadline, decoding, decodedSize*int64(len(body))); err != nil {
+		return err
+	}
 	s.trace(e, "read")
 	keysNow, err := e.project.Project.Use()
 	if err != nil {
@@ -125,6 +124,9 @@ func (s *Server) tokenise(e *exchange) error {
 		return err
 	}
 	e.rows = len(request.Rows)
+	if err := memory.take(deadline, answering, int64(len(request.Rows)*(rowSize+2*keysNow.Engine.AnswerSize(j.asked)))); err != nil {
+		return err
+	}
 	if online.LooksLikeNumbers(request.Rows, new(source.NumberDetector)) {
 		return newProblem(422, codeNumbersAsIDs, "The row references are NHS numbers", "unique_id looks like NHS numbers, and the answer would be a list of whose token is whose", "send references of your own in unique_id")
 	}
@@ -135,13 +137,13 @@ func (s *Server) tokenise(e *exchange) error {
 	if err != nil {
 		return err
 	}
+	defer entry.Abort() // whatever ends it before it is kept, a panic too
 	s.trace(e, "charged")
 	counts, err := s.rows(deadline, e, j, keysNow, entry, request.Rows, buffers)
 	if err == nil {
 		err = keysNow.Ended()
 	}
 	if err != nil {
-		entry.Abort()
 		e.ctx.Response.ResetBody()
 		return err
 	}
@@ -152,7 +154,7 @@ func (s *Server) tokenise(e *exchange) error {
 	}
 	s.trace(e, "kept")
 	s.options.Meter.Rows(e.project.Project.Name(), counts.OK, counts.Refused)
-	return s.respond(e, j, keysNow.Engine.Context(), counts)
+	return s.respond(e, j, keysNow.Engine.Context(), counts, memory)
 }
 
 func flag(b bool) byte {
@@ -183,8 +185,8 @@ func (s *Server) read(e *exchange) (*job, error) {
 		return nil, newProblem(415, codeEncoding, "The request is packed in a way that is not read here", "", "send it as it is, or with Content-Encoding gzip or zstd")
 	}
 	j.answerIn = acceptedCoding(header.Peek(fasthttp.HeaderAcceptEncoding))
-	if words := e.ctx.QueryArgs().Peek("return"); len(words) > 0 {
-		if !askedIn(&j.asked, string(words)) {
+	if words := e.ctx.QueryArgs().PeekMulti("return"); len(words) > 0 {
+		if len(words) > 1 || !askedIn(&j.asked, string(words[0])) {
 			return nil, refuse(api.CodeMalformed, "the parameter return is neither token nor encodings, nor both", "add ?return=token,encodings")
 		}
 		j.stated = true
@@ -205,87 +207,106 @@ func (j *job) whatIsAsked(r *wire.Request) (online.Asked, error) {
 	return online.Asked{Tokens: true, Encodings: true}, nil
 }
 
-// body reads the request's body, and unpacks it. What it returns lies in the buffers, until
-// release, which gives back the memory that was set aside.
-func (s *Server) body(ctx context.Context, e *exchange, j *job, b *buffers) (body []byte, release func(), err error) {
-	limit := s.options.Limits.MaxBody
-	tooLarge := refuse(api.CodeTooLarge, fmt.Sprintf("a request may have %d bytes", limit), "send the rows in several requests").closing()
-	length := e.ctx.Request.Header.ContentLength()
+// rowSize is how much memory a row takes beside its texts, in bytes.
+const rowSize = 2 * int(unsafe.Sizeof(online.Row{})) // a slice of them has room for more
+
+// body reads the request's body, and unpacks it. What it returns lies in the buffers.
+func (s *Server) body(ctx context.Context, e *exchange, j *job, b *buffers, memory *reservation) (body []byte, err error) {
+	length, limit := e.ctx.Request.Header.ContentLength(), s.options.Limits.MaxBody
 	if length > limit {
-		return nil, nil, tooLarge
+		return nil, s.tooLarge()
 	}
-	expected := length
-	if length < 0 {
-		expected = limit
-	}
-	weight := int64(max(weightOf*expected, smallest))
-	if j.coding != plain {
-		weight += int64(weightOf * limit)
-	}
-	weight = min(weight, s.options.Limits.MaxMemory)
-	if err := s.memory.Acquire(ctx, weight); err != nil {
-		e.closing = true
-		return nil, nil, refuse(api.CodeBusy, "requests that came before take all memory", "send it again with the same X-Request-ID, a little later").after(again)
-	}
-	release = func() { s.memory.Release(weight) }
-	defer func() {
-		if err != nil {
-			release()
-		}
-	}()
-	if b.body, err = readBody(e.ctx, b.body[:0], length, limit); err != nil {
-		e.closing = true
-		var network net.Error
-		switch {
-		case errors.Is(err, errTooLarge):
-			return nil, nil, tooLarge
-		case errors.As(err, &network) && network.Timeout():
-			return nil, nil, newProblem(fasthttp.StatusRequestTimeout, codeTimeout, "The request came too slowly", "it was not there within its time", "send it again with the same X-Request-ID, faster or in several requests").closing()
-		}
-		return nil, nil, refuse(api.CodeMalformed, "it ended before its end", "send it again with the same X-Request-ID").closing()
+	room := func(bytes int) error { return memory.grow(ctx, max(smallest, int64(bytes))) }
+	if b.body, err = readBody(e.ctx, b.body[:0], length, limit, room); err != nil {
+		e.closing = !errors.Is(err, errTooLarge) && !errors.As(err, new(*problem))
+		return nil, s.unread(err)
 	}
 	e.bytes, e.drained = len(b.body), true
 	if j.coding == plain {
-		return b.body, release, nil
+		return b.body, nil
 	}
-	if b.unpacked, err = unpack(j.coding, b.unpacked[:0], b.body, limit); errors.Is(err, errTooLarge) {
-		return nil, nil, tooLarge
-	} else if err != nil {
-		return nil, nil, refuse(api.CodeMalformed, "it is not packed as Content-Encoding says", "send it as it is, or with Content-Encoding gzip or zstd")
+	needs := int64(limit)
+	if j.coding == zstdized {
+		needs *= 2 // its window may be as large, whatever is in it
 	}
-	return b.unpacked, release, nil
+	if err := memory.take(ctx, unpacking, needs); err != nil {
+		return nil, err
+	}
+	b.unpacked, err = unpack(j.coding, b.unpacked[:0], b.body, limit)
+	memory.keep(unpacking, int64(len(b.unpacked)))
+	switch {
+	case err == nil:
+		return b.unpacked, nil
+	case errors.Is(err, errTooLarge):
+		return nil, s.tooLarge()
+	}
+	return nil, refuse(api.CodeMalformed, "it is not packed as Content-Encoding says", "send it as it is, or with Content-Encoding gzip or zstd")
+}
+
+func (s *Server) tooLarge() *problem {
+	return refuse(api.CodeTooLarge, fmt.Sprintf("a request may have %d bytes", s.options.Limits.MaxBody), "send the rows in several requests")
+}
+
+// unread says why a body was not read to its end.
+func (s *Server) unread(err error) error {
+	var known *problem
+	var network net.Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, errTooLarge):
+		return s.tooLarge()
+	case errors.As(err, &network) && network.Timeout():
+		return newProblem(fasthttp.StatusRequestTimeout, codeTimeout, "The request came too slowly", "it was not there within its time", "send it again with the same X-Request-ID, faster or in several requests")
+	}
+	return refuse(api.CodeMalformed, "it ended before its end", "send it again with the same X-Request-ID")
 }
 
 var errTooLarge = errors.New("httpapi: larger than a request may be")
 
-// readBody reads a body of a length, or of at most limit bytes where that is not said.
-func readBody(ctx *fasthttp.RequestCtx, to []byte, length, limit int) ([]byte, error) {
+// readBody reads a body of a length, or of at most limit bytes where that is not said. Its
+// memory grows with what has come, and room is asked before it does.
+func readBody(ctx *fasthttp.RequestCtx, to []byte, length, limit int, room func(bytes int) error) ([]byte, error) {
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
-		return append(to, ctx.Request.Body()...), nil
+		return to, room(0) // it has none
 	}
-	if length >= 0 {
-		if cap(to) < length {
-			to = make([]byte, 0, length)
-		}
-		_, err := io.ReadFull(stream, to[:length])
-		return to[:length], err
+	most := length
+	if length < 0 {
+		most = limit + 1
 	}
-	for {
-		if len(to) == cap(to) {
-			to = append(to, make([]byte, max(smallest, len(to)))...)[:len(to)]
-		}
-		n, err := stream.Read(to[len(to):min(cap(to), limit+1)])
-		to = to[:len(to)+n]
+	return readAll(stream, to, most, func(bytes int, ended bool) error {
 		switch {
-		case len(to) > limit:
-			return to, errTooLarge
-		case errors.Is(err, io.EOF):
-			return to, nil
-		case err != nil:
+		case bytes > limit:
+			return errTooLarge
+		case ended && bytes < length:
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}, room)
+}
+
+// readAll appends what a reader has, of at most so many bytes. room is asked for memory
+// before it is taken, and whole whether what was read is all.
+func readAll(r io.Reader, to []byte, most int, whole func(bytes int, ended bool) error, room func(bytes int) error) ([]byte, error) {
+	for end := 0; len(to) < most; {
+		if len(to) == end {
+			end = min(most, max(smallest, 2*end))
+			if err := room(end); err != nil {
+				return to, err
+			}
+			to = slices.Grow(to, end-len(to))
+		}
+		n, err := r.Read(to[len(to):end])
+		to = to[:len(to)+n]
+		if errors.Is(err, io.EOF) {
+			return to, whole(len(to), true)
+		}
+		if err != nil {
 			return to, err
 		}
 	}
+	return to, whole(len(to), false)
 }
 
 // rowsBetween is how many rows are answered until the time is looked at.
@@ -306,7 +327,7 @@ func (s *Server) rows(ctx context.Context, e *exchange, j *job, k *serving.Keys,
 		return counts, err
 	}
 	writer := k.Writer(j.out, j.asked)
-	to := writer.Begin(e.ctx.Response.SwapBody(nil)[:0])
+	to := writer.Begin(s.takeAnswer(e, len(rows)*k.Engine.AnswerSize(j.asked)))
 	canaries, escrowed := int64(0), k.Escrowed()
 	for i := range rows {
 		if i%rowsBetween == rowsBetween-1 && ctx.Err() != nil {
@@ -384,7 +405,7 @@ func (s *Server) evaluated(ctx context.Context, j *job, k *serving.Keys, w *onli
 }
 
 // respond sets the headers of an answer, and packs it where that was asked for.
-func (s *Server) respond(e *exchange, j *job, c *online.Context, counts wire.Counts) error {
+func (s *Server) respond(e *exchange, j *job, c *online.Context, counts wire.Counts, memory *reservation) error {
 	header := &e.ctx.Response.Header
 	number := func(name string, n int64) {
 		var b [20]byte
@@ -402,14 +423,20 @@ func (s *Server) respond(e *exchange, j *job, c *online.Context, counts wire.Cou
 	number("Tarn-Rows-Refused", int64(counts.Refused))
 	number("Tarn-Budget-Remaining", s.options.Ledger.Remaining(e.account()))
 	header.Set("Vary", "Accept, Accept-Encoding")
-	if j.answerIn == plain || len(e.ctx.Response.Body()) < packedFrom {
-		return nil
+	answer := e.ctx.Response.SwapBody(nil)
+	if j.answerIn != plain && len(answer) >= packedFrom {
+		packed, err := pack(j.answerIn, answer)
+		if err != nil {
+			return err
+		}
+		header.Set(fasthttp.HeaderContentEncoding, string(j.answerIn))
+		s.keepAnswer(answer)
+		answer = packed
 	}
-	packed, err := pack(j.answerIn, e.ctx.Response.Body())
-	if err != nil {
-		return err
+	if len(answer) >= heldFrom {
+		s.hold(e, answer, memory)
+	} else {
+		e.ctx.Response.SwapBody(answer)
 	}
-	header.Set(fasthttp.HeaderContentEncoding, string(j.answerIn))
-	e.ctx.Response.SetBodyRaw(packed)
 	return nil
 }

@@ -5,6 +5,7 @@ package online
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
 
 	"tarn/keys"
@@ -72,6 +73,8 @@ type Engine struct {
 	test    bool
 	text    keys.TokenWriter
 	context Context
+	token   int // bytes of an answer's token, and of its encodings, as text
+	encoded int
 }
 
 // Context is what all rows of an answer have in common.
@@ -126,7 +129,31 @@ func NewEngine(o Options) (*Engine, error) {
 		Project: p.Name, Domain: p.Domain, Scheme: p.Scheme, Profile: o.Profile.Name, ProfileDigest: o.Profile.DigestText(),
 		TokenEpoch: p.Keys.TokenEpoch, EncodingEpoch: p.Keys.EncodingEpoch, TokenKCV: e.tokens.KCV(), EncodingKCV: kcv,
 	}
+	e.token, e.encoded = overhead+len(e.AppendToken(nil, new([keys.TokenSize]byte))), 0
+	for _, f := range e.layout.Filters {
+		e.encoded += overhead + len(f.Name) + base64.StdEncoding.EncodedLen(f.Bytes)
+	}
+	for _, name := range slices.Concat(e.layout.Blocks, e.layout.Tags) {
+		e.encoded += overhead + len(name) + len("-9223372036854775808")
+	}
 	return e, nil
+}
+
+// overhead is what a member has beside its name and value, in bytes.
+const overhead = 8
+
+// AnswerSize returns how many bytes the answer of a row takes as text, about: its reference
+// not counted.
+func (e *Engine) AnswerSize(asked Asked) int {
+	const status = 128 // with a warning
+	size := status
+	if asked.Tokens {
+		size += e.token
+	}
+	if asked.Encodings {
+		size += e.encoded
+	}
+	return size
 }
 
 // Context returns what all answers have in common.

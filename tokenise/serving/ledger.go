@@ -210,15 +210,17 @@ func (l *Ledger) digest(p *place, kind [4]byte, body []byte) (d Digest) {
 	return d
 }
 
-// Entry is a request that is being answered. It is ended by Commit or by Abort.
+// Entry is a request that is being answered. It is ended by Commit or by Abort, of which
+// whatever comes later does nothing.
 type Entry struct {
 	ledger   *Ledger
 	request  Request
 	place    place
 	Repeated bool              // it was answered before, and is not charged again
 	Today    demographics.Date // on which its dates are judged
-	slot     budget.Slot
+	slots    [2]budget.Slot    // of the account and of the ceiling, in which it is charged
 	charged  bool
+	ended    bool
 }
 
 // Begin begins a request: one that is not known is charged to its account, in memory. Of
@@ -337,9 +339,9 @@ func (e *Entry) charge() error {
 			return &BudgetError{Again: one.allowance.Period.Begin(slot).Sub(now), All: one == l.ceiling}
 		}
 	}
-	e.slot = a.window.Charge(a.allowance.Period.Slot(now), e.request.Rows)
+	e.slots[0] = a.window.Charge(a.allowance.Period.Slot(now), e.request.Rows)
 	if l.ceiling != nil {
-		l.ceiling.window.Charge(l.ceiling.allowance.Period.Slot(now), e.request.Rows)
+		e.slots[1] = l.ceiling.window.Charge(l.ceiling.allowance.Period.Slot(now), e.request.Rows)
 	}
 	e.charged = true
 	return nil
@@ -349,7 +351,7 @@ func (e *Entry) charge() error {
 // may the answer leave. After an error the entry is aborted.
 func (e *Entry) Commit(ctx context.Context) error {
 	if e.Repeated {
-		e.ledger.leave(e.place)
+		e.end()
 		return nil
 	}
 	l := e.ledger
@@ -376,11 +378,20 @@ func (e *Entry) Commit(ctx context.Context) error {
 	wait := l.store.Enqueue(changes) // in the order of what is kept
 	l.mu.Unlock()
 	if err := wait(ctx); err != nil {
+		if !errors.Is(err, regionstore.ErrNoSpace) {
+			e.charged = false // it may be kept yet, and is answered then when it comes again: it stays charged
+		}
 		e.Abort()
 		return err
 	}
-	l.leave(e.place)
+	e.end()
 	return nil
+}
+
+// end lets in who waits with the same id.
+func (e *Entry) end() {
+	e.ended = true
+	e.ledger.leave(e.place)
 }
 
 // keep returns the change that keeps an account's use, nil where what is kept is ahead of
@@ -401,20 +412,27 @@ func (a *account) keep(rows, ahead int64) (*regionstore.Change, error) {
 
 // Abort ends a request that is not answered: it is charged nothing.
 func (e *Entry) Abort() {
+	if e.ended {
+		return
+	}
 	if e.charged {
 		l := e.ledger
 		l.mu.Lock()
 		if a := l.budgets[e.request.Account]; a != nil {
-			a.window.Refund(e.slot, e.request.Rows)
+			a.window.Refund(e.slots[0], e.request.Rows)
 		}
 		if l.ceiling != nil {
-			l.ceiling.window.Refund(l.ceiling.window.Newest(), e.request.Rows)
+			l.ceiling.window.Refund(e.slots[1], e.request.Rows)
 		}
 		l.mu.Unlock()
 		e.charged = false
 	}
-	e.ledger.leave(e.place)
+	e.end()
 }
+
+// Room returns why no new request can be answered, or nil: there is less free space than
+// the store's floor.
+func (l *Ledger) Room() error { return l.store.Room() }
 
 // Remaining returns how many rows an account may still have answered in this period.
 func (l *Ledger) Remaining(a Account) int64 {

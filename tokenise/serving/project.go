@@ -30,6 +30,9 @@ import (
 const (
 	firstWait   = 500 * time.Millisecond
 	longestWait = 2 * time.Second // so that a project is back this long after its key holder
+	// spentWait is the wait when the key holder allows no more rows: that lasts for hours,
+	// and each try is an entry in its log.
+	spentWait = 30 * time.Second
 )
 
 // ProjectOptions say how a project is served.
@@ -167,11 +170,15 @@ func (p *Project) Work(ctx context.Context) {
 		next, err := p.open(ctx)
 		if err != nil {
 			p.set(nil, err)
-			if text := err.Error(); text != logged && ctx.Err() == nil { // once for each reason
+			if reason := reasonOf(err); reason != logged && ctx.Err() == nil { // once for each reason
 				p.options.Logger.Error("a project cannot be served", "project", p.name, "error", err)
-				logged = text
+				logged = reason
 			}
-			p.pause(ctx, wait.NextBackOff())
+			pause := wait.NextBackOff()
+			if lease.RefusedAs(err) == api.CodeBudget {
+				pause = spentWait
+			}
+			p.pause(ctx, pause)
 			continue
 		}
 		wait.Reset()
@@ -180,6 +187,15 @@ func (p *Project) Work(ctx context.Context) {
 		p.options.Logger.Info("a project is served", "project", p.name, "token_epoch", next.Engine.Context().TokenEpoch, "encoding_epoch", next.Engine.Context().EncodingEpoch)
 		p.keep(ctx, next)
 	}
+}
+
+// reasonOf returns what tells one reason from another: of a refusal by the key holder its
+// code, for its text may say how long it lasts yet.
+func reasonOf(err error) string {
+	if code := lease.RefusedAs(err); code != "" {
+		return string(code)
+	}
+	return err.Error()
 }
 
 // keep waits until the keys are lost or the context ends, and ends them. A reload that

@@ -181,7 +181,8 @@ func (d *Decoder) jsonRow(row *online.Row) error {
 			return errNoJSON
 		}
 		if seen>>at&1 == 1 { // which of two is meant nobody knows
-			refuse(row, reason.RowMalformed)
+			refuse(row, unreadable(value))
+			continue
 		}
 		seen |= 1 << at
 		d.value(row, at, value, false)

@@ -597,12 +597,9 @@ func (c *pythonClient) lines(t *testing.T) {
 	}
 	var got []string
 	for _, row := range c.table("lines.csv")[1:] {
-		if len(row[0]) > 2 {
-			row[0] = "(what comes back of half a character)"
-		}
 		got = append(got, fmt.Sprintf("%s %s %t", row[0], row[1], row[2] != ""))
 	}
-	want := []string{"17 ok true", "b ok true", " refused false", " refused false", " refused false", " refused false", "(what comes back of half a character) ok true", " refused false", "h ok true", " refused false"}
+	want := []string{"17 ok true", "b ok true", " refused false", " refused false", " refused false", " refused false", " refused false", " refused false", "h ok true", " refused false"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -23,6 +23,9 @@ func BenchmarkLedger(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = store.Close() }()
+	working, stop := context.WithCancel(context.Background())
+	defer stop()
+	go store.Work(working)
 	ledger, err := serving.NewLedger(serving.LedgerOptions{Store: store, Key: key, Now: time.Now, Ceiling: serving.Allowance{Rows: 1 << 40, Period: budget.Period(24 * time.Hour)}})
 	if err != nil {
 		b.Fatal(err)

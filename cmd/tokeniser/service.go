@@ -52,6 +52,7 @@ type service struct {
 // newService reads what the configuration names. It opens nothing that is to be closed.
 func newService(env *boot.Environment, path string, config *serveConfig) (s *service, err error) {
 	s = &service{env: env, path: path, config: config}
+	s.up.Store(true) // until it is seen that it does not answer
 	files := servercert.Files{Cert: config.Listen.TLSCert, Key: config.Listen.TLSKey, Next: "give tls_cert and tls_key in [listen]; for a trial: tokeniser certificates"}
 	if s.certificate, err = servercert.Open(files, env.Wall); err != nil {
 		return nil, err
@@ -150,6 +151,7 @@ func (s *service) projectOptions(p *serveProjectConfig) serving.ProjectOptions {
 		BatchWindow: time.Duration(s.config.Keyholder.BatchWindow), BatchTimeout: time.Duration(s.config.Keyholder.Timeout),
 	}
 	if p.KeyFile == "" {
+		o.KeyHolder = s.keyholderAway
 		o.Lease = func(ctx context.Context, project string, rows int64, uses ...api.Use) (context.Context, lease.Session, error) {
 			running, session, err := client.Open(ctx, s.keyholder, s.env.Wall, project, rows, uses...)
 			if err != nil {
@@ -316,18 +318,25 @@ func (s *service) reload() error {
 	return nil
 }
 
-// lookEvery is how often the key holder is asked whether it can answer.
-const lookEvery = 2 * time.Second
+// lookEvery is how often the key holder is asked whether it can answer; after awayAfter
+// times in vain it is away.
+const (
+	lookEvery = 2 * time.Second
+	awayAfter = 2
+)
 
-// watchKeyholder asks the key holder how it is, for metrics.
+// watchKeyholder asks the key holder how it is, for readiness and metrics.
 func (s *service) watchKeyholder(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for {
+	for inVain := 0; ; {
 		asking, cancel := context.WithTimeout(ctx, lookEvery)
 		state, err := s.keyholder.SealStatus(asking)
 		cancel()
-		s.up.Store(err == nil)
+		if inVain++; err == nil {
+			inVain = 0
+		}
+		s.up.Store(inVain < awayAfter)
 		s.sealed.Store(err == nil && state.Sealed)
 		select {
 		case <-ctx.Done():
@@ -335,6 +344,18 @@ func (s *service) watchKeyholder(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// keyholderAway returns why the key holder makes no tokens; nil while it does.
+func (s *service) keyholderAway() error {
+	const doing = "asking the key holder how it is"
+	switch {
+	case s.sealed.Load():
+		return fault.New(fault.Unavailable, doing, "it is sealed", "it answers when its operators have unsealed it")
+	case !s.up.Load():
+		return fault.New(fault.Unavailable, doing, "it does not answer", "see that it runs and can be reached")
+	}
+	return nil
 }
 
 // close closes what newService opened.

@@ -47,6 +47,9 @@ type ProjectOptions struct {
 	// BatchWindow is how long numbers of small requests wait for others, with which they
 	// are evaluated; BatchTimeout bounds an evaluation.
 	BatchWindow, BatchTimeout time.Duration
+	// KeyHolder returns nil while the key holder answers, else why tokens cannot be made:
+	// where it makes them, the project is not ready. It may be nil.
+	KeyHolder func() error
 }
 
 // Project is a project that is served. It is safe for concurrent use.
@@ -125,8 +128,11 @@ func (p *Project) Reload() {
 func (p *Project) Ready() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.current == nil {
+	switch {
+	case p.current == nil:
 		return p.why
+	case p.options.KeyHolder != nil && p.current.Engine.Evaluated():
+		return p.options.KeyHolder()
 	}
 	return nil
 }

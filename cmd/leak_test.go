@@ -543,7 +543,7 @@ func (l *leakage) testColumn(t *testing.T) {
 		l.run(t, 0, happens{binary: l.tokeniser(), args: args})
 		noneInTree(t, in, folder, besideTheColumn)
 		args[8] = "family_name" // no number is in it
-		l.run(t, 3, happens{binary: l.tokeniser(), args: append(args, "--invalid", "error")})
+		l.run(t, 3, happens{binary: l.tokeniser(), args: append(args, "--invalid", "error", "--replace")})
 	}
 }
 

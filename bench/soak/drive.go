@@ -11,6 +11,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"tarn/bench/answers"
 	"tarn/bench/load"
 	"tarn/bench/measure"
 	"tarn/bench/tokeniser"
@@ -25,11 +26,11 @@ type project struct {
 	service *tokeniser.Tokeniser
 
 	mu       sync.Mutex
-	truths   map[uint32]*truth // by epoch
-	newest   uint32            // that there is a truth of
-	begun    uint32            // that the service answered first
-	changing bool              // its key has been replaced
-	changed  time.Time         // when the service was seen to have the new one; zero until then
+	truths   map[uint32]*answers.Truth // by epoch
+	newest   uint32                    // that there is a truth of
+	begun    uint32                    // that the service answered first
+	changing bool                      // its key has been replaced
+	changed  time.Time                 // when the service was seen to have the new one; zero until then
 	digests  map[answerKey]string
 	charged  int64     // rows that were acknowledged, each request's once
 	stopping bool      // its service is being stopped, or is not ready again
@@ -336,7 +337,7 @@ func (d *driver) answer(j *job, a *load.Answer, sent time.Time) error {
 	}
 	body := a.Body
 	if a.Header.Get("Content-Encoding") == "gzip" {
-		if body, err = unpacked(body); err != nil {
+		if body, err = answers.Unpacked(body); err != nil {
 			return err
 		}
 	}
@@ -381,7 +382,7 @@ func (p *project) check(r *template, epoch uint32, body []byte, digest string, s
 	case known == digest:
 		return nil
 	}
-	if err := t.wrong(r.format, r.ids, body); err != nil {
+	if err := t.Wrong(r.format, r.ids, body); err != nil {
 		return err
 	}
 	p.mu.Lock()

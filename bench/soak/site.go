@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tarn/bench/answers"
 	"tarn/bench/keyholder"
 	"tarn/bench/load"
 	"tarn/bench/synth"
@@ -80,7 +81,7 @@ func newSite(ctx context.Context, o *Options) (s *site, err error) {
 		return s, err
 	}
 	for _, study := range studies {
-		p := &project{site: s, name: study.name, domain: study.domain, scheme: study.scheme, truths: map[uint32]*truth{}, digests: map[answerKey]string{}}
+		p := &project{site: s, name: study.name, domain: study.domain, scheme: study.scheme, truths: map[uint32]*answers.Truth{}, digests: map[answerKey]string{}}
 		s.projects = append(s.projects, p)
 		if err := p.learn(); err != nil {
 			return s, err
@@ -189,12 +190,12 @@ func (p *project) learn() error {
 	if err := s.command("tokeniser", run...); err != nil {
 		return err
 	}
-	t, err := readTruth(s.ctx, out)
+	t, err := answers.ReadTruth(s.ctx, out)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
-	p.truths[t.epoch], p.newest = t, t.epoch
+	p.truths[t.Epoch], p.newest = t, t.Epoch
 	p.mu.Unlock()
 	if err := os.Rename(next, p.file()); err != nil {
 		return fault.Wrap(fault.Internal, "replacing the project's file", err, "")

@@ -94,7 +94,7 @@ func (n *Normaliser) value(f *Field, raw func(string) string, record *Record, re
 	case NormaliseSex:
 		var letter byte
 		if letter, code = demographics.Sex(raw(input)); letter != 0 {
-			v.Parts = record.add(string(letter))
+			v.Parts = record.add(string([]byte{letter})) // of one byte, which allocates nothing
 		}
 	case NormaliseCode:
 		if text := demographics.Code(raw(input)); text != "" {

@@ -2,4 +2,4 @@
 
 package httpapi_test
 
-const raceDetector = false
+const raced = false

@@ -203,6 +203,43 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 	}
 }
 
+// TestPageForCallersHasAll: every path, code, header, form and field stands in docs/api.md.
+func TestPageForCallersHasAll(t *testing.T) {
+	d := described(t)
+	b, err := os.ReadFile("../../docs/api.md")
+	must(t, err)
+	var all []string
+	for path := range d.Paths {
+		all = append(all, path)
+	}
+	for name := range d.Parts.Headers {
+		all = append(all, name)
+	}
+	for status := range d.Paths["/v1/projects/{project}/tokenise"]["post"].Responses {
+		all = append(all, status)
+	}
+	for _, code := range d.Parts.Schemas["Problem"].Properties["code"].Enum {
+		all = append(all, "`"+code.(string)+"`")
+	}
+	for _, f := range wire.Formats {
+		all = append(all, "`"+f.MediaType()+"`")
+	}
+	for _, field := range online.Fields {
+		all = append(all, "`"+field+"`")
+	}
+	for _, code := range []string{"row_malformed", "row_encoding", "row_too_long", "row_nothing_linkable", "unique_id_empty"} {
+		all = append(all, "`"+code+"`")
+	}
+	for _, text := range all {
+		if !strings.Contains(string(b), text) {
+			t.Errorf("%s is not in docs/api.md", text)
+		}
+	}
+	if len(all) < 70 {
+		t.Errorf("only %d things are looked for", len(all))
+	}
+}
+
 // TestExamplesAreWhatTheyShow: each request among the examples is answered, and each answer
 // reads as one; the token is that of the specification's vectors.
 func TestExamplesAreWhatTheyShow(t *testing.T) {

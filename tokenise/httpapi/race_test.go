@@ -2,5 +2,5 @@
 
 package httpapi_test
 
-// raceDetector makes everything ten times slower.
-const raceDetector = true
+// raced says that the race detector is on, under which everything takes ten times as long.
+const raced = true

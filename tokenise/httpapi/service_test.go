@@ -340,6 +340,31 @@ func TestStoreWithoutSpace(t *testing.T) {
 	}
 }
 
+// TestStoreThatIsSlow: a request whose record is not on the disk within its time is not
+// answered; the record may come there yet, so that its rows stay charged, once, and it is
+// answered when it comes again.
+func TestStoreThatIsSlow(t *testing.T) {
+	goOn := make(chan struct{})
+	s := newSite(t, func(s *site) {
+		s.options.Limits.Timeout = time.Second
+		s.options.Trace = func(_, stage string, _ time.Time) {
+			if stage == "answered" {
+				s.stalled.Store(&goOn)
+			}
+		}
+	})
+	id, body := uuid.NewString(), rowsOf("a", 5)
+	a := s.call(call{id: id, body: body})
+	s.problem(a, 503, "timeout")
+	if bytes.Contains(a.body, []byte("tarn1")) || s.left("etl") != plenty-5 {
+		t.Errorf("%s, %d rows are charged", a.body, plenty-s.left("etl"))
+	}
+	close(goOn)
+	if again := s.call(call{id: id, body: body}); again.status != 200 || len(s.document(again).Rows) != 5 || s.left("etl") != plenty-5 {
+		t.Errorf("sent again: %d, %d rows are charged", again.status, plenty-s.left("etl"))
+	}
+}
+
 // TestReadiness follows the projects' keys and the service's end.
 func TestReadiness(t *testing.T) {
 	s := newSite(t)
@@ -400,7 +425,7 @@ func TestPanicIsContained(t *testing.T) {
 // with rows of its own and of another number: every answer belongs to its request, whole.
 func TestEachGetsItsOwnAnswer(t *testing.T) {
 	requests := 10_000
-	if testing.Short() || raceDetector {
+	if testing.Short() || raced {
 		requests = 1_000
 	}
 	const callers = 16

@@ -44,10 +44,11 @@ type site struct {
 	t       *testing.T
 	folder  string
 	options httpapi.Options
-	rows    int64         // each client's budget in a period
-	ceiling int64         // of all together; 0 is none
-	late    atomic.Int64  // how far the wall clock is ahead, in nanoseconds
-	free    atomic.Uint64 // bytes on the store's disk
+	rows    int64                         // each client's budget in a period
+	ceiling int64                         // of all together; 0 is none
+	late    atomic.Int64                  // how far the wall clock is ahead, in nanoseconds
+	free    atomic.Uint64                 // bytes on the store's disk
+	stalled atomic.Pointer[chan struct{}] // the disk answers when it is closed
 	log     *lockedBuffer
 
 	project *serving.Project
@@ -132,7 +133,7 @@ func (s *site) start() {
 	key, err := regionstore.OpenKey(regionstore.KeyPath(s.path("store")), nil)
 	must(s.t, err)
 	s.store, err = regionstore.Open(regionstore.Options{
-		Dir: s.path("store"), Key: key, FreeFloor: 1 << 30, FreeSpace: func(string) (uint64, error) { return s.free.Load(), nil }, Logger: s.options.Logger, Clock: s.options.Wall,
+		Dir: s.path("store"), Key: key, FreeFloor: 1 << 30, FreeSpace: s.disk, Logger: s.options.Logger, Clock: s.options.Wall,
 	})
 	must(s.t, err)
 	s.ledger, err = serving.NewLedger(serving.LedgerOptions{Store: s.store, Key: key, Now: s.options.Wall, Ceiling: serving.Allowance{Rows: s.ceiling, Period: budget.Period(24 * time.Hour)}})
@@ -181,6 +182,14 @@ func (s *site) start() {
 			s.t.Fatalf("the project is not served: %v", s.project.Ready())
 		}
 	}
+}
+
+// disk is asked before anything is written.
+func (s *site) disk(string) (uint64, error) {
+	if stalled := s.stalled.Load(); stalled != nil {
+		<-*stalled
+	}
+	return s.free.Load(), nil
 }
 
 // served is the project as it is served to clients, whose budgets are opened.

@@ -352,6 +352,9 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestSlowReadersAreCutOff(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.options.Limits.Timeout = time.Second
+		if raced {
+			s.options.Limits.Timeout = 4 * time.Second
+		}
 		s.options.Limits.MaxRows, s.options.Limits.MaxBody, s.options.Limits.MaxMemory = 10_000, 8<<20, 32<<20
 	})
 	var body bytes.Buffer

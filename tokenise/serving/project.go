@@ -47,8 +47,6 @@ type ProjectOptions struct {
 	// BatchWindow is how long numbers of small requests wait for others, with which they
 	// are evaluated; BatchTimeout bounds an evaluation.
 	BatchWindow, BatchTimeout time.Duration
-	// Escrow keeps whose tokens are, of projects that have an escrow; nil keeps nothing.
-	Escrow *escrow.Keeper
 }
 
 // Project is a project that is served. It is safe for concurrent use.
@@ -56,6 +54,7 @@ type Project struct {
 	options ProjectOptions
 	name    string
 	reload  chan struct{}
+	keeper  *escrow.Keeper
 
 	mu      sync.RWMutex
 	current *Keys
@@ -97,6 +96,21 @@ func NewProject(o ProjectOptions) (*Project, error) {
 
 // Name returns the project's name.
 func (p *Project) Name() string { return p.name }
+
+// KeepEscrow has whose tokens are kept, sealed to the key holder, where the project has an
+// escrow. It is called before Work, or nothing is kept.
+func (p *Project) KeepEscrow(keeper *escrow.Keeper) { p.keeper = keeper }
+
+// Domain returns the project's domain, and its number, while its keys are here.
+func (p *Project) Domain() (name string, number uint32) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.current == nil {
+		return "", 0
+	}
+	record := p.current.Engine.Project()
+	return record.Domain, record.Keys.DomainNo
+}
 
 // Reload has the project's file read and its keys got again. The old ones are used until
 // the new ones are there, and where they cannot be got.
@@ -346,7 +360,7 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
 		return nil, err
 	}
-	k.escrow = p.options.Escrow
+	k.escrow = p.keeper
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)

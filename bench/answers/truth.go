@@ -1,4 +1,6 @@
-package soak
+// Package answers holds what the tokenise service answered to what tokeniser run made of the
+// same people, cell by cell, whatever form the answer came in.
+package answers
 
 import (
 	"context"
@@ -13,16 +15,16 @@ import (
 	"tarn/tokenise/batch"
 )
 
-// truth is what tokeniser run made of the people, by the ids of their table. Who is not
+// Truth is what tokeniser run made of the people, by the ids of their table. Who is not
 // in it was refused.
-type truth struct {
-	epoch  uint32 // of tokens
+type Truth struct {
+	Epoch  uint32 // of tokens
 	layout cohort.Layout
 	rows   map[string]*cohort.Row
 }
 
-// readTruth reads a cohort with its crosswalk.
-func readTruth(ctx context.Context, path string) (*truth, error) {
+// ReadTruth reads a cohort with its crosswalk.
+func ReadTruth(ctx context.Context, path string) (*Truth, error) {
 	ids := map[string]string{}
 	r, err := table.Open(batch.CrosswalkPath(path))
 	if err != nil {
@@ -57,7 +59,7 @@ func readTruth(ctx context.Context, path string) (*truth, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &truth{epoch: f.Manifest.TokenEpoch, layout: f.Layout, rows: make(map[string]*cohort.Row, f.Rows())}
+	t := &Truth{Epoch: f.Manifest.TokenEpoch, layout: f.Layout, rows: make(map[string]*cohort.Row, f.Rows())}
 	for {
 		rows := make([]cohort.Row, 1000)
 		n, err := records.Read(rows)

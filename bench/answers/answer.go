@@ -1,4 +1,4 @@
-package soak
+package answers
 
 import (
 	"bytes"
@@ -140,8 +140,8 @@ func readArrow(body []byte) (rows []answered, err error) {
 	return rows, nil
 }
 
-// unpacked returns what a packed answer holds.
-func unpacked(body []byte) ([]byte, error) {
+// Unpacked returns what a packed answer holds.
+func Unpacked(body []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("it is not packed as it says")
@@ -153,9 +153,9 @@ func unpacked(body []byte) ([]byte, error) {
 	return b, nil
 }
 
-// wrong says what of an answer to rows of these ids is not what the truth says; nil where
+// Wrong says what of an answer to rows of these ids is not what the truth says; nil where
 // all is. It repeats no value.
-func (t *truth) wrong(f wire.Format, ids []string, body []byte) error {
+func (t *Truth) Wrong(f wire.Format, ids []string, body []byte) error {
 	rows, err := read(f, body)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (t *truth) wrong(f wire.Format, ids []string, body []byte) error {
 	return nil
 }
 
-func (t *truth) wrongRow(f wire.Format, id string, a *answered) error {
+func (t *Truth) wrongRow(f wire.Format, id string, a *answered) error {
 	if a.id != id {
 		return errors.New("it is another row's answer")
 	}
@@ -212,7 +212,7 @@ func (t *truth) wrongRow(f wire.Format, id string, a *answered) error {
 
 // sameToken holds a token to the run's. Arrow has its value alone, a text also says of which
 // epoch it is.
-func (t *truth) sameToken(f wire.Format, want *cohort.Row, text string) bool {
+func (t *Truth) sameToken(f wire.Format, want *cohort.Row, text string) bool {
 	if !want.HasToken {
 		return text == ""
 	}
@@ -220,5 +220,5 @@ func (t *truth) sameToken(f wire.Format, want *cohort.Row, text string) bool {
 		return text == base64.StdEncoding.EncodeToString(want.Token[:])
 	}
 	token, err := keys.ParseToken(text)
-	return err == nil && token.Value == want.Token && uint32(token.TokenEpoch) == t.epoch
+	return err == nil && token.Value == want.Token && uint32(token.TokenEpoch) == t.Epoch
 }

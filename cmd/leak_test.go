@@ -404,6 +404,7 @@ func TestNothingLeaks(t *testing.T) {
 	t.Run("panic", l.testPanic)
 	t.Run("planted", l.testPlanted)
 	t.Run("key holder", l.testKeyholder)
+	t.Run("region", l.testRegion)
 	if leaksInFull {
 		t.Run("core", l.testCore)
 	}

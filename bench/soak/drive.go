@@ -141,26 +141,25 @@ func (d *driver) warm(ctx context.Context, p *project, times int) error {
 	return nil
 }
 
-// load sends requests at a rate for a time, and returns when all have had an answer, or when
-// those that are left have failed to get one.
-func (d *driver) load(ctx context.Context, rate float64, span time.Duration) {
+// load sends requests at a rate until it is enough, and returns for how long it did, when all
+// have had an answer, or when those that are left have failed to get one.
+func (d *driver) load(ctx context.Context, rate float64, enough <-chan struct{}) (span time.Duration) {
 	random := rand.New(rand.NewPCG(20, 26))
 	ids := load.NewConn(load.Target{}, uint64(time.Now().UnixNano()))
 	begun := time.Now()
-	for n := range int(rate * span.Seconds()) {
+	for n := 0; ; n++ {
 		due := begun.Add(time.Duration(float64(n) / rate * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-			}
+		select {
+		case <-time.After(time.Until(due)):
+			d.open.Add(1)
+			d.due <- d.make(n, due, random, ids.ID())
+			continue
+		case <-enough:
+		case <-ctx.Done():
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		d.open.Add(1)
-		d.due <- d.make(n, due, random, ids.ID())
+		break
 	}
+	span = time.Since(begun)
 	all := make(chan struct{})
 	go func() { d.open.Wait(); close(all) }()
 	select {
@@ -168,6 +167,7 @@ func (d *driver) load(ctx context.Context, rate float64, span time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(lateBy):
 	}
+	return span
 }
 
 // ended returns when the workers have ended, and counts what is lost.

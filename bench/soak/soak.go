@@ -32,11 +32,11 @@ import (
 type Options struct {
 	// Binaries is the folder of the programs: keyholder, tokeniser and tarn itself.
 	Binaries  string
-	Tokeniser string // the service's program; empty is the one of Binaries
-	Folder    string // an existing, empty one, for what it makes
-	Ledger    string // folder of the ledger; empty is Folder
-	Span      time.Duration
-	Rate      float64 // requests a second
+	Tokeniser string        // the service's program; empty is the one of Binaries
+	Folder    string        // an existing, empty one, for what it makes
+	Ledger    string        // folder of the ledger; empty is Folder
+	Span      time.Duration // about how long the load lasts: a third before anything happens, half after it
+	Rate      float64       // requests a second
 	Software  string
 	Clock     func() time.Time
 	Progress  func(string) // may be nil
@@ -71,10 +71,13 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 		return nil, err
 	}
 	defer l.close()
-	r = &Report{Schema: Schema, Software: o.Software, Created: o.Clock().UTC().Format(time.RFC3339), Seconds: o.Span.Seconds(), Rate: o.Rate, GOGC: o.gogc(), Wrong: []string{}, Controls: []Control{}, Machine: measure.ThisMachine()}
+	r = &Report{Schema: Schema, Software: o.Software, Created: o.Clock().UTC().Format(time.RFC3339), Rate: o.Rate, GOGC: o.gogc(), Wrong: []string{}, Controls: []Control{}, Machine: measure.ThisMachine()}
 	d := newDriver(s, l)
 	if err := s.under(d, r); err != nil {
 		return nil, err
+	}
+	for _, p := range s.projects {
+		d.noRace(p)
 	}
 	r.Requests, r.Straight, r.All = d.counts, latencyOf(d.straight), latencyOf(d.all)
 	r.Wrong = append(r.Wrong, d.wrong...)
@@ -113,10 +116,10 @@ func (s *site) under(d *driver, r *Report) error {
 		}
 	}
 	var loading sync.WaitGroup
-	loading.Go(func() { d.load(ctx, s.o.Rate, s.o.Span) })
-	begun := time.Now()
+	enough := make(chan struct{})
+	loading.Go(func() { r.Seconds = d.load(ctx, s.o.Rate, enough).Seconds() })
 	err := func() error {
-		if err := s.watch(ctx, r, "before", begun.Add(s.o.Span/3)); err != nil {
+		if err := s.watch(ctx, r, "before", s.o.Span/3); err != nil {
 			return err
 		}
 		for _, p := range s.projects {
@@ -127,20 +130,21 @@ func (s *site) under(d *driver, r *Report) error {
 			}
 			r.Projects = append(r.Projects, ProjectReport{Name: p.name, Scheme: p.scheme, Before: p.begun, After: p.newest, GapS: gap.Seconds()})
 		}
-		if err := pause(ctx, time.Until(begun.Add(s.o.Span/2))); err != nil {
+		if err := pause(ctx, s.o.Span/10); err != nil {
 			return err
 		}
 		s.o.note("SIGTERM")
 		for i, p := range s.projects {
-			if err := p.restart(&r.Projects[i]); err != nil {
+			if err := p.restart(d, &r.Projects[i]); err != nil {
 				return err
 			}
 			if err := d.warm(ctx, p, s.o.warming()); err != nil {
 				return err
 			}
 		}
-		return s.watch(ctx, r, "after", begun.Add(s.o.Span))
+		return s.watch(ctx, r, "after", s.o.Span/2)
 	}()
+	close(enough)
 	if err == nil {
 		s.o.note("the last answers")
 		loading.Wait()
@@ -217,7 +221,7 @@ func (p *project) rotate() (time.Duration, error) {
 }
 
 // restart ends the service with SIGTERM, and starts it again at its address.
-func (p *project) restart(r *ProjectReport) error {
+func (p *project) restart(d *driver, r *ProjectReport) error {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
@@ -226,6 +230,7 @@ func (p *project) restart(r *ProjectReport) error {
 		return err
 	}
 	ended := time.Now()
+	d.noRace(p)
 	if err := p.service.Configure(); err != nil { // now with the address that it had
 		return err
 	}
@@ -243,14 +248,21 @@ func (p *project) restart(r *ProjectReport) error {
 	return nil
 }
 
-// watch reads the services' figures until a time, and judges them. The first quarter is
+// noRace looks for what the race detector says, where a service was built with it.
+func (d *driver) noRace(p *project) {
+	if said := p.service.Process.Said(); strings.Contains(said, "DATA RACE") {
+		d.found("the race detector found something in the service of project %s: %.2000s", p.name, said[strings.Index(said, "DATA RACE"):])
+	}
+}
+
+// watch reads the services' figures for a time, and judges them. The first quarter is
 // left out: tables and caches fill.
-func (s *site) watch(ctx context.Context, r *Report, name string, until time.Time) error {
-	span := time.Until(until)
+func (s *site) watch(ctx context.Context, r *Report, name string, span time.Duration) error {
 	if err := pause(ctx, span/4); err != nil {
 		return err
 	}
 	begun := time.Now()
+	until := begun.Add(span - span/4)
 	every := max(250*time.Millisecond, span/600)
 	type figures struct{ heap, resident, goroutines, collections []float64 }
 	all := make([]figures, len(s.projects))

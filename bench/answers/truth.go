@@ -23,6 +23,11 @@ type Truth struct {
 	rows   map[string]*cohort.Row
 }
 
+// NewTruth returns what a run of a token epoch made, by the ids of its table.
+func NewTruth(epoch uint32, layout cohort.Layout, rows map[string]*cohort.Row) *Truth {
+	return &Truth{Epoch: epoch, layout: layout, rows: rows}
+}
+
 // ReadTruth reads a cohort with its crosswalk.
 func ReadTruth(ctx context.Context, path string) (*Truth, error) {
 	ids := map[string]string{}

@@ -22,6 +22,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 # passed through from the environment as it is.
 export TARN_PYTHON := $(CURDIR)/build/venv/bin/python
 export TARN_NODE_MODULES := $(CURDIR)/build/node/node_modules
+export TARN_PROMETHEUS := $(CURDIR)/build/prometheus
 
 # Arithmetic that the race detector makes ten times slower: with it one test, which
 # stops all that runs at once.
@@ -45,6 +46,19 @@ help: ## list the targets
 build: ## static binaries in bin/
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(BINARIES))
+
+# The program that builds images, and the words that it begins with.
+BUILDAH ?= buildah
+
+.PHONY: images
+images: build ## the images of the three services, with buildah: docs/deployment.md
+	rm -rf build/images
+	mkdir -p build/images/empty
+	chmod 700 build/images/empty
+	cp bin/tokeniser bin/keyholder bin/auditor build/images/
+	for service in tokeniser keyholder witness; do \
+		$(BUILDAH) build --build-arg VERSION='$(VERSION)' -t "localhost/tarn-$$service" -f "deploy/container/Containerfile.$$service" build/images; \
+	done
 
 .PHONY: demo
 demo: build ## everything end to end on synthetic people, under a minute; leaves build/demo
@@ -93,10 +107,11 @@ SCENARIOS := TestFaultScenarios
 STOREFAULTS := TestPowerCut|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: disk ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit
+test-heavy: disk systemd prometheus buildah ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit, images and units
 	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
+	$(GO) test -tags heavy -timeout 30m -count=1 -run 'TestDeploy' -v ./cmd/
 
 .PHONY: test-faults
 test-faults: disk ## fault scenarios and tests in full (as root; says what it leaves out): docs/reliability.md
@@ -137,6 +152,18 @@ browser:
 .PHONY: curl
 curl:
 	@tools/curl
+
+.PHONY: systemd
+systemd:
+	@tools/systemd
+
+.PHONY: prometheus
+prometheus:
+	@tools/prometheus build/prometheus
+
+.PHONY: buildah
+buildah:
+	@tools/buildah
 
 .PHONY: disk
 disk:

@@ -186,7 +186,22 @@ assert int(h3["Tarn-Budget-Remaining"]) == int(h2["Tarn-Budget-Remaining"]) - 5
 try: client.send(people[:6], request_id=id)
 except t.TarnError as e: assert (e.code, e.exit_code, e.status) == ("request_id_reused", 2, 409), e
 else: raise SystemExit("another request with the id was answered")
+import datetime, decimal
+class NA:
+    def __ne__(self, other): return self
+    __eq__ = __ne__
+    def __bool__(self): raise TypeError
+plain, _ = client.send([{"unique_id": "7", "nhs_number": "9434765919", "date_of_birth": "1973-10-22", "sex": "2"}])
+typed, _ = client.send([{"unique_id": 7, "nhs_number": 9434765919.0, "date_of_birth": datetime.datetime(1973, 10, 22, 0, 0), "sex": 2, "given_name": float("nan"), "family_name": NA(), "postcode": None}])
+assert plain == typed and plain[0]["nhs_token"] and not plain[0]["encodings"]["bf_given_name"], typed
+for wrong in ({"unique_id": "7", "sex": True}, {"unique_id": "7", "sex": [9434765919]}, {"9434765919": "7"}):
+    try: client.send([wrong])
+    except t.TarnError as e: assert e.exit_code == 2 and "9434765919" not in str(e), e
+    else: raise SystemExit("a row of another form was sent")
 client.close()
+try: client.send(people[:5])
+except t.TarnError as e: assert e.code == "closed", e
+else: raise SystemExit("a closed client sends")
 `, "https://"+c.address, regionProject)
 }
 
@@ -296,6 +311,11 @@ func (c *pythonClient) stopped(t *testing.T, rows int) {
 	command.Stderr = said
 	must(t, command.Start())
 	<-proxy.stalled
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if info, err := os.Stat(c.path("stopped.csv.partial")); err == nil && info.Size() > 50_000 {
+			break // two batches, of which the first is counted
+		}
+	}
 	must(t, command.Process.Signal(syscall.SIGTERM))
 	_ = command.Wait() // its code is looked at
 	if code := command.ProcessState.ExitCode(); code != 143 || !strings.Contains(said.String(), "repeat the command to go on") {
@@ -304,7 +324,7 @@ func (c *pythonClient) stopped(t *testing.T, rows int) {
 	var state struct{ Rows, Bytes int }
 	must(t, json.Unmarshal([]byte(c.read("stopped.csv.partial.json")), &state))
 	kept := c.read("stopped.csv.partial")
-	if state.Rows == 0 || state.Rows%100 != 0 || state.Bytes != len(kept) || !strings.HasPrefix(c.read("expected.csv"), kept) {
+	if state.Rows == 0 || state.Rows%100 != 0 || state.Bytes > len(kept) || !strings.HasPrefix(c.read("expected.csv"), kept[:state.Bytes]) {
 		t.Errorf("%d rows in %d bytes are kept, and the file has %d", state.Rows, state.Bytes, len(kept))
 	}
 	for _, name := range []string{"stopped.csv.partial.json", "stopped.csv.partial"} {
@@ -359,6 +379,20 @@ func newTold(t *testing.T, c *region) *told {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
+}
+
+// tell says what is answered next, and forgets who asked.
+func (s *told) tell(next ...func(http.ResponseWriter, *http.Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next, s.ids, s.peers = next, nil, map[string]bool{}
+}
+
+// asked returns the ids of the requests since, and from how many connections they came.
+func (s *told) asked() (ids []string, connections int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ids), len(s.peers)
 }
 
 func (s *told) answer(w http.ResponseWriter, request *http.Request) {
@@ -417,7 +451,10 @@ func (c *pythonClient) statuses(t *testing.T) {
 	const prelude = `import json, sys, tarn_tokenise as t
 class Waits:
     def __init__(self): self.all = []
-    def wait(self, s): self.all.append(s); return False
+    def wait(self, s):
+        self.all.append(s)
+        if len(self.all) > 50: raise SystemExit("it does not end")
+        return False
     def is_set(self): return False
     def set(self): pass
 def client(**more):
@@ -429,10 +466,8 @@ row = {"unique_id": "r1", "given_name": "Quetzalina"}
 `
 	s := newTold(t, c.region)
 	ok := answerLine("1", "r1")
-	s.next = []func(http.ResponseWriter, *http.Request){
-		status(503, "busy"), status(503, "sealed", "Retry-After", "2"), status(429, "budget_exhausted", "Retry-After", "1"), status(408, "timeout"),
-		status(500, "internal"), status(507, "no_space"), status(502, "x"), status(504, "x", "Retry-After", "nonsense"), status(503, "x", "Retry-After", "-5"), status(503, "x"), hangUp, ok, ok,
-	}
+	s.tell(status(503, "busy"), status(503, "sealed", "Retry-After", "2"), status(429, "budget_exhausted", "Retry-After", "1"), status(408, "timeout"),
+		status(500, "internal"), status(507, "no_space"), status(502, "x"), status(504, "x", "Retry-After", "nonsense"), status(503, "x", "Retry-After", "-5"), status(503, "x"), hangUp, ok, ok)
 	said := c.run(t, prelude+`c = client()
 assert [a["unique_id"] for a in c.tokenise([row, row], batch=1)] == ["r1", "r1"]
 assert all(a == 0 for a, _ in c.drawn)
@@ -441,19 +476,20 @@ print(json.dumps([c._closing.all, [b for _, b in c.drawn]]))`, s.URL, "p")
 	if want := "[[0.25, 2.5, 2.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 0.0], [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]]\n"; said != want {
 		t.Errorf("waits %s, want %s", said, want)
 	}
-	if len(s.ids) != 13 || len(slices.Compact(slices.Clone(s.ids[:12]))) != 1 || s.ids[12] == s.ids[11] {
-		t.Errorf("ids %q", s.ids)
+	ids, connections := s.asked()
+	if len(ids) != 13 || len(slices.Compact(slices.Clone(ids[:12]))) != 1 || ids[12] == ids[11] {
+		t.Errorf("ids %q", ids)
 	}
-	if len(s.peers) != 2 { // the second after hangUp
-		t.Errorf("%d connections for 14 requests", len(s.peers))
+	if connections != 2 { // the second after hangUp
+		t.Errorf("%d connections for 14 requests", connections)
 	}
 	for code, want := range map[int]int{400: 2, 401: 4, 403: 4, 404: 2, 405: 2, 409: 2, 413: 2, 415: 2, 422: 2} {
-		s.ids, s.next = nil, []func(http.ResponseWriter, *http.Request){status(code, "a_code")}
+		s.tell(status(code, "a_code"))
 		said := c.run(t, prelude+`
 try: list(client().tokenise([row]))
 except t.TarnError as e: print(e.status, e.code, e.exit_code, e.detail, e.next, sep="|")`, s.URL, "p")
-		if said != fmt.Sprintf("%d|a_code|%d|Title: detail|what next\n", code, want) || len(s.ids) != 1 {
-			t.Errorf("status %d: %q after %d tries", code, said, len(s.ids))
+		if ids, _ := s.asked(); said != fmt.Sprintf("%d|a_code|%d|Title: detail|what next\n", code, want) || len(ids) != 1 {
+			t.Errorf("status %d: %q after %d tries", code, said, len(ids))
 		}
 	}
 	for name, x := range map[string]struct {
@@ -462,19 +498,19 @@ except t.TarnError as e: print(e.status, e.code, e.exit_code, e.detail, e.next, 
 	}{
 		"longer than patience":    {[]func(http.ResponseWriter, *http.Request){status(429, "budget_exhausted", "Retry-After", "3600")}, "budget_exhausted 4 Title: detail; what next (budget_exhausted, again in 3600 s, request ID) []\n"},
 		"never":                   {[]func(http.ResponseWriter, *http.Request){status(429, "budget_smaller_than_request", "Retry-After", "1")}, "budget_smaller_than_request 4 Title: detail; what next (budget_smaller_than_request, again in 1 s, request ID) []\n"},
-		"keys changed":            {[]func(http.ResponseWriter, *http.Request){status(409, "keys_changed")}, "keys_changed 6 Title: detail; what next (keys_changed, request ID) []\n"},
+		"keys changed":            {[]func(http.ResponseWriter, *http.Request){status(409, "keys_changed")}, "keys_changed 6 Title: detail; begin again with the first row (of a file: remove what ends in .partial and .partial.json) (keys_changed, request ID) []\n"},
 		"somebody else's page":    {[]func(http.ResponseWriter, *http.Request){page}, "http_418 2 status 418, and nothing of the service's; look at what stands between here and the service (http_418, request ID) []\n"},
 		"another row's answer":    {[]func(http.ResponseWriter, *http.Request){answerLine("1", "r2")}, "answer_differs 1 the answers are not those of the rows that were sent; report it with the request's id (request ID) []\n"},
 		"no answer at all":        {[]func(http.ResponseWriter, *http.Request){func(http.ResponseWriter, *http.Request) {}}, "answer_differs 1 the answers are not those of the rows that were sent; report it with the request's id (request ID) []\n"},
 		"keys that change midway": {[]func(http.ResponseWriter, *http.Request){answerLine("1", "r1"), answerLine("2", "r1")}, "keys_changed 6 the keys were replaced by those of another epoch, and answers of both would not fit together; begin again with the first row (of a file: remove what ends in .partial and .partial.json) []\n"},
 	} {
-		s.ids, s.next = nil, slices.Clone(x.next)
+		s.tell(x.next...)
 		said := c.run(t, prelude+`
 c = client()
 try: list(c.tokenise([row, row][:int(sys.argv[3])], batch=1))
 except t.TarnError as e: print(e.code, e.exit_code, str(e).replace(e.request_id or "-", "ID"), c._closing.all)`, s.URL, "p", strconv.Itoa(len(x.next)))
-		if said != x.want || len(s.ids) != len(x.next) {
-			t.Errorf("%s: %q after %d tries, want %q", name, said, len(s.ids), x.want)
+		if ids, _ := s.asked(); said != x.want || len(ids) != len(x.next) {
+			t.Errorf("%s: %q after %d tries, want %q", name, said, len(ids), x.want)
 		}
 	}
 }
@@ -533,6 +569,10 @@ func (c *pythonClient) columns(t *testing.T) {
 	if code, said := c.file("https://"+c.address, "other.csv", "other.out.csv", "--number-rows", "--delimiter", ";", "--encoding", "latin-1"); code != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
+	c.write("tab.csv", strings.ReplaceAll(c.read("other.csv"), ";", "\t"))
+	if code, said := c.file("https://"+c.address, "tab.csv", "tab.out.csv", "--number-rows", "--delimiter", `\t`, "--encoding", "latin-1"); code != 0 || c.read("tab.out.csv") != c.read("other.out.csv") {
+		t.Errorf("tabs: exit %d: %s", code, said)
+	}
 	if all := c.table("other.out.csv"); len(all) != 3 || all[1][0] != "1" || all[2][0] != "2" || all[1][1] != "ok" {
 		t.Errorf("rows that are numbered: %q", all)
 	}
@@ -570,12 +610,9 @@ func (c *pythonClient) lines(t *testing.T) {
 	}
 	var got []string
 	for _, row := range c.table("lines.csv")[1:] {
-		if len(row[0]) > 2 {
-			row[0] = "(what comes back of half a character)"
-		}
 		got = append(got, fmt.Sprintf("%s %s %t", row[0], row[1], row[2] != ""))
 	}
-	want := []string{"17 ok true", "b ok true", " refused false", " refused false", " refused false", " refused false", "(what comes back of half a character) ok true", " refused false", "h ok true", " refused false"}
+	want := []string{"17 ok true", "b ok true", " refused false", " refused false", " refused false", " refused false", " refused false", " refused false", "h ok true", " refused false"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -627,6 +664,7 @@ func (c *pythonClient) wrong(t *testing.T) {
 		{"a folder that is not there", c.arguments(url, "good.csv", "no/w.csv"), 1, "the output cannot be written: No such file or directory"},
 		{"the output is another's", c.arguments(url, "good.csv", "there.csv"), 2, "the output is there and is none of this command's"},
 		{"the output is the input", c.arguments(url, "good.csv", "good.csv"), 2, "the output is there and is none of this command's"},
+		{"no argument", c.arguments(url, "good.csv", "w.csv")[:3], 2, "the following arguments are required: --project, --ca, --cert, --key, --in, --out"},
 		{"no such argument", c.arguments(url, "good.csv", "w.csv", "--9434765919"), 2, "the command line is not well formed"},
 		{"no batch", c.arguments(url, "good.csv", "w.csv", "--batch", "0"), 2, "a batch has no row"},
 		{"nothing is asked", c.arguments(url, "good.csv", "w.csv", "--return", "nothing"), 2, "neither token nor encodings"},
@@ -659,6 +697,13 @@ func (c *pythonClient) wrong(t *testing.T) {
 	}
 	if c.read("there.csv") != "what somebody keeps: Quetzalina\n" {
 		t.Error("a file that was there is another now")
+	}
+	said := c.run(t, `import sys, tarn_tokenise as t
+def fails(args): raise ValueError("Quetzalina 9434765919")
+t._work = fails
+assert t.main(sys.argv[2:]) == 1`, c.arguments(url, "good.csv", "w.csv")...)
+	if said != "error: internal failure of type ValueError (its text is withheld, because it could hold data)\n" {
+		t.Errorf("a failure that nobody thought of: %q", said)
 	}
 	code, help := output(t, c.python, filepath.Join(repository(t), "deploy/clients/python/tarn_tokenise.py"), "--help")
 	if code != 0 || !strings.Contains(help, "example:\n  python3 tarn_tokenise.py --url") {

@@ -11,7 +11,7 @@ import (
 
 // exposure is what a unit of deploy/ may have at most, in tenths, of what systemd-analyze
 // security counts up to 100: the host's network and its root are what remains.
-const exposure = "14"
+const exposure = "12"
 
 // installedUnits copies the units into a folder, with a program that is there in place of
 // each that will be.

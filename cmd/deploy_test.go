@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -403,8 +404,8 @@ func TestUnitsFitTheirServices(t *testing.T) {
 		must(t, err)
 		return s
 	}
-	// As serve says: drain, the time of a request, five seconds for it to end and five for
-	// its store. Of the key holder 15 s, of the witness 5.
+	// As docs/tokenise-service.md says: drain, the time of a request, and 15 s for leases and
+	// store. Of the key holder 15 s, of the witness 5, and five more.
 	limits := exampleConfig(t, "tokeniser")["limits"].(map[string]any)
 	drain, err := time.ParseDuration(limits["drain"].(string))
 	must(t, err)
@@ -412,7 +413,7 @@ func TestUnitsFitTheirServices(t *testing.T) {
 	if _, set := limits["timeout"]; set {
 		t.Fatal("the example sets a timeout, which is not looked at")
 	}
-	for service, takes := range map[string]time.Duration{"tokeniser": drain + timeout + 10*time.Second, "keyholder": 20 * time.Second, "witness": 10 * time.Second} {
+	for service, takes := range map[string]time.Duration{"tokeniser": drain + timeout + 15*time.Second, "keyholder": 20 * time.Second, "witness": 10 * time.Second} {
 		if seconds(service) < takes {
 			t.Errorf("%s is given %v to end, and takes %v", service, seconds(service), takes)
 		}
@@ -445,4 +446,89 @@ func lookUp(in any, key []string) []any {
 		return all
 	}
 	return nil
+}
+
+// composition is as much of compose.yaml as is looked at.
+type composition struct {
+	Services map[string]struct {
+		Image, Restart  string
+		Profiles        []string
+		Networks, Ports []string
+		Volumes         []string
+		Read            bool                    `yaml:"read_only"`
+		Drop            []string                `yaml:"cap_drop"`
+		Security        []string                `yaml:"security_opt"`
+		Grace           string                  `yaml:"stop_grace_period"`
+		Memory          string                  `yaml:"mem_limit"`
+		WithSwap        string                  `yaml:"memswap_limit"`
+		Limits          map[string]int          `yaml:"ulimits"`
+		Health          struct{ Test []string } `yaml:"healthcheck"`
+	}
+	Networks map[string]struct{ Internal bool }
+	Volumes  map[string]any
+}
+
+// TestCompositionFitsTheServices holds compose.yaml to the units, the configurations and the
+// images: what one of them says the others say.
+func TestCompositionFitsTheServices(t *testing.T) {
+	c := readYAML[composition](t, filepath.Join(deployFolder, "compose", "compose.yaml"))
+	if len(c.Services) != 3 {
+		t.Fatalf("it has %d services", len(c.Services))
+	}
+	binaries := t.TempDir()
+	build(t, binaries)
+	for service, s := range c.Services {
+		if !s.Read || !slices.Equal(s.Drop, []string{"ALL"}) || !slices.Equal(s.Security, []string{"no-new-privileges:true"}) || s.Memory == "" || s.Memory != s.WithSwap {
+			t.Errorf("%s is not kept to itself: %+v", service, s)
+		}
+		if core, ok := s.Limits["core"]; !ok || core != 0 || fmt.Sprint(s.Limits["nofile"]) != inUnit(t, service, "LimitNOFILE")[0] {
+			t.Errorf("%s has the limits %v, and its unit %v", service, s.Limits, inUnit(t, service, "LimitNOFILE"))
+		}
+		if s.Grace != inUnit(t, service, "TimeoutStopSec")[0]+"s" {
+			t.Errorf("%s is given %s to end, and by its unit %v", service, s.Grace, inUnit(t, service, "TimeoutStopSec"))
+		}
+		config := exampleConfig(t, service)
+		_, port, _ := strings.Cut(config["listen"].(map[string]any)["address"].(string), ":")
+		if !slices.Equal(s.Ports, []string{port + ":" + port}) {
+			t.Errorf("%s listens at %s, and publishes %v", service, port, s.Ports)
+		}
+		// Every folder that its image has for it to write is a volume, and each of its own.
+		containerfile, err := os.ReadFile(filepath.Join(deployFolder, "container", "Containerfile."+service))
+		must(t, err)
+		for _, folder := range regexp.MustCompile(`(?m)^COPY --chown=65532:65532 empty (.*)$`).FindAllStringSubmatch(string(containerfile), -1) {
+			if !slices.ContainsFunc(s.Volumes, func(v string) bool {
+				name, at, _ := strings.Cut(v, ":")
+				_, there := c.Volumes[name]
+				return there && at == folder[1]
+			}) {
+				t.Errorf("%s: %s is no volume", service, folder[1])
+			}
+		}
+		// The command of the healthcheck is one that the program has: without a file it
+		// says that it cannot be read, and not that it does not know its words.
+		words := s.Health.Test
+		if len(words) < 2 || words[0] != "CMD" {
+			t.Fatalf("%s: the healthcheck is %v", service, words)
+		}
+		code, said := output(t, filepath.Join(binaries, words[1]), words[2:]...)
+		if code != 2 || !strings.Contains(said, "/etc/tarn/"+service+"/"+service+".toml: no such file") {
+			t.Errorf("%s: %v: exit %d: %s", service, words, code, said)
+		}
+	}
+	on := func(a, b string) (shared []string) {
+		for _, network := range c.Services[a].Networks {
+			if slices.Contains(c.Services[b].Networks, network) {
+				shared = append(shared, network)
+			}
+		}
+		return shared
+	}
+	for _, pair := range []struct {
+		a, b string
+		want []string
+	}{{"tokeniser", "keyholder", []string{"holder"}}, {"keyholder", "witness", []string{"audit"}}, {"tokeniser", "witness", nil}} {
+		if shared := on(pair.a, pair.b); !slices.Equal(shared, pair.want) {
+			t.Errorf("%s and %s meet on %v, want %v", pair.a, pair.b, shared, pair.want)
+		}
+	}
 }

@@ -158,6 +158,8 @@ var inNoBinary = []wall{
 	{tree: "github.com/santhosh-tekuri/jsonschema", why: "a library for tests"},
 	{tree: "github.com/chromedp", why: "a library for tests"},
 	{tree: "golang.org/x/tools", why: "a library for tests"},
+	{tree: "github.com/prometheus/prometheus", why: "a library for tests"},
+	{tree: "go.yaml.in/yaml/v3", why: "a library for tests"},
 	{tree: "tarn/keys/holder/disk", why: "it is for tests, and for the workbench's"},
 	{tree: "tarn/keys/audit/tiles/tilestest", why: "it is for tests"},
 	{tree: "tarn/keys/audit/witness/witnesstest", why: "it is for tests"},

@@ -269,16 +269,21 @@ func (o *observed) forwarded(t *testing.T, from, table string) {
 		must(t, err)
 		must(t, os.WriteFile(at(name+".grant.json"), document, 0o600))
 	}
-	send := func(code int, grant string) {
+	send := func(code int, grant, out string, to ...string) {
 		t.Helper()
-		run(code, "evaluated", "convert", "--grant", at(grant+".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, grant+".refused.csv"), "--out", filepath.Join(folder, grant+".parcel"))
+		credentials := "evaluated"
+		if len(to) > 0 {
+			credentials = ""
+		}
+		run(code, credentials, append([]string{"convert", "--grant", at(grant + ".grant.json"), "--from", from, "--to", at("registry.json"), "--in", table, "--column", "nhs_number", "--invalid", "null", "--quarantine", filepath.Join(folder, out+".refused.csv"), "--out", filepath.Join(folder, out+".parcel")}, to...)...)
 	}
-	send(4, "small")
-	if left, err := filepath.Glob(filepath.Join(folder, "small.parcel.sending", "*.request")); err != nil || len(left) == 0 {
+	send(4, "small", "refused")
+	send(5, "whole", "unanswered", "--as", at("evaluated"), "--keyholder", nowhereURL)
+	if left, err := filepath.Glob(filepath.Join(folder, "unanswered.parcel.sending", "*.request")); err != nil || len(left) == 0 {
 		t.Errorf("no request is left to be looked at: %v", err)
 	}
-	send(0, "whole")
-	noneInTree(t, "a parcel, and what a refused run leaves", folder, nowhere)
+	send(0, "whole", "whole")
+	noneInTree(t, "a parcel, and what a run without an answer leaves", folder, nowhere)
 	received := filepath.Join(t.TempDir(), "received.csv")
 	run(0, "registry", "receive", "--in", filepath.Join(folder, "whole.parcel"), "--recipient-keys", at("registry.keys.json"), "--to", at("registry.json"), "--out", received)
 	// Control: the people are in it.

@@ -404,6 +404,7 @@ func TestNothingLeaks(t *testing.T) {
 	t.Run("panic", l.testPanic)
 	t.Run("planted", l.testPlanted)
 	t.Run("key holder", l.testKeyholder)
+	t.Run("region", l.testRegion)
 	if leaksInFull {
 		t.Run("core", l.testCore)
 	}
@@ -542,7 +543,7 @@ func (l *leakage) testColumn(t *testing.T) {
 		l.run(t, 0, happens{binary: l.tokeniser(), args: args})
 		noneInTree(t, in, folder, besideTheColumn)
 		args[8] = "family_name" // no number is in it
-		l.run(t, 3, happens{binary: l.tokeniser(), args: append(args, "--invalid", "error")})
+		l.run(t, 3, happens{binary: l.tokeniser(), args: append(args, "--invalid", "error", "--replace")})
 	}
 }
 

@@ -266,8 +266,11 @@ func (j *journey) keyholderDocuments(t *testing.T, folder string) {
 	}
 }
 
+// nowhereURL is where no key holder answers.
+const nowhereURL = "https://127.0.0.1:1"
+
 // forwardedDocuments leaves what a sender and a recipient write: keys, a parcel, opened,
-// and what a run leaves that was refused on its way.
+// and what a run leaves that got no answer.
 func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.Client) {
 	t.Helper()
 	for domain, project := range map[string]string{"pond": "visits", "registry": "register"} {
@@ -301,7 +304,7 @@ func (j *journey) forwardedDocuments(t *testing.T, s *service, operator *client.
 	show("whole")
 	between := []string{"--from", "visits.json", "--to", "register.json"}
 	j.run(t, 0, "tokeniser", "column", "--project", "visits.json", "--as", s.Credentials("visits"), "--in", "people/north.csv", "--column", "nhs_number", "--out", "visits.csv")
-	j.run(t, 4, "tokeniser", append([]string{"convert", "--grant", "small.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
+	j.run(t, 5, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--keyholder", nowhereURL, "--in", "visits.csv", "--column", "nhs_number", "--out", "small.parcel"}, between...)...)
 	j.run(t, 0, "tokeniser", append([]string{"convert", "--grant", "whole.grant.json", "--as", s.Credentials("visits"), "--in", "visits.csv", "--column", "nhs_number", "--out", "visits.parcel", "--json"}, between...)...)
 	j.run(t, 0, "tokeniser", "receive", "--in", "visits.parcel", "--recipient-keys", "registry.keys.json", "--to", "register.json", "--as", s.Credentials("register"), "--keyholder", s.URL, "--out", "received.csv", "--json")
 	show("whole") // it is used now

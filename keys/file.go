@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"tarn/keys/fault"
 )
@@ -20,9 +21,14 @@ type PendingFile = renameio.PendingFile
 
 // NewFile begins a file that has its name only when it is complete and on the
 // disk. Until then it lies in the folder it will be in, as .NAME and digits,
-// never in a folder of temporary files that others share.
+// never in a folder of temporary files that others share. It is locked until it is closed:
+// one that nobody has locked was left by a run that was killed (outfile.RemoveLeft).
 func NewFile(path string) (*PendingFile, error) {
-	return renameio.NewPendingFile(path, renameio.WithPermissions(fileMode), renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(fileMode), renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
+	if err == nil {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // a file system without locks has none to look for
+	}
+	return f, err
 }
 
 // WriteFile writes a file like that of NewFile, complete or not at all.

@@ -92,6 +92,7 @@ type job struct {
 	tags     []string // the block columns that are used, without their prefix
 	lsh      *block.LSH
 	strata   []stratum
+	skipped  []skipped // pairs of cohorts whose tokens are not compared
 	passes   []*pass
 	people   *resolve.People
 	scheme   *compare.Scheme

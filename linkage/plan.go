@@ -61,6 +61,9 @@ func (j *job) plan(context.Context) error {
 			j.addStratum(a, a, left, left)
 		}
 	}
+	if len(j.skipped) > 0 {
+		j.warn(result.TokenPassSkipped, "%s", skippedText(j.skipped))
+	}
 	if len(j.passes) == 1 && j.allInOrder() {
 		for i, c := range j.cohorts {
 			c.blocks, j.passes[0].Sides[i].Tags = nil, nil
@@ -130,9 +133,9 @@ func (j *job) chooseWithin(side int) {
 func (j *job) addStratum(a, b int, left, right *party) {
 	s := stratum{Stratum: resolve.Stratum{LeftCohort: a, RightCohort: b}, left: left, right: right}
 	s.pairs = j.pairs(a, b)
-	var why string
+	var why skipped
 	if s.tokens, why = tokensComparable(left.Manifest, right.Manifest); !s.tokens {
-		j.warn(result.TokenPassSkipped, "%s", why)
+		j.skipped = append(j.skipped, why)
 	} else {
 		j.findTokenOnly(&s, int16(len(j.strata)))
 	}

@@ -15,10 +15,18 @@ func tokensOf(m *cohort.Manifest) *result.Tokens {
 	return &result.Tokens{Scheme: m.TokenScheme, Release: m.TokenRelease, Domain: m.TokenDomain, Epoch: m.TokenEpoch}
 }
 
-// tokensComparable reports whether equal numbers have equal tokens in both
-// cohorts. If not, it says which of the facts differ, and of two epochs what is to
-// be done.
-func tokensComparable(a, b *cohort.Manifest) (bool, string) {
+// skipped is a pair of cohorts whose tokens are not compared.
+type skipped struct {
+	pair string // both, and of two epochs these
+	why  string // which facts differ; empty of two epochs
+	// older is to be brought to an epoch, where two are the reason; else it is nil.
+	older *cohort.Manifest
+	epoch uint32
+}
+
+// tokensComparable reports whether equal numbers have equal tokens in both cohorts. If not,
+// it says which of the facts differ, and of two epochs what is to be done.
+func tokensComparable(a, b *cohort.Manifest) (bool, skipped) {
 	kcv := func(m *cohort.Manifest) string {
 		if m.TokenKCV == nil {
 			return "unknown"
@@ -41,17 +49,60 @@ func tokensComparable(a, b *cohort.Manifest) (bool, string) {
 	}
 	switch {
 	case len(differ) == 0:
-		return true, ""
+		return true, skipped{}
 	// Another epoch is another key, and so another check value.
 	case differ[0] == "token epoch":
 		older, newer := a, b
 		if older.TokenEpoch > newer.TokenEpoch {
 			older, newer = b, a
 		}
-		return false, fmt.Sprintf("tokens of %s (token epoch %d) and %s (token epoch %d) were not compared, and the two were linked by demographics alone: %s, then link again",
-			a.SourceDataset, a.TokenEpoch, b.SourceDataset, b.TokenEpoch, bringTo(older, newer.TokenEpoch))
+		return false, skipped{pair: fmt.Sprintf("%s (token epoch %d) and %s (token epoch %d)", a.SourceDataset, a.TokenEpoch, b.SourceDataset, b.TokenEpoch), older: older, epoch: newer.TokenEpoch}
 	}
-	return false, fmt.Sprintf("tokens of %s and %s were not compared: %s", a.SourceDataset, b.SourceDataset, strings.Join(differ, ", "))
+	return false, skipped{pair: a.SourceDataset + " and " + b.SourceDataset, why: strings.Join(differ, ", ")}
+}
+
+// mostNamed is how many pairs of cohorts, or things to do, a warning names.
+const mostNamed = 10
+
+// skippedText says of all pairs whose tokens were not compared that they were not, and what
+// to do. The pairs of twenty parties are 190: some are named, and the others counted.
+func skippedText(all []skipped) string {
+	if s := all[0]; len(all) == 1 && s.older == nil {
+		return "tokens of " + s.pair + " were not compared: " + s.why
+	} else if len(all) == 1 {
+		return "tokens of " + s.pair + " were not compared, and the two were linked by demographics alone: " + bringTo(s.older, s.epoch) + ", then link again"
+	}
+	var pairs, todo []string
+	var older []*cohort.Manifest
+	latest := map[*cohort.Manifest]uint32{} // to which each is to be brought
+	for _, s := range all {
+		if s.why != "" {
+			s.pair += ": " + s.why
+		}
+		pairs = append(pairs, s.pair)
+		if s.older != nil {
+			if latest[s.older] == 0 {
+				older = append(older, s.older)
+			}
+			latest[s.older] = max(latest[s.older], s.epoch)
+		}
+	}
+	for _, m := range older {
+		todo = append(todo, bringTo(m, latest[m]))
+	}
+	text := fmt.Sprintf("tokens of %d pairs of data sets were not compared, and these were linked by demographics alone: %s", len(all), named(pairs))
+	if len(todo) > 0 {
+		text += "; to compare them " + named(todo) + ", then link again"
+	}
+	return text
+}
+
+// named joins the first of some texts, and says how many more there are.
+func named(texts []string) string {
+	if more := len(texts) - mostNamed; more > 0 {
+		return strings.Join(texts[:mostNamed], "; ") + fmt.Sprintf("; and %d more", more)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // bringTo says how a cohort of an older epoch comes to a newer one. Only tokens of

@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate},
+		{"synth", d.synth}, {"profile", d.profile}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"serve", d.serve}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate},
 		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect}, {"leaks", d.leaks},
 	} {
 		from := o.Wall()
@@ -268,7 +268,7 @@ func (d *demo) collect() (string, error) {
 			return "", err
 		}
 	}
-	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, tokensFile, rotatedFile, convertedFile, rotatedRecord, otherRecord, canariesFile, canaryCohort + ".parquet", holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
+	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, tokensFile, rotatedFile, convertedFile, rotatedRecord, otherRecord, canariesFile, canaryCohort + ".parquet", serviceConfig, serviceTLS, serviceStore, serviceStore + ".key.json", holderConfig, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
 	}

@@ -32,6 +32,7 @@ type Document struct {
 	Tokenise    []Tokenise   `json:"tokenise"`
 	Link        *Link        `json:"link"`
 	Evaluate    *Evaluate    `json:"evaluate"`
+	Served      *Served      `json:"served"`
 	Moved       *Moved       `json:"moved"`
 	Enumeration *Enumeration `json:"enumeration"`
 	Reidentify  *struct{}    `json:"reidentify"`
@@ -62,6 +63,13 @@ type Link struct {
 	Links        int64    `json:"links"`
 	PrecisionEst *float64 `json:"precision_est"`
 	RecallEst    *float64 `json:"recall_est"`
+}
+
+// Served is what became of rows that were sent to the tokenise service.
+type Served struct {
+	Rows  int64   `json:"rows"`
+	Equal bool    `json:"equal"` // each cell to what run made
+	TookS float64 `json:"took_s"`
 }
 
 // Moved is what became of moving tokens to another epoch and another domain.
@@ -124,6 +132,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 		if gap := d.Evaluate.MaxRecallGap; gap != nil {
 			fmt.Fprintf(&b, "  %-24s %.1f points of recall, by %s\n", "widest gap", 100**gap, strings.ReplaceAll(d.Evaluate.widest, "_", " "))
 		}
+	}
+	if s := d.Served; s != nil {
+		fmt.Fprintf(&b, "  %-24s %s rows over mutual TLS, answered cell by cell as the batch has them; sent again they were charged once\n", "service", humanize.Comma(s.Rows))
 	}
 	if m := d.Moved; m != nil {
 		fmt.Fprintf(&b, "  %-24s %s tokens to the next epoch and to another domain, without the numbers: as the numbers give them there\n", "moved", humanize.Comma(m.Tokens))

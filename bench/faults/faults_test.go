@@ -42,7 +42,7 @@ func TestFind(t *testing.T) {
 		{names: []string{"8", "tamper", "7"}, want: []int{7, 8}},
 		{names: []string{"1", "nothing"}, wrong: "there is none of this name"},
 		{names: []string{"21"}, wrong: "there is none of this name"},
-		{names: []string{"load"}, wrong: "it awaits"},
+		{names: []string{"probe"}, wrong: "it awaits"},
 	} {
 		found, err := Find(tt.names)
 		if tt.wrong != "" {

@@ -28,6 +28,7 @@ type Options struct {
 	Binaries string
 	Folder   string // an existing one, for what they make
 	Ledger   string // a folder on another filesystem; empty looks for one
+	Race     string // a tokeniser that was built with the race detector; empty is none
 	Full     bool   // as many rounds as the design asks for; else few
 	Keep     bool   // leaves what they made
 	Software string

@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
+	"tarn/bench/process"
 	"tarn/keys/api"
 	"tarn/keys/fault"
 )
@@ -96,23 +96,7 @@ func (c *Caller) Call(ctx context.Context, verb, path string, body, answer any) 
 // MetricsPage returns all metrics of a key holder that has Metrics, as Prometheus reads
 // them.
 func (k *KeyHolder) MetricsPage(ctx context.Context) (string, error) {
-	const doing = "reading the key holder's metrics"
-	ctx, cancel := context.WithTimeout(ctx, callWithin)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+k.metrics+"/metrics", nil)
-	if err != nil {
-		return "", fault.New(fault.Internal, doing, "it has no address", "")
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", fault.New(fault.Unavailable, doing, "it did not answer", "")
-	}
-	defer func() { _ = response.Body.Close() }() // read to its end below
-	b, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return "", fault.New(fault.Unavailable, doing, "its answer was cut off", "")
-	}
-	return string(b), nil
+	return process.Page(ctx, "http://"+k.metrics+"/metrics")
 }
 
 // Metric returns a metric without labels of a key holder that has Metrics.
@@ -121,12 +105,8 @@ func (k *KeyHolder) Metric(ctx context.Context, name string) (value float64, err
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(page) {
-		if text, ok := strings.CutPrefix(line, name+" "); ok {
-			if _, err := fmt.Sscan(text, &value); err == nil {
-				return value, nil
-			}
-		}
+	if value, ok := process.Metric(page, name); ok {
+		return value, nil
 	}
 	return 0, fault.New(fault.Internal, "reading the key holder's metrics", "there is no metric "+name, "")
 }

@@ -68,6 +68,9 @@ type Answer struct {
 	Body   []byte // good until the connection's next request
 }
 
+// ErrShort says that an answer began and did not come to its end.
+var ErrShort = errors.New("load: an answer ended before its end")
+
 // Conn is a kept-alive connection. It is for one goroutine.
 type Conn struct {
 	target Target
@@ -140,7 +143,7 @@ func (c *Conn) Do(r *Request, id string, within time.Duration) (a Answer, err er
 	defer func() { _ = answer.Body.Close() }() // it is read to its end
 	c.body.Reset()
 	if _, err := io.Copy(&c.body, answer.Body); err != nil {
-		return a, err
+		return a, fmt.Errorf("%w: %w", ErrShort, err)
 	}
 	a = Answer{Status: answer.StatusCode, Header: answer.Header, Body: c.body.Bytes()}
 	if answer.Close {
@@ -263,3 +266,22 @@ func CPUOf(pid int) (float64, error) {
 	system, err := strconv.ParseFloat(fields[12], 64)
 	return (user + system) / clockTicks, err
 }
+
+// Get asks a service for a document, over a connection of its own.
+func Get(ctx context.Context, t Target, path string) (body []byte, status int, err error) {
+	c := &http.Client{Timeout: answerWithin, Transport: &http.Transport{TLSClientConfig: t.TLS, DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+t.Address+path, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	answer, err := c.Do(request)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = answer.Body.Close() }() // read to its end below
+	body, err = io.ReadAll(io.LimitReader(answer.Body, mostRead))
+	return body, answer.StatusCode, err
+}
+
+// mostRead bounds what Get reads.
+const mostRead = 64 << 20

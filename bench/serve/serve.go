@@ -150,7 +150,7 @@ func (s *suite) begin() error {
 		return err
 	}
 	s.project = made.Name()
-	if s.header, s.rows, err = readRows(filepath.Join(data, "north.csv"), 20_000); err != nil {
+	if s.header, s.rows, err = load.ReadRows(filepath.Join(data, "north.csv"), 20_000); err != nil {
 		return err
 	}
 	for _, one := range []struct {
@@ -278,7 +278,7 @@ func (s *suite) perCPU(t load.Target, pid int, r *load.Request, connections int)
 }
 
 func (s *suite) request(f wire.Format, rows int) (*load.Request, error) {
-	b, err := body(f, s.header, s.rows[:rows])
+	b, err := load.Body(f, s.header, s.rows[:rows])
 	return &load.Request{Media: f.MediaType(), Body: b, Rows: rows}, err
 }
 

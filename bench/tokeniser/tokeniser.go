@@ -42,6 +42,7 @@ type Options struct {
 	Credentials, KeyholderURL string
 	Clients                   []string // names that certificates are made for; empty is those of the projects
 	Limits                    string   // lines of [limits]
+	More                      string   // further tables of its configuration
 	FreeFloor                 string   // empty is 64MiB
 	LogLevel                  string   // empty is the service's default
 	LogFormat                 string
@@ -108,6 +109,7 @@ func (t *Tokeniser) Configure() error {
 		}
 	}
 	fmt.Fprintf(&b, "[limits]\n%s\n[store]\ndir = %q\nfree_floor = %q\n[log]\nlevel = %q\nformat = %q\n", t.Limits, t.Store, t.FreeFloor, t.LogLevel, t.LogFormat)
+	b.WriteString(t.More)
 	if err := os.WriteFile(t.Config, []byte(b.String()), 0o600); err != nil {
 		return fault.Wrap(fault.Internal, "configuring the tokenise service", err, "")
 	}
@@ -145,6 +147,11 @@ func (t *Tokeniser) Target(project, client, query string) (load.Target, error) {
 
 // MetricsURL is where its metrics are.
 func (t *Tokeniser) MetricsURL() string { return "http://" + t.metrics + "/metrics" }
+
+// MetricsPage returns all metrics of a service that has Metrics, as Prometheus reads them.
+func (t *Tokeniser) MetricsPage(ctx context.Context) (string, error) {
+	return process.Page(ctx, t.MetricsURL())
+}
 
 // Ready returns when a request for a project's rows is answered, or with the context's
 // error.

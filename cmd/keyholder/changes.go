@@ -197,9 +197,7 @@ row. Its rows count against the budgets of both sides.`,
 		api.OpGrantRevoke, func(name string) (any, error) { return api.GrantRevoke{Name: name, Reason: reason}, nil })
 	list := listing(env, "list", "List grants",
 		func(ctx context.Context, c *client.Client) ([]api.Grant, error) { return c.Grants(ctx) },
-		func(g api.Grant) string {
-			return fmt.Sprintf("%-32s %-8s %-8s %s until %s", g.Name, g.Kind, g.State, strings.Trim(g.Project+" "+g.From+" to "+g.To, " to"), g.Expires.Format(time.DateOnly))
-		})
+		grantLine)
 	var as connection.Flags
 	show := &cobra.Command{
 		Use: "show NAME", Short: "Print a grant's record, for who is to use it", Example: "  keyholder grant show follow-up --as ann > follow-up.json", Args: oneArgument("grant"),
@@ -219,6 +217,19 @@ row. Its rows count against the budgets of both sides.`,
 	}
 	as.Add(show.Flags())
 	return group("grant", "Grants: what is allowed by way of exception", add, revoke, list, show)
+}
+
+// grantLine says on one line what a grant allows, to whom, how much of it was used, and its
+// last day, as it was given.
+func grantLine(g api.Grant) string {
+	of := g.Project
+	if g.Kind == api.GrantConvert {
+		of = fmt.Sprintf("%s to %s, %d of %d rows used", g.From, g.To, g.RowsUsed, g.RowCap)
+	}
+	if to := g.Recipient; to != nil {
+		of += fmt.Sprintf(", for %s of %s", to.Client, to.Project)
+	}
+	return fmt.Sprintf("%-32s %-8s %-8s %s, until %s", g.Name, g.Kind, g.State, of, g.Expires.Add(-time.Nanosecond).Format(time.DateOnly))
 }
 
 // readRecipient reads the public half of a recipient's keys.

@@ -52,6 +52,7 @@ cannot be run is said with the reason. make test-faults installs what they need.
 	flags.StringVar(&out, "out", filepath.Join("bench", "results", "faults"), "folder of the results")
 	flags.StringVar(&o.Ledger, "ledger", "", "a folder for the ledger, on another filesystem than that of temporary files")
 	flags.StringVar(&o.Binaries, "binaries", filepath.Dir(process.Beside("tarn")), "folder of the binaries that are tried")
+	flags.StringVar(&o.Race, "race", "", "a tokeniser that was built with the race detector, for scenario 20")
 	flags.BoolVar(&o.Keep, "keep", false, "leave what the scenarios made, and say where")
 	flags.BoolVar(&asJSON, "json", false, "print the results as JSON documents, one after another")
 	c.AddCommand(faultsListCommand(env), faultsTableCommand(env), faultsCheckCommand(env))

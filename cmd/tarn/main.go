@@ -23,6 +23,6 @@ another. It sees every side, so it has no place in a deployment.`,
 		Example: `  tarn demo --out demo
   tarn synth --people 20000 --parties 2 --seed 7 --errors nhs --encode --out people`,
 	}
-	root.AddCommand(demoCommand(env), synthCommand(env), truthCommand(env), benchCommand(env), benchPeerCommand(env), tokenCommand(env), attackCommand(env), faultsCommand(env))
+	root.AddCommand(demoCommand(env), synthCommand(env), truthCommand(env), benchCommand(env), benchPeerCommand(env), tokenCommand(env), attackCommand(env), faultsCommand(env), soakCommand(env))
 	return root
 }

@@ -47,6 +47,14 @@ const (
 	formatCohort        = "cohort"
 )
 
+// What is said of --out and --replace wherever a table gets tokens.
+const (
+	replaceHelp = `A file that is there is replaced if an earlier run of the command left it: it has
+the same columns, and in the column tokens of the epoch that is written, and no others.
+Any other is refused unless --replace is given, and an input always`
+	replaceFlag = "write over --out whatever it is, but for an input"
+)
+
 func columnCommand(env *boot.Environment) *cobra.Command {
 	var o column.Options
 	var table tableFlags
@@ -71,6 +79,8 @@ them, or in free text, still stand there afterwards.
 
 With --out - the table goes to standard output as it is read, and the summary to
 standard error; use it only if the exit code is 0.
+
+` + replaceHelp + `.
 
 ` + keysHelp,
 		Example: `  tokeniser column --project project.json --key-file keys.json --in visits.csv.gz --column nhs_number \
@@ -117,6 +127,7 @@ standard error; use it only if the exit code is 0.
 	flags.BoolVar(&table.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
 	flags.StringVar(&o.Column, "column", "", "the column to replace")
 	flags.StringVar(&o.Out, "out", "", "the table to write; - for standard output")
+	flags.BoolVar(&o.Replace, "replace", false, replaceFlag)
 	flags.StringVar(&o.Invalid, "invalid", column.InvalidNull, "what becomes of cells that hold no number: null or error")
 	flags.StringVar(&o.Quarantine, "quarantine", "", "leave out rows that cannot be read, and write them and emptied cells here as row,unique_id,field,code")
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")

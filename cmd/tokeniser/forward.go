@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -89,7 +88,7 @@ func (t *transfer) send(c *cobra.Command, env *boot.Environment, grant *api.Gran
 		return fault.New(fault.Usage, c.CommandPath(), "--in is standard input, which cannot be read again where a run is interrupted", "give a file")
 	}
 	if err := outfile.Check(c.CommandPath(), []outfile.Input{{Flag: "--in", Path: t.table.in}, {Flag: "--from", Path: t.from}, {Flag: "--to", Path: t.at}},
-		[]outfile.Output{{Flag: "--out", Path: o.Out, Kind: "a parcel", Earlier: isArchive}, {Flag: "--quarantine", Path: o.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}}); err != nil {
+		[]outfile.Output{{Flag: "--out", Path: o.Out, Kind: "a parcel of this grant", Earlier: t.isParcel(grant.Name)}, {Flag: "--quarantine", Path: o.Quarantine, Kind: "a quarantine file", Earlier: source.IsQuarantine}}); err != nil {
 		return err
 	}
 	if o.From, o.Project, err = t.records(); err != nil {
@@ -109,8 +108,8 @@ func (t *transfer) send(c *cobra.Command, env *boot.Environment, grant *api.Gran
 		progress := env.Progress("converting", "B")
 		sent, err := forward.Send(c.Context(), forward.SendOptions{
 			Grant: grant, From: o.From, To: o.Project, In: t.table.in, Source: o.Source, Column: o.Column, Out: o.Out, Invalid: o.Invalid, Quarantine: o.Quarantine,
-			Convert: func(ctx context.Context, request []byte) ([]byte, error) {
-				return to.ConvertForParty(ctx, grant.Name, o.From.Name, request)
+			Convert: func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
+				return to.ConvertForParty(ctx, grant.Name, o.From.Name, coming, request)
 			},
 			Random: random, Software: boot.Software(), Clock: env.Clock, Progress: progress.Set,
 			Resumed: func(batches int) {
@@ -134,8 +133,13 @@ func (t *transfer) send(c *cobra.Command, env *boot.Environment, grant *api.Gran
 	})
 }
 
-// isArchive reports whether a file begins as a parcel does.
-func isArchive(start []byte) bool { return bytes.HasPrefix(start, []byte("PK")) }
+// isParcel returns what tells an earlier parcel of a grant.
+func (t *transfer) isParcel(grant string) func([]byte) bool {
+	if t.o.Replace {
+		return nil
+	}
+	return func(start []byte) bool { return forward.IsParcel(start, grant) }
+}
 
 // receivedSummary is what receive prints with --json.
 type receivedSummary struct {
@@ -168,7 +172,8 @@ the key holder is asked for. The rows are counted, and are in an order that was 
 holder's. What is wrong anywhere leaves no table.
 
 The table has the format of the sender's: CSV, NDJSON or Parquet. It is compressed if its
-name ends in .gz or .zst.`,
+name ends in .gz or .zst. ` + replaceHelp + `; of NDJSON, whose
+columns the parcel does not name, --replace is needed always.`,
 		Example: `  tokeniser receive --in visits.parcel --recipient-keys registry.keys.json --to registry.project.json --as credentials --out visits.csv`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
@@ -177,6 +182,9 @@ name ends in .gz or .zst.`,
 				if flag.value == "" {
 					return fault.New(fault.Usage, doing, flag.name+" is missing", "see: tokeniser receive --help")
 				}
+			}
+			if o.Out == "-" {
+				return fault.New(fault.Usage, doing, "--out is standard output, and the table is written whole or not at all", "give --out the name of a file")
 			}
 			if err := outfile.Check(doing, []outfile.Input{{Flag: "--in", Path: o.Parcel}, {Flag: "--recipient-keys", Path: own}, {Flag: "--to", Path: to}},
 				[]outfile.Output{{Flag: "--out", Path: o.Out}}); err != nil {
@@ -220,6 +228,7 @@ name ends in .gz or .zst.`,
 	flags.StringVar(&to, "to", "", "project.json of the recipient's project")
 	as.Add(flags)
 	flags.StringVar(&o.Out, "out", "", "the table to write")
+	flags.BoolVar(&o.Replace, "replace", false, replaceFlag)
 	flags.IntVar(&o.Threads, "threads", runtime.NumCPU(), "cores to use")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	return c

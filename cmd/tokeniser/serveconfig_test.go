@@ -149,8 +149,8 @@ func TestWhatIsSaidIsDocumented(t *testing.T) {
 		heading, files, pattern, form string
 		least                         int
 	}{
-		{"The log", "../../tokenise/{httpapi,serving,regionstore}/*.go", `[Ll]ogger\.(?:Info|Warn|Error)\("([^"]+)"`, "\n| `%s` | ", 10},
-		{"The log", "serve.go", `[Ll]ogger\.(?:Info|Warn|Error)\("([^"]+)"`, "\n| `%s` | ", 1},
+		{"The log", "../../tokenise/{httpapi,serving,regionstore,relationship}/*.go", `[Ll]ogger\.(?:Info|Warn|Error)\("([^"]+)"`, "\n| `%s` | ", 10},
+		{"The log", "*.go", `[Ll]ogger\.(?:Info|Warn|Error)\("([^"]+)"`, "\n| `%s` | ", 1},
 		{"Metrics", "../internal/boot/metrics/tokeniser.go", `"(tarn_[a-z_]+)"`, "`%s", 9},
 		{"Refusals", "../../tokenise/httpapi/problem.go", `api\.Code = "([a-z_]+)"`, "\n| `%s` | ", 10},
 	} {

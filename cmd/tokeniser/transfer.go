@@ -31,7 +31,9 @@ import (
 
 const resumeHelp = `A run that was interrupted is run again, and goes on:
 until it is done a file beside the output, OUT` + rekey.JournalSuffix + `, has what was answered. That is not
-asked again; the batch under way is, and is charged once if that is within a day.`
+asked again; the batch under way is, and is charged once if that is within a day.
+
+` + replaceHelp + `. Of a cohort, one of the same source with tokens of that epoch is replaced.`
 
 func rotateCommand(env *boot.Environment) *cobra.Command {
 	t := transfer{to: "project"}
@@ -150,6 +152,7 @@ func (t *transfer) add(c *cobra.Command, from, to string) {
 	flags.BoolVar(&t.table.noHeader, "no-header", false, "the CSV has no header; columns are column_1, column_2, ..")
 	flags.StringVar(&t.o.Column, "column", "", "the column of tokens; not needed for a cohort")
 	flags.StringVar(&t.o.Out, "out", "", "the table, or the cohort, to write")
+	flags.BoolVar(&t.o.Replace, "replace", false, replaceFlag)
 	flags.StringVar(&t.o.Invalid, "invalid", column.InvalidError, "what becomes of cells that hold no token of the epoch: null (they are emptied) or error (no table is written)")
 	flags.StringVar(&t.o.Quarantine, "quarantine", "", "leave out rows that cannot be read, and write them and emptied cells here as row,unique_id,field,code")
 	flags.IntVar(&t.o.Threads, "threads", runtime.NumCPU(), "cores to use")
@@ -182,7 +185,7 @@ func (t *transfer) run(c *cobra.Command, env *boot.Environment, grant string, be
 	return t.as.With(env, func(to *client.Client) (err error) {
 		var encoded *rekey.Cohort
 		if isCohort {
-			encoded, err = rekey.OpenCohort(c.Context(), rekey.Options{In: t.table.in, Out: o.Out, From: o.From, To: o.Project, Convert: c.Name() == "convert", Batch: oprf.MaxBatch,
+			encoded, err = rekey.OpenCohort(c.Context(), rekey.Options{In: t.table.in, Out: o.Out, Replace: o.Replace, From: o.From, To: o.Project, Convert: c.Name() == "convert", Batch: oprf.MaxBatch,
 				Software: boot.Software(), Clock: env.Clock, Wall: env.Wall})
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/google/uuid"
@@ -159,14 +160,19 @@ func (c *Client) PublicKey(ctx context.Context, domain string, domainNo, epoch u
 
 // ConvertForParty has a batch of encrypted tokens of a project converted under a grant for
 // its recipient, and returns what only the recipient can open. The same request is charged
-// once.
-func (c *Client) ConvertForParty(ctx context.Context, grant, project string, request []byte) ([]byte, error) {
+// once. coming is how many rows are still to be converted, those of this batch included: a
+// grant that does not suffice for all is not used for some; 0 is not known.
+func (c *Client) ConvertForParty(ctx context.Context, grant, project string, coming int64, request []byte) ([]byte, error) {
 	const doing = "converting tokens for another party"
 	id, err := oprf.RequestID(request)
 	if err != nil {
 		return nil, fault.New(fault.Internal, doing, "it is no batch", "")
 	}
-	return c.octets(ctx, uuid.UUID(id).String(), doing, "/v1/grants/"+url.PathEscape(grant)+"/convert?project="+url.QueryEscape(project), request)
+	path := "/v1/grants/" + url.PathEscape(grant) + "/convert?project=" + url.QueryEscape(project)
+	if coming > 0 {
+		path += "&rows=" + strconv.FormatInt(coming, 10)
+	}
+	return c.octets(ctx, uuid.UUID(id).String(), doing, path, request)
 }
 
 // octets sends a batch and returns the answer's bytes.

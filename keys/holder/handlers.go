@@ -222,8 +222,18 @@ func rotateTokens(ctx context.Context, c *call) (int, any, error) {
 }
 
 func convertTokens(ctx context.Context, c *call) (int, any, error) {
+	coming := int64(0)
+	text, there, err := c.query("rows")
+	if err != nil {
+		return 0, nil, err
+	}
+	if there {
+		if coming, err = strconv.ParseInt(text, 10, 64); err != nil || coming < 1 {
+			return 0, nil, api.Refuse(api.CodeMalformed, "rows is no number of rows", "give how many rows are still to be converted, those of this batch included, or leave it out")
+		}
+	}
 	return c.batch(ctx, func(project string, body []byte) (*keyring.Evaluation, error) {
-		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), body)
+		return c.ring.Convert(ctx, c.caller, c.id, project, c.request.PathValue("grant"), coming, body)
 	})
 }
 

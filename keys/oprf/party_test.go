@@ -294,6 +294,36 @@ func TestParcelsThatAreNone(t *testing.T) {
 	}
 }
 
+// TestParcelsThatAreTooLong: a request of more than 1 MiB is neither made nor read, though
+// every part of it is as it should be.
+func TestParcelsThatAreTooLong(t *testing.T) {
+	x := newExchange(t, 1)
+	e, err := NewEncrypter(x.recipientY, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const wide = sentPoints + MaxRowPayload
+	row := Row{Token: x.rows[0].Token, Payload: make([]byte, MaxRowPayload)}
+	one, err := e.Rows(conversionForParty, nil, []Row{row}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := (MaxParcel - parcelPrefix) / wide
+	for _, tt := range []struct {
+		rows int
+		good bool
+	}{{most, true}, {most + 1, false}} {
+		if _, err := e.Rows(conversionForParty, nil, slices.Repeat([]Row{row}, tt.rows), nil); (err == nil) != tt.good {
+			t.Errorf("%d rows are made a request: %v", tt.rows, err)
+		}
+		request := append(one[:parcelPrefix:parcelPrefix], bytes.Repeat(one[parcelPrefix:], tt.rows)...)
+		binary.BigEndian.PutUint32(request[headerSize-4:], uint32(tt.rows))
+		if _, err := ParseParcel(request, 2); (err == nil) != tt.good || err != nil && !errors.Is(err, ErrWire) {
+			t.Errorf("%d rows are read: %v", tt.rows, err)
+		}
+	}
+}
+
 // TestParcelsAgreeWithPython: a second implementation sends, answers and opens, each with
 // ours at the other ends.
 func TestParcelsAgreeWithPython(t *testing.T) {

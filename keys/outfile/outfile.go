@@ -156,3 +156,41 @@ func RemoveUnfinished(outputs ...string) {
 		}
 	}
 }
+
+// leftRows matches what is appended to the name of a file that a killed run has left: a
+// random number, which is hardly ever as short as a date.
+var leftRows = regexp.MustCompile(`^\d{10,19}$`)
+
+// RemoveLeft removes what runs that were killed left of files at these paths, of which some
+// may be empty: rows that nobody looks for. A file that is being written is locked, and
+// stays.
+func RemoveLeft(outputs ...string) {
+	for _, path := range outputs {
+		if path == "" || path == "-" {
+			continue
+		}
+		path = filepath.Clean(path)
+		folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			continue // creating the output will say so
+		}
+		for _, e := range entries {
+			if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && leftRows.MatchString(rest) && e.Type().IsRegular() {
+				removeUnlocked(filepath.Join(folder, e.Name()))
+			}
+		}
+	}
+}
+
+// removeUnlocked removes a file that no process has locked.
+func removeUnlocked(path string) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return // somebody else's
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = os.Remove(path) // nothing depends on it
+	}
+}

@@ -11,10 +11,7 @@ package column
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +31,8 @@ const (
 	InvalidError = "error" // there is no output
 )
 
+const replacing = "replacing a column by tokens"
+
 // Field is the name of the column in quarantine files.
 const field = "nhs_number"
 
@@ -50,6 +49,9 @@ type Options struct {
 	// "-" writes to Stdout as rows are read, whole or not.
 	Out    string
 	Stdout io.Writer
+	// Replace writes over whatever table Out is; else only over what an earlier run has
+	// left, see [Earlier].
+	Replace bool
 	// Quarantine takes row, field and code of every row that is left out and of
 	// every cell that is emptied for a reason. Without one, a row in which the
 	// cell cannot be found ends the run without output.
@@ -98,7 +100,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	parquet := records == nil
-	if err := o.checkOut(parquet); err != nil {
+	err = o.checkOut(parquet)
+	if err == nil {
+		err = s.checkEarlier(ctx, records)
+	}
+	if err != nil {
 		if !parquet {
 			_ = records.Close() // opened for reading
 		}
@@ -110,15 +116,21 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer out.abort()
 	s.out = out
+	s.refused, err = NewRefusals(replacing, "table",
+		"correct these rows, or give --invalid null to empty cells that hold no number, and --quarantine FILE to list them and to leave out rows that cannot be read", o.Quarantine, o.Invalid, s.result)
+	defer s.refused.Abort()
+	if err != nil {
+		return nil, err
+	}
 	if parquet {
 		err = s.parquet(ctx)
 	} else {
 		err = s.text(ctx, records)
 	}
 	if err == nil {
-		err = s.refusal()
+		err = s.refused.Err(s.result.Rows)
 	}
-	if err = fault.Ended(ctx, out.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
+	if err = fault.Ended(ctx, out.end(err, s.refused)); err != nil && fault.KindOf(err) != fault.RowsRefused {
 		return nil, err
 	}
 	return s.result, err
@@ -147,16 +159,16 @@ func (s *setting) proceeded(done, total int64) {
 // setting is what a run works with.
 type setting struct {
 	*Options
-	keys   *tokenise.TokenKeys
-	result *Result
-	out    *output
-	first  []event // the first rows that end the run
+	keys    *tokenise.TokenKeys
+	result  *Result
+	out     *output
+	refused *Refusals
 	// canaries are the rows with a number of the test range that were told.
 	canaries int64
 }
 
 func newSetting(o *Options) (*setting, error) {
-	const doing = "replacing a column by tokens"
+	const doing = replacing
 	if o.Invalid == "" {
 		o.Invalid = InvalidNull
 	}
@@ -200,61 +212,12 @@ type event struct {
 	cell bool // the cell only
 }
 
-// ends reports whether an event ends the run without output.
-func (s *setting) ends(e event) bool {
-	if e.cell {
-		return s.Invalid == InvalidError
-	}
-	return s.Quarantine == ""
-}
-
-// namedRows is the number of rows that an error names.
-const namedRows = 10
-
 // note takes down an event; they come in the order of rows.
 func (s *setting) note(e event) error {
-	name := ""
 	if e.cell {
-		s.result.Emptied[e.code]++
-		name = field
-	} else {
-		s.result.LeftOut[e.code]++
+		return s.refused.Emptied(e.row, e.code)
 	}
-	if s.ends(e) && len(s.first) < namedRows {
-		s.first = append(s.first, e)
-	}
-	return s.out.quarantined(e.row, name, e.code)
-}
-
-// refusal returns the error of a run that has seen what ends it.
-func (s *setting) refusal() error {
-	if len(s.first) == 0 {
-		return nil
-	}
-	var rows []string
-	for _, e := range s.first {
-		rows = append(rows, fmt.Sprintf("row %d %s", e.row, e.code))
-	}
-	total := int64(0)
-	next := "correct these rows, or give --quarantine FILE to leave them out"
-	if s.Quarantine == "" {
-		total += sum(s.result.LeftOut)
-	}
-	if s.Invalid == InvalidError {
-		total += sum(s.result.Emptied)
-		next = "correct these rows, or give --invalid null to empty cells that hold no number, and --quarantine FILE to list them and to leave out rows that cannot be read"
-	}
-	if total > int64(len(rows)) {
-		rows = append(rows, "..")
-	}
-	return fault.New(fault.RowsRefused, "replacing a column by tokens", fmt.Sprintf("%d of %d rows cannot be passed on (%s), so no table was written", total, s.result.Rows, strings.Join(rows, ", ")), next)
-}
-
-func sum(counts map[reason.Code]int64) (n int64) {
-	for _, code := range slices.Sorted(maps.Keys(counts)) {
-		n += counts[code]
-	}
-	return n
+	return s.refused.LeftOut(e.row, e.code)
 }
 
 // judge turns what a cell held into what it holds from now on.

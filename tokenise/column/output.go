@@ -2,12 +2,11 @@ package column
 
 import (
 	"bufio"
-	"errors"
 	"io"
 
 	"tarn/keys"
 	"tarn/keys/fault"
-	"tarn/tokenise/reason"
+	"tarn/keys/outfile"
 	"tarn/tokenise/source"
 )
 
@@ -21,11 +20,11 @@ type output struct {
 	pending    *keys.PendingFile // nil for standard output
 	buffer     *bufio.Writer
 	compressor io.WriteCloser
-	quarantine *source.QuarantineWriter
 }
 
 func create(o *Options) (*output, error) {
 	out := &output{path: o.Out}
+	outfile.RemoveLeft(o.Out, o.Quarantine)
 	var to io.Writer = o.Stdout
 	if o.Out != stdout {
 		pending, err := keys.NewFile(o.Out)
@@ -37,9 +36,6 @@ func create(o *Options) (*output, error) {
 	out.buffer = bufio.NewWriterSize(to, 256<<10)
 	var err error
 	out.compressor, err = source.Compress(o.Out, out.buffer)
-	if err == nil && o.Quarantine != "" {
-		out.quarantine, err = source.CreateQuarantine(o.Quarantine)
-	}
 	if err != nil {
 		out.abort()
 		return nil, err
@@ -60,21 +56,10 @@ func (out *output) failed(err error) error {
 	return fault.Wrap(fault.Internal, "writing "+out.path, err, "free space on the disk, then run again")
 }
 
-// quarantined adds a line to the quarantine where there is one.
-func (out *output) quarantined(row int64, field string, code reason.Code) error {
-	if out.quarantine == nil {
-		return nil
-	}
-	return out.quarantine.Append(row, "", field, code)
-}
-
 // end puts everything under its name, or after a refusal the quarantine alone.
-func (out *output) end(err error) error {
+func (out *output) end(err error, refused *Refusals) error {
 	if err != nil {
-		if out.quarantine != nil && fault.KindOf(err) == fault.RowsRefused {
-			err = errors.Join(err, out.quarantine.Commit())
-		}
-		return err
+		return refused.End(err)
 	}
 	if err = out.compressor.Close(); err == nil {
 		err = out.buffer.Flush()
@@ -85,10 +70,8 @@ func (out *output) end(err error) error {
 	if err != nil {
 		return out.failed(err)
 	}
-	if out.quarantine != nil {
-		if err := out.quarantine.Commit(); err != nil {
-			return err
-		}
+	if err := refused.End(nil); err != nil {
+		return err
 	}
 	if out.pending != nil {
 		return out.failed(out.pending.CloseAtomicallyReplace())
@@ -100,8 +83,5 @@ func (out *output) end(err error) error {
 func (out *output) abort() {
 	if out.pending != nil {
 		_ = out.pending.Cleanup() // what is left then is a hidden file
-	}
-	if out.quarantine != nil {
-		out.quarantine.Abort()
 	}
 }

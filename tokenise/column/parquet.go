@@ -21,10 +21,12 @@ import (
 // physical values, so that no type or null is interpreted on the way.
 type parquetCopy struct {
 	*setting
-	in     *file.Reader
-	out    *file.Writer
-	column int // the leaf that is replaced
-	text   physicalText
+	file    *os.File
+	reading *parquet.ReaderProperties
+	in      *file.Reader
+	out     *file.Writer
+	column  int // the leaf that is replaced
+	text    physicalText
 }
 
 const parquetNext = "give a whole Parquet file; if it was copied, copy it again"
@@ -61,7 +63,7 @@ func (s *setting) parquet(ctx context.Context) (err error) {
 	if err != nil {
 		return s.damaged("it is not a whole Parquet file")
 	}
-	c := &parquetCopy{setting: s, in: in}
+	c := &parquetCopy{setting: s, file: f, reading: properties, in: in}
 	if err := c.begin(); err != nil {
 		return err
 	}
@@ -133,9 +135,9 @@ func (c *parquetCopy) begin() error {
 }
 
 // properties returns writer properties that keep each column's compression,
-// and its dictionary if it has one.
+// and its dictionaries if it has any.
 func (c *parquetCopy) properties() *parquet.WriterProperties {
-	options := []parquet.WriterProperty{parquet.WithDictionaryDefault(false)}
+	options := []parquet.WriterProperty{parquet.WithDictionaryDefault(false), parquet.WithDictionaryPageSizeLimit(noLimit)}
 	if c.in.NumRowGroups() > 0 {
 		group := c.in.MetaData().RowGroup(0)
 		for i := range group.NumColumns() {
@@ -150,10 +152,20 @@ func (c *parquetCopy) properties() *parquet.WriterProperties {
 				codec = compress.Codecs.Zstd
 			}
 			path := chunk.PathInSchema()
-			options = append(options, parquet.WithCompressionPath(path, codec), parquet.WithDictionaryPath(path, i != c.column && chunk.HasDictionaryPage()))
+			options = append(options, parquet.WithCompressionPath(path, codec), parquet.WithDictionaryPath(path, i != c.column && c.hasDictionary(i)), parquet.WithDictionaryCostFallbackPath(path, false))
 		}
 	}
 	return parquet.NewWriterProperties(options...)
+}
+
+// hasDictionary reports whether any chunk of a column has a dictionary.
+func (c *parquetCopy) hasDictionary(column int) bool {
+	for g := range c.in.NumRowGroups() {
+		if chunk, err := c.in.MetaData().RowGroup(g).ColumnChunk(column); err == nil && chunk.HasDictionaryPage() {
+			return true
+		}
+	}
+	return false
 }
 
 // group copies one row group.
@@ -178,7 +190,10 @@ func (c *parquetCopy) group(ctx context.Context, g int) error {
 		if i == c.column {
 			err = c.replace(ctx, reader, writer)
 		} else {
-			err = c.copy(reader, writer)
+			limit := 0
+			if limit, err = c.seed(from, i, writer); err == nil {
+				err = c.copy(reader, writer, limit)
+			}
 		}
 		if err == nil && reader.Err() != nil {
 			err = c.damaged("its data are damaged")
@@ -193,25 +208,25 @@ func (c *parquetCopy) group(ctx context.Context, g int) error {
 	return c.failed(to.Close())
 }
 
-// copy copies a column chunk.
-func (c *parquetCopy) copy(from file.ColumnChunkReader, to file.ColumnChunkWriter) error {
+// copy copies a column chunk. limit is how many bytes its dictionary may have.
+func (c *parquetCopy) copy(from file.ColumnChunkReader, to file.ColumnChunkWriter, limit int) error {
 	switch r := from.(type) {
 	case *file.BooleanColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.BooleanColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.BooleanColumnChunkWriter), limit)
 	case *file.Int32ColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.Int32ColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.Int32ColumnChunkWriter), limit)
 	case *file.Int64ColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.Int64ColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.Int64ColumnChunkWriter), limit)
 	case *file.Int96ColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.Int96ColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.Int96ColumnChunkWriter), limit)
 	case *file.Float32ColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.Float32ColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.Float32ColumnChunkWriter), limit)
 	case *file.Float64ColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.Float64ColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.Float64ColumnChunkWriter), limit)
 	case *file.ByteArrayColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.ByteArrayColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.ByteArrayColumnChunkWriter), limit)
 	case *file.FixedLenByteArrayColumnChunkReader:
-		return copyChunk(c, from, r, to.(*file.FixedLenByteArrayColumnChunkWriter))
+		return copyChunk(c, from, r, to.(*file.FixedLenByteArrayColumnChunkWriter), limit)
 	}
 	return c.damaged("it has a column of an unknown type")
 }
@@ -228,7 +243,7 @@ type batchWriter[T any] interface {
 // batchElements is the number of elements that are copied at a time.
 const batchElements = 4096
 
-func copyChunk[T any](c *parquetCopy, chunk file.ColumnChunkReader, from batchReader[T], to batchWriter[T]) error {
+func copyChunk[T any](c *parquetCopy, chunk file.ColumnChunkReader, from batchReader[T], to batchWriter[T], limit int) error {
 	values := make([]T, batchElements)
 	definition, repetition := levels(chunk.Descriptor().MaxDefinitionLevel()), levels(chunk.Descriptor().MaxRepetitionLevel())
 	for chunk.HasNext() {
@@ -238,6 +253,9 @@ func copyChunk[T any](c *parquetCopy, chunk file.ColumnChunkReader, from batchRe
 		}
 		highest := chunk.Descriptor().MaxDefinitionLevel()
 		if err := writeParts(to, values[:read], part(definition, total), part(repetition, total), highest); err != nil {
+			return c.failed(err)
+		}
+		if err := c.bound(to, limit); err != nil {
 			return c.failed(err)
 		}
 	}

@@ -21,7 +21,7 @@ type physicalText func(chunk file.ColumnChunkReader, definition []int16) (total 
 // any other.
 func textOfPhysical(column *schema.Column) physicalText {
 	switch t := column.LogicalType().(type) {
-	case schema.NoLogicalType, schema.UnknownLogicalType, schema.StringLogicalType, schema.EnumLogicalType, schema.JSONLogicalType, schema.IntLogicalType:
+	case schema.NoLogicalType, schema.UnknownLogicalType, schema.NullLogicalType, schema.StringLogicalType, schema.EnumLogicalType, schema.JSONLogicalType, schema.IntLogicalType:
 	case schema.DecimalLogicalType:
 		if t.Scale() != 0 {
 			return nil

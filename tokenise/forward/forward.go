@@ -12,10 +12,14 @@ package forward
 
 import (
 	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys"
 	"tarn/keys/fault"
@@ -36,11 +40,13 @@ type manifest struct {
 	Grant    string `json:"grant"`
 	From     end    `json:"from"`
 	To       end    `json:"to"`
-	Format   string `json:"format"`   // csv, ndjson or parquet
-	Column   string `json:"column"`   // of the tokens
-	Preamble []byte `json:"preamble"` // what is before the first row: of CSV the header, of Parquet the schema as an Arrow stream without rows
-	Rows     int64  `json:"rows"`
-	Batches  int    `json:"batches"`
+	Format   string `json:"format"` // csv, ndjson or parquet
+	Column   string `json:"column"` // of the tokens
+	// Delimiter divides the fields of CSV; else it is empty.
+	Delimiter string `json:"delimiter"`
+	Preamble  []byte `json:"preamble"` // what is before the first row: of CSV the header, of Parquet the schema as an Arrow stream without rows
+	Rows      int64  `json:"rows"`
+	Batches   int    `json:"batches"`
 }
 
 // end is a domain's epoch.
@@ -57,7 +63,6 @@ const (
 	manifestName = "parcel.json"
 	maxManifest  = 4 << 20                               // bytes
 	maxAnswer    = 4*oprf.MaxParcel + oprf.MaxSeal       // bytes, with its seals
-	field        = "nhs_number"                          // the column's name in quarantine files
 	parcelNext   = "ask the sender for the parcel again" // what to do about one that is none
 )
 
@@ -66,8 +71,46 @@ const (
 // another run or writes another header.
 func (m *manifest) about(batch int) [sha256.Size]byte {
 	preamble := sha256.Sum256(m.Preamble)
-	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), preamble[:],
+	return sha256.Sum256(keys.LP(keys.Text("tarn/parcel-about/v1"), keys.Text(m.Run), keys.Text(m.Grant), keys.Text(m.Format), keys.Text(m.Column), keys.Text(m.Delimiter), preamble[:],
 		binary.BigEndian.AppendUint64(nil, uint64(m.Rows)), keys.U32(uint32(batch))))
+}
+
+// fixedHeader is how many bytes a ZIP file says of a file in it before the file's name.
+const fixedHeader = 30
+
+// IsParcel reports whether a file that begins with these bytes, 4 KiB of it or all, is a
+// parcel of a grant.
+func IsParcel(start []byte, grant string) bool {
+	if len(start) < fixedHeader || !bytes.HasPrefix(start, []byte("PK\x03\x04")) {
+		return false
+	}
+	name, extra := int(binary.LittleEndian.Uint16(start[26:])), int(binary.LittleEndian.Uint16(start[28:]))
+	if len(start) < fixedHeader+name+extra || string(start[fixedHeader:][:name]) != manifestName {
+		return false
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(start[fixedHeader+name+extra:]))
+	var of struct{ schema, grant string }
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return false
+	}
+	for of.grant == "" { // it is before what may be long
+		member, err := d.ReadToken()
+		if err != nil || member.Kind() != '"' {
+			return false
+		}
+		key := member.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return false
+		}
+		switch text, _ := jsontext.AppendUnquote(nil, value); key {
+		case "schema":
+			of.schema = string(text)
+		case "grant":
+			of.grant = string(text)
+		}
+	}
+	return of.schema == Schema && of.grant == grant
 }
 
 // answerOf is the name of the answer to a batch, counting from 1.
@@ -100,6 +143,35 @@ func writeZIP(to *zip.Writer, name string, content io.Reader) error {
 		_, err = io.Copy(w, content)
 	}
 	return err
+}
+
+// Sizes in bytes of what a ZIP file ends with, behind its directory: the last record, and
+// before it, where the file is longer than 4 GiB, two more.
+const (
+	endRecord   = 22
+	end64Record = 56
+	end64Place  = 20
+)
+
+// alone reports whether an archive is all there is in a file. Of several that were joined
+// one would be read, and the others would not be missed.
+func alone(f io.ReaderAt, size int64) bool {
+	b := make([]byte, end64Record+end64Place+endRecord)
+	at := max(0, size-int64(len(b)))
+	n, err := f.ReadAt(b[:size-at], at)
+	if err != nil && !errors.Is(err, io.EOF) || n < endRecord {
+		return false
+	}
+	last := b[n-endRecord : n]
+	if !bytes.HasPrefix(last, []byte("PK\x05\x06")) || last[20] != 0 || last[21] != 0 {
+		return false // something is behind it
+	}
+	length, offset := uint64(binary.LittleEndian.Uint32(last[12:])), uint64(binary.LittleEndian.Uint32(last[16:]))
+	behind := uint64(endRecord)
+	if long := b[:end64Record]; n == len(b) && bytes.HasPrefix(long, []byte("PK\x06\x06")) && bytes.HasPrefix(b[end64Record:], []byte("PK\x06\x07")) {
+		length, offset, behind = binary.LittleEndian.Uint64(long[40:]), binary.LittleEndian.Uint64(long[48:]), uint64(len(b))
+	}
+	return length <= uint64(size) && offset <= uint64(size) && length+offset+behind == uint64(size)
 }
 
 // readZIP reads one file of an archive, of at most so many bytes.

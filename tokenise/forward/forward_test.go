@@ -47,6 +47,7 @@ type holder struct {
 	mu       sync.Mutex
 	requests map[string]int // how often each was answered
 	rows     int
+	coming   []int64
 	fail     func(call int) error
 	calls    int
 }
@@ -83,10 +84,11 @@ func (h *holder) public(i int) oprf.Point {
 	return p
 }
 
-func (h *holder) convert(_ context.Context, request []byte) ([]byte, error) {
+func (h *holder) convert(_ context.Context, request []byte, coming int64) ([]byte, error) {
 	h.mu.Lock()
 	h.calls++
 	call := h.calls
+	h.coming = append(h.coming, coming)
 	h.mu.Unlock()
 	if h.fail != nil {
 		if err := h.fail(call); err != nil {
@@ -269,6 +271,56 @@ func TestTablesArriveWithTheOtherTokens(t *testing.T) {
 	}
 }
 
+// TestWhatIsReplaced: receiving again replaces what was received, and nothing else; a
+// parcel of the same grant is known as one.
+func TestWhatIsReplaced(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	parquetRows(t, at("in.parquet"), 3, func(int) string { return from })
+	write(t, at("in.csv"), "id,nhs_token\n1,"+from+"\n")
+	write(t, at("in.ndjson"), `{"id":1,"nhs_token":"`+from+`"}`+"\n")
+	for _, tt := range []struct{ format, precious string }{
+		{"parquet", read(t, at("in.parquet"))}, {"csv", "id,nhs_token\n1," + from + "\n"}, {"csv", "id,nhs_token,more\n1," + to + ",x\n"}, {"ndjson", `{"id":1,"nhs_token":"` + to + `"}` + "\n"},
+	} {
+		parcel, out := at("parcel."+tt.format), at("out."+tt.format)
+		if _, err := h.send(at("in."+tt.format), "nhs_token", parcel); err != nil {
+			t.Fatal(err)
+		}
+		if start := []byte(read(t, parcel)); !IsParcel(start[:min(len(start), 4<<10)], "follow-up") || IsParcel(start, "another") || IsParcel(start[:60], "follow-up") {
+			t.Error("a parcel is not known, or another's is")
+		}
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := h.receive(parcel, out, func(o *ReceiveOptions) { o.Replace = tt.format == "ndjson" }); err != nil {
+				t.Fatalf("%s: %v", out, err)
+			}
+		}
+		write(t, out, tt.precious)
+		if _, err := h.receive(parcel, out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "--replace") || read(t, out) != tt.precious {
+			t.Errorf("%s: %v", out, err)
+		}
+		write(t, at(".out."+tt.format+"1234567890123"), "rows of a killed run")
+		if _, err := h.receive(parcel, out, func(o *ReceiveOptions) { o.Replace = true }); err != nil {
+			t.Error(err)
+		}
+		if left, err := filepath.Glob(at(".out.*")); err != nil || len(left) > 0 {
+			t.Errorf("left: %q, %v", left, err)
+		}
+	}
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	if err := errors.Join(writeZIP(z, "letter.xml", strings.NewReader("{}")), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if IsParcel(b.Bytes(), "follow-up") || IsParcel(nil, "") || IsParcel([]byte("PK\x03\x04"), "") {
+		t.Error("another archive is taken for a parcel")
+	}
+}
+
 // parquetFields are columns of many types beside that of the tokens.
 var parquetFields = []arrow.Field{
 	{Name: "visit", Type: arrow.PrimitiveTypes.Int64}, {Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true},
@@ -376,6 +428,83 @@ func TestParquetArrivesAsItWas(t *testing.T) {
 	}
 }
 
+// TestDurationsAndNothing: durations, which Parquet stores as whole numbers and a stored
+// schema calls by their name, arrive so; so does a column of the null type; and what pandas
+// says of the numbers of rows, which arrive in another order, does not.
+func TestDurationsAndNothing(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	fields := []arrow.Field{{Name: "nhs_token", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "wait", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, {Name: "nothing", Type: arrow.Null, Nullable: true}}
+	called := slices.Clone(fields)
+	called[1].Type = arrow.FixedWidthTypes.Duration_us
+	const pandas = `{"index_columns":[{"kind":"range","name":null,"start":5,"stop":8,"step":1},"kept"],"columns":[]}`
+	said := arrow.NewMetadata([]string{"pandas"}, []string{pandas})
+	meta := arrow.NewMetadata([]string{"pandas", "ARROW:schema"}, []string{pandas, schemaText(called, arrow.NewSchema(called, &said))})
+	layout := arrow.NewSchema(fields, &meta)
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, layout, strings.NewReader(`[{"nhs_token":"`+from+`","wait":-7,"nothing":null},{"nhs_token":null,"wait":null,"nothing":null},{"nhs_token":"`+from+`","wait":9007199254740993,"nothing":null}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table bytes.Buffer
+	w, err := pqarrow.NewFileWriter(layout, &table, nil, pqarrow.DefaultWriterProps())
+	if err == nil {
+		err = errors.Join(w.Write(record), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := write(t, filepath.Join(folder, "in.parquet"), table.String()), filepath.Join(folder, "out.parquet")
+	if _, err := h.send(in, "nhs_token", in+".parcel"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.receive(in+".parcel", out); err != nil {
+		t.Fatal(err)
+	}
+	arrived, err := file.NewParquetReader(strings.NewReader(read(t, out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := arrived.MetaData().KeyValueMetadata()
+	if text := kept.FindValue("pandas"); text == nil || *text != `{"columns":[],"index_columns":["kept"]}` {
+		t.Errorf("pandas is told %v", kept)
+	}
+	text := kept.FindValue(arrowKey)
+	if text == nil {
+		t.Fatal("no schema is stored")
+	}
+	_, stored := storedSchema(*text)
+	if len(stored) != 3 || !arrow.TypeEqual(stored[1].Type, called[1].Type) || stored[1].HasMetadata() && stored[1].Metadata.FindKey(durationKey) >= 0 || !arrow.TypeEqual(stored[2].Type, arrow.Null) {
+		t.Errorf("what is stored is %v", stored)
+	}
+	withoutDurations(arrived) // which this Arrow cannot read
+	reader, err := pqarrow.NewFileReader(arrived, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := reader.ReadTable(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for i := range 3 {
+		lines = append(lines, whole.Column(0).Data().Chunk(0).ValueStr(i)+" "+whole.Column(1).Data().Chunk(0).ValueStr(i))
+	}
+	slices.Sort(lines)
+	if want := []string{"(null) (null)", to + " -7", to + " 9007199254740993"}; !slices.Equal(lines, want) {
+		t.Errorf("%q arrive", lines)
+	}
+	// A field that says that it is a duration, and cannot be one, is nobody's.
+	for _, wrong := range []arrow.Field{{Name: "x", Type: arrow.BinaryTypes.String, Metadata: arrow.NewMetadata([]string{durationKey}, []string{"us"})}, {Name: "x", Type: arrow.PrimitiveTypes.Int64, Metadata: arrow.NewMetadata([]string{durationKey}, []string{"weeks"})}} {
+		if _, _, err := withDurations(arrow.NewSchema([]arrow.Field{wrong}, nil)); !errors.Is(err, errRow) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if !holds(arrow.ListOf(arrow.StructOf(called[1])), arrow.DURATION) || holds(arrow.ListOf(arrow.StructOf(fields...)), arrow.DURATION) || !holds(arrow.ListOf(arrow.Null), arrow.NULL) {
+		t.Error("durations in a part of a column are not seen")
+	}
+}
+
 // TestCategoriesArriveAsText: one row by itself has none.
 func TestCategoriesArriveAsText(t *testing.T) {
 	h := newHolder(t)
@@ -453,8 +582,8 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	before := h.calls
 	convert := h.convert
 	_, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
-		o.Convert = func(ctx context.Context, request []byte) ([]byte, error) {
-			answer, err := convert(ctx, request)
+		o.Convert = func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
+			answer, err := convert(ctx, request, coming)
 			if !lost.Swap(true) {
 				return nil, away
 			}
@@ -502,6 +631,221 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	received, err := h.receive(out, filepath.Join(folder, "out.csv"))
 	if err != nil || received.Rows != interruptedRows || received.Tokens != interruptedRows {
 		t.Errorf("%+v, %v", received, err)
+	}
+}
+
+// TestRowsThatReadersDivideOtherwise: a row with a carriage return that ends no line is left
+// out before it is sent, since the recipient refuses it; a last line that ends in one arrives
+// as a line; a table without a header, or with an unusual delimiter, arrives.
+func TestRowsThatReadersDivideOtherwise(t *testing.T) {
+	h := newHolder(t)
+	from, to := h.tokens(1)
+	folder := t.TempDir()
+	for name, tt := range map[string]struct {
+		in, want string
+		change   func(*SendOptions)
+	}{
+		"returns":   {"nhs_token,visit\n" + from + ",1\r2\n" + from + ",\"3\r4\"\n" + from + ",5\r", "nhs_token,visit\n" + to + ",\"3\r4\"\n" + to + ",5\r\n", func(o *SendOptions) { o.Quarantine = filepath.Join(folder, "refused.csv") }},
+		"no header": {from + "^1,2\n" + from + "^3", to + "^1,2\n" + to + "^3\n", func(o *SendOptions) { o.Column, o.Source.NoHeader, o.Source.Delimiter = "column_1", true, '^' }},
+	} {
+		path, out := write(t, filepath.Join(folder, name+".csv"), tt.in), filepath.Join(folder, name+".out.csv")
+		if _, err := h.send(path, "nhs_token", path+".parcel", tt.change); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := h.receive(path+".parcel", out); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, want := sorted(read(t, out), "\n", 1), sorted(tt.want, "\n", 1); !slices.Equal(got, want) && !slices.Equal(sorted(read(t, out), "\n", 0), sorted(tt.want, "\n", 0)) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := read(t, filepath.Join(folder, "refused.csv")); got != "row,unique_id,field,code\n1,,,row_malformed\n" {
+		t.Errorf("the quarantine is %q", got)
+	}
+}
+
+// TestJoinedParcels are not read as the last of them.
+func TestJoinedParcels(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	for _, out := range []string{"a.parcel", "b.parcel"} {
+		if _, err := h.send(path, "nhs_token", filepath.Join(folder, out)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := read(t, filepath.Join(folder, "a.parcel")), read(t, filepath.Join(folder, "b.parcel"))
+	for name, content := range map[string]string{"equally long": a + b, "another length": "x" + a + b, "behind": a + "x", "half": a + b[:len(b)/2], "comment": a[:len(a)-2] + "\x01\x00x"} {
+		if _, err := h.receive(write(t, filepath.Join(folder, "joined.parcel"), content), filepath.Join(folder, "out.csv")); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "parcels were joined") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// An archive of more files than a short one can have ends with the longer records.
+	var many bytes.Buffer
+	z := zip.NewWriter(&many)
+	for i := range 1 << 16 {
+		if err := writeZIP(z, answerOf(i), strings.NewReader("")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if whole := many.Bytes(); !alone(bytes.NewReader(whole), int64(len(whole))) || alone(bytes.NewReader(append([]byte("x"), whole...)), int64(len(whole)+1)) {
+		t.Error("a long archive is not known, or one with more before it is")
+	}
+	if _, err := h.receive(filepath.Join(folder, "b.parcel"), filepath.Join(folder, "out.csv")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHowManyRowsAreToCome is said of a new run with every batch, the first of which goes by
+// itself: a grant that does not suffice is refused with it.
+func TestHowManyRowsAreToCome(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 60))
+	out := filepath.Join(folder, "out.parcel")
+	h.fail = func(int) error {
+		return fault.New(fault.Policy, "calling the key holder", "the grant does not suffice", "")
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Policy || len(h.coming) != 1 || h.coming[0] != 60 {
+		t.Errorf("asked with %d rows to come: %v", h.coming, err)
+	}
+	h.fail = func(call int) error {
+		if call == 4 {
+			return fault.New(fault.Unavailable, "calling the key holder", "it is away", "")
+		}
+		return nil
+	}
+	h.coming = nil
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable || len(h.coming) < 3 || h.coming[0] != 60 || slices.Max(h.coming[1:]) >= 60 || slices.Min(h.coming) <= 0 || h.coming[1] == h.coming[2] {
+		t.Errorf("asked with %d rows to come: %v", h.coming, err)
+	}
+	h.fail, h.coming = nil, nil
+	if _, err := h.send(path, "nhs_token", out); err != nil || slices.Max(h.coming) != 0 {
+		t.Errorf("of a run that goes on: %d, %v", h.coming, err)
+	}
+}
+
+// TestARunIsKnownByItsRows: a table that was touched, copied or renamed goes on; one with
+// other rows does not, though its size and time are the same; and a damaged request is named.
+func TestARunIsKnownByItsRows(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	content := "nhs_token,visit\n" + strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 25)
+	path := write(t, filepath.Join(folder, "in.csv"), content)
+	out := filepath.Join(folder, "out.parcel")
+	stamp := time.Unix(1_700_000_000, 0)
+	if err := os.Chtimes(path, stamp, stamp); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = func(call int) error {
+		if call > 1 {
+			return fault.New(fault.Unavailable, "calling the key holder", "it is away", "")
+		}
+		return nil
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+	h.fail = nil
+	calls := h.calls
+	write(t, path, content[:len(content)-2]+"y\n")
+	if err := os.Chtimes(path, stamp, stamp); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "the table was changed since") || h.calls != calls {
+		t.Errorf("other rows: %v", err)
+	}
+	if _, err := h.send(path, "nhs_token", out, func(o *SendOptions) { o.Invalid = "null" }); fault.KindOf(err) != fault.Usage {
+		t.Errorf("other options: %v", err)
+	}
+	requests, err := filepath.Glob(filepath.Join(out+StateSuffix, "*.request"))
+	if err != nil || len(requests) != 2 {
+		t.Fatalf("%q, %v", requests, err)
+	}
+	moved := write(t, filepath.Join(folder, "moved.csv"), content)
+	whole := read(t, requests[1])
+	write(t, requests[1], whole[:len(whole)-1]+"!")
+	if _, err := h.send(moved, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), requests[1]) {
+		t.Errorf("a damaged request: %v", err)
+	}
+	write(t, requests[1], whole)
+	resumed := 0
+	if _, err := h.send(moved, "nhs_token", out, func(o *SendOptions) { o.Resumed = func(batches int) { resumed = batches } }); err != nil || resumed == 0 || h.rows != 25 {
+		t.Errorf("%d batches go on, %d rows are charged: %v", resumed, h.rows, err)
+	}
+}
+
+// TestTwoRunsDoNotWriteOneParcel, and a run whose table changes between its two readings
+// leaves none.
+func TestTwoRunsDoNotWriteOneParcel(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	out := filepath.Join(folder, "out.parcel")
+	inside := 0
+	if _, err := h.send(path, "nhs_token", out, func(o *SendOptions) {
+		o.Convert = func(ctx context.Context, request []byte, coming int64) ([]byte, error) {
+			inside++
+			if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another run is writing the same output") {
+				t.Errorf("the second run: %v", err)
+			}
+			return h.convert(ctx, request, coming)
+		}
+	}); err != nil || inside != 1 || h.calls != 1 {
+		t.Fatalf("%d, %d, %v", inside, h.calls, err)
+	}
+	changed := filepath.Join(folder, "changed.parcel")
+	_, err := h.send(path, "nhs_token", changed, func(o *SendOptions) {
+		o.Random = readerFunc(func(b []byte) (int, error) { // is asked between the readings
+			write(t, path, "nhs_token,visit\n"+from+",2\n")
+			return rand.Read(b)
+		})
+	})
+	if _, there := os.Stat(changed); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "it was changed while it was read") || there == nil {
+		t.Errorf("a table that changes: %v", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// TestAFailedRunLeavesNothing where the key holder has refused all it was asked; where it
+// may have charged something, what was sent is kept.
+func TestAFailedRunLeavesNothing(t *testing.T) {
+	from, _ := newHolder(t).tokens(1)
+	for _, tt := range []struct {
+		name    string
+		refused int // the call from which on it is refused
+		kind    fault.Kind
+		left    bool
+	}{{"the first", 1, fault.Policy, false}, {"no answer", 1, fault.Unavailable, true}, {"the second", 2, fault.Policy, true}} {
+		h := newHolder(t)
+		folder := t.TempDir()
+		path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+strings.Repeat(from+","+strings.Repeat("x", 60_000)+"\n", 25))
+		h.fail = func(call int) error {
+			if call >= tt.refused {
+				return fault.New(tt.kind, "calling the key holder", "no", "")
+			}
+			return nil
+		}
+		out := filepath.Join(folder, "out.parcel")
+		for range 2 { // what is left is not forgotten by the next run that fails
+			if _, err := h.send(path, "nhs_token", out); fault.KindOf(err) != tt.kind {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			if _, err := os.Stat(out + StateSuffix); (err == nil) != tt.left {
+				t.Errorf("%s: what was sent is left: %v", tt.name, err == nil)
+			}
+			h.fail = func(int) error { return fault.New(tt.kind, "calling the key holder", "no", "") }
+		}
 	}
 }
 
@@ -563,6 +907,60 @@ func TestRowsThatHoldNoToken(t *testing.T) {
 	}
 	if got := sorted(read(t, filepath.Join(folder, "out.csv")), "\n", 1); !slices.Equal(got, []string{"nhs_token,visit\n", ",2\n", ",3\n", ",5\n", to + ",1\n"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestTokensOfAnotherEpoch do not go, nor does a batch of another epoch arrive.
+func TestTokensOfAnotherEpoch(t *testing.T) {
+	h := newHolder(t)
+	from, _ := h.tokens(1)
+	folder := t.TempDir()
+	token, err := keys.ParseToken(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, filepath.Join(folder, "in.csv"), "nhs_token,visit\n"+from+",1\n")
+	out := path + ".parcel"
+	if _, err := h.send(path, "nhs_token", out); err != nil {
+		t.Fatal(err)
+	}
+	token.TokenEpoch++
+	write(t, path, "nhs_token,visit\n"+token.String()+",1\n")
+	if _, err := h.send(path, "nhs_token", path+".2.parcel"); fault.KindOf(err) != fault.RowsRefused || !strings.Contains(err.Error(), "token_other") {
+		t.Errorf("a token of another epoch: %v", err)
+	}
+	// The manifest says another epoch than the key holder's answer.
+	archive, err := zip.OpenReader(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed bytes.Buffer
+	z := zip.NewWriter(&changed)
+	for _, f := range archive.File {
+		b, err := readZIP(f, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Name == manifestName {
+			b = bytes.Replace(b, []byte(fmt.Sprintf(`"token_epoch": %d`, h.records[0].Keys.TokenEpoch)), []byte(`"token_epoch": 9`), 1)
+		}
+		if err := writeZIP(z, f.Name, bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(z.Close(), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.receive(write(t, filepath.Join(folder, "changed.parcel"), changed.String()), filepath.Join(folder, "out.csv"), func(o *ReceiveOptions) {
+		o.PublicKey = func(_ context.Context, _ string, _, epoch uint32) (oprf.Point, error) {
+			if epoch != 9 {
+				t.Errorf("epoch %d is asked for", epoch)
+			}
+			return h.public(0), nil
+		}
+	})
+	if fault.KindOf(err) != fault.Disagreement || !strings.Contains(err.Error(), "of other domains than the parcel") {
+		t.Errorf("a batch of another epoch: %v", err)
 	}
 }
 
@@ -753,7 +1151,7 @@ func TestSendingRefusals(t *testing.T) {
 		"an answer to another": func(o *SendOptions) {
 			from, _ := h.tokens(1)
 			o.In = write(t, path+"2.csv", "nhs_token\n"+from+"\n")
-			o.Convert = func(context.Context, []byte) ([]byte, error) { return []byte("TNEX"), nil }
+			o.Convert = func(context.Context, []byte, int64) ([]byte, error) { return []byte("TNEX"), nil }
 		},
 	} {
 		if sent, err := h.send(path, "nhs_token", path+".parcel", change); err == nil || sent != nil {

@@ -3,9 +3,11 @@ package forward
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/csv"
 	"errors"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	flatbuffers "github.com/google/flatbuffers/go"
@@ -154,21 +156,141 @@ func TestOffsetsOfHostileRows(t *testing.T) {
 	}
 }
 
+// TestOneArrowRowARow: a message of two rows, or of none, is no row, though the number of
+// rows in all is the one that was sent.
+func TestOneArrowRowARow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.parquet")
+	parquetRows(t, path, 4, func(int) string { return "" })
+	table, err := openParquet(t.Context(), path, "nhs_token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = table.close() }()
+	if _, err := table.next(); err != nil {
+		t.Fatal(err)
+	}
+	rows := func(from, to int64) []byte {
+		stream, err := table.stream(table.record.NewSlice(from, to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(bytes.TrimSuffix(stream[len(table.before):], endOfStream))
+	}
+	for name, payloads := range map[string][][]byte{"two and none": {rows(0, 2), rows(2, 2)}, "none and two": {rows(0, 0), rows(0, 2)}, "one each": {rows(0, 1), rows(1, 2)}} {
+		var out bytes.Buffer
+		w := &parquetWriter{to: &sink{to: &out}, name: "nhs_token"}
+		if err := w.begin(table.preamble()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.write([]string{"tarn1", "tarn1"}, payloads); (err == nil) != (name == "one each") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// textOf returns a row of text as it is sent: its bytes but the cell's, which is at so many.
+func textOf(at uint32, rest string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, at), rest...)
+}
+
+// TestOneRecordARow: a row that is several lines, none, less than one or more than one, or
+// that has its token elsewhere, is none.
+func TestOneRecordARow(t *testing.T) {
+	const none = 1<<32 - 1
+	for _, tt := range []struct {
+		format, preamble string
+		rows             []string // the token is where % stands
+		good             bool
+	}{
+		{"csv", "id,nhs\r\n", []string{"1,%\r\n", "2,\"%\"\n", "\"a\nb\",%\n"}, true},
+		{"csv", "\ufeff\n \nid,nhs\n\n", []string{"1,%\n"}, true},
+		{"csv", "nhs\n", []string{"%\n"}, true},
+		{"csv", "", []string{"1,%\n", "2,%\n"}, true},
+		{"csv", "id,nhs\n", []string{"1,%\n2,x\n"}, false},
+		{"csv", "id,nhs\n", []string{"1,%\n\n"}, false},
+		{"csv", "id,nhs\n", []string{"1,%"}, false},
+		{"csv", "id,nhs\n", []string{"\"1,%\n", "2\",%\n"}, false},
+		{"csv", "id,nhs\n", []string{"\"1\n2,%\n"}, false},
+		{"csv", "id,nhs\n", []string{"1,%,3\n"}, false},
+		{"csv", "", []string{"1,%\n", "2,%,3\n"}, false},
+		{"csv", "id,nhs\n", []string{"%,1\n"}, false},
+		{"csv", "id,nhs\n", []string{"1,x%\n"}, false},
+		{"csv", "id,nhs\n", []string{"1\r2,%\n"}, false},
+		{"csv", "id,nhs\n", []string{"1,%\r"}, false},
+		{"csv", "id,nhs\n", []string{"1,tarn1none\n"}, false},
+		{"csv", "id,nhs\n1,more\n", []string{"1,%\n"}, false},
+		{"csv", "id,nhs", []string{"1,%\n"}, false},
+		{"csv", "id,\"nhs\n", []string{"1,%\n"}, false},
+		{"ndjson", "", []string{`{"id":1,"nhs":%}` + "\n", ` {"nhs": %, "more": {"nhs": [1]}} ` + "\r\n"}, true},
+		{"ndjson", "", []string{`{"id":1}` + "\n"}, true},
+		{"ndjson", "", []string{`{"nhs":%}` + "\n" + `{"nhs":"x"}` + "\n"}, false},
+		{"ndjson", "", []string{`{"nhs":%}`}, false},
+		{"ndjson", "", []string{`{"nhs":1}` + "\n"}, false},
+		{"ndjson", "", []string{`{"other":%}` + "\n"}, false},
+		{"ndjson", "", []string{`{"nhs":[%]}` + "\n"}, false},
+		{"ndjson", "", []string{"\n"}, false},
+		{"ndjson", `{"nhs":"x"}` + "\n", []string{`{"nhs":%}` + "\n"}, false},
+	} {
+		m := &manifest{Format: tt.format, Column: "nhs", Preamble: []byte(tt.preamble)}
+		if tt.format == "csv" {
+			m.Delimiter = ","
+		}
+		var tokens []string
+		var payloads [][]byte
+		for _, row := range tt.rows {
+			before, after, there := strings.Cut(row, "%")
+			at, token := uint32(len(before)), "tarn1x"
+			if !there {
+				at, token = none, ""
+			}
+			tokens, payloads = append(tokens, token), append(payloads, textOf(at, before+after))
+		}
+		var out bytes.Buffer
+		w := &textWriter{to: &out, form: newRowForm(m)}
+		err := w.begin(m.Preamble)
+		if err == nil {
+			err = w.write(tokens, payloads)
+		}
+		if tt.good != (err == nil) || err != nil && !errors.Is(err, errRow) {
+			t.Errorf("%s %q %q: %v", tt.format, tt.preamble, tt.rows, err)
+		}
+		if err != nil && out.Len() > len(tt.preamble) {
+			t.Errorf("%q: it is written", tt.rows)
+		}
+	}
+}
+
 // FuzzRowsOfASender: whatever a sender puts into a row, its recipient writes a table or
-// says that it is none, and does not end.
+// says that it is none, and does not end. Of text every row that is written is one record.
 func FuzzRowsOfASender(f *testing.F) {
 	preamble, payloads := rowsOf(f, 1)
-	f.Add(preamble, payloads[0], false)
-	f.Add([]byte("a,b\n"), []byte("\x00\x00\x00\x01,x\n"), true)
-	f.Add([]byte(nil), []byte("\xff\xff\xff\xff{}\n"), true)
-	f.Fuzz(func(t *testing.T, preamble, payload []byte, text bool) {
+	f.Add(preamble, payloads[0], "parquet")
+	f.Add([]byte("a,b\n"), []byte("\x00\x00\x00\x01,x\n"), "csv")
+	f.Add([]byte("nhs_token,b\n"), textOf(0, ",x\n2,x\n"), "csv")
+	f.Add([]byte(nil), []byte("\xff\xff\xff\xff{}\n"), "ndjson")
+	f.Add([]byte(nil), textOf(13, `{"nhs_token":}`+"\n{}\n"), "ndjson")
+	f.Fuzz(func(t *testing.T, preamble, payload []byte, format string) {
 		var out bytes.Buffer
 		var w tableWriter = &parquetWriter{to: &sink{to: &out}, name: "nhs_token"}
-		if text {
-			w = &textWriter{to: &out, json: true}
+		if format != "parquet" {
+			m := &manifest{Format: format, Column: "nhs_token", Preamble: preamble}
+			if format == "csv" {
+				m.Delimiter = ","
+			}
+			w = &textWriter{to: &out, form: newRowForm(m)}
 		}
-		if err := open(w, preamble, payload); err != nil && !errors.Is(err, errRow) {
+		err := open(w, preamble, payload)
+		if err != nil && !errors.Is(err, errRow) {
 			t.Fatal(err)
+		}
+		if err != nil || format != "csv" {
+			return
+		}
+		r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(out.Bytes(), []byte("\ufeff"))))
+		r.FieldsPerRecord = -1
+		records, err := r.ReadAll()
+		if most := 2; err != nil || len(records) > most {
+			t.Fatalf("%q is %d records, %v", out.Bytes(), len(records), err)
 		}
 	})
 }

@@ -81,6 +81,9 @@ func openParquet(ctx context.Context, path, column string) (t *parquetTable, err
 		return t, fault.New(fault.Usage, doing, "it is not a whole Parquet file", parquetNext)
 	}
 	t.rows = raw.NumRows()
+	if withoutDurations(raw) {
+		return t, fault.New(fault.Usage, doing, "a list or an object in a column holds durations, which cannot be sent there", "write them as whole numbers")
+	}
 	reader, err := pqarrow.NewFileReader(raw, pqarrow.ArrowReadProperties{BatchSize: batchRows}, memory.DefaultAllocator)
 	if err != nil {
 		return t, fault.New(fault.Usage, doing, "its schema cannot be read", parquetNext)
@@ -117,12 +120,15 @@ func (t *parquetTable) choose(doing string, schema *arrow.Schema, column string)
 		if categories, ok := fields[i].Type.(*arrow.DictionaryType); ok {
 			fields[i].Type = categories.ValueType
 		}
+		if nested, ok := fields[i].Type.(arrow.NestedType); ok && holds(nested, arrow.NULL) {
+			return fault.New(fault.Usage, doing, "a list or an object in a column holds values of no type, which cannot be sent there", "leave the column out, or write it with a type")
+		}
 		if hasCategories(fields[i].Type) {
 			return fault.New(fault.Usage, doing, "a list or an object in a column is stored as categories, which one row alone cannot be", "write the table with the column's parts as text")
 		}
 	}
 	fields[t.column].Nullable = true
-	meta := schema.Metadata()
+	meta := withoutRange(schema.Metadata())
 	t.schema = arrow.NewSchema(fields, &meta)
 	stream, err := t.stream(nil)
 	t.before = bytes.Clone(bytes.TrimSuffix(stream, endOfStream))
@@ -130,11 +136,14 @@ func (t *parquetTable) choose(doing string, schema *arrow.Schema, column string)
 }
 
 // hasCategories reports whether a type has a part that is stored as categories.
-func hasCategories(t arrow.DataType) bool {
+func hasCategories(t arrow.DataType) bool { return holds(t, arrow.DICTIONARY) }
+
+// holds reports whether a type is of a kind, or has a part that is.
+func holds(t arrow.DataType, kind arrow.Type) bool {
 	if nested, ok := t.(arrow.NestedType); ok {
-		return slices.ContainsFunc(nested.Fields(), func(f arrow.Field) bool { return hasCategories(f.Type) })
+		return slices.ContainsFunc(nested.Fields(), func(f arrow.Field) bool { return holds(f.Type, kind) })
 	}
-	return t.ID() == arrow.DICTIONARY
+	return t.ID() == kind
 }
 
 // stream writes a record, or none, as a stream of Arrow. It is valid until the next call.
@@ -231,7 +240,8 @@ type parquetWriter struct {
 	name    string // of the column
 	before  []byte
 	column  int
-	schema  *arrow.Schema
+	schema  *arrow.Schema // of what arrives
+	out     *arrow.Schema // of what is written
 	written *pqarrow.FileWriter
 }
 
@@ -281,7 +291,16 @@ func (w *parquetWriter) begin(preamble []byte) error {
 		}
 		w.column = at[0]
 		properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd))
-		w.written, err = pqarrow.NewFileWriter(w.schema, w.to, properties, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+		storing := pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema())
+		written, stored, err := withDurations(w.schema)
+		if err != nil {
+			return err
+		}
+		if stored {
+			storing = pqarrow.NewArrowWriterProperties()
+		}
+		w.out = written
+		w.written, err = pqarrow.NewFileWriter(written, w.to, properties, storing)
 		return err
 	})
 }
@@ -304,7 +323,7 @@ func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
 		rows := 0
 		for r.Next() {
 			record := r.RecordBatch()
-			if record.NumRows() != 1 || rows == len(tokens) || array.ValidateRecordFull(record) != nil {
+			if record.NumRows() != 1 || rows == len(tokens) || !valid(record) {
 				return errRow
 			}
 			rows++
@@ -333,8 +352,19 @@ func (w *parquetWriter) write(tokens []string, payloads [][]byte) error {
 				return errRow
 			}
 		}
-		return w.written.WriteBuffered(array.NewRecordBatch(w.schema, whole, int64(rows)))
+		return w.written.WriteBuffered(array.NewRecordBatch(w.out, whole, int64(rows)))
 	})
+}
+
+// valid reports whether a record's columns are what they say. One of the null type has
+// nothing in it, and Arrow's own check does not know what it reads of one.
+func valid(record arrow.RecordBatch) bool {
+	for _, column := range record.Columns() {
+		if int64(column.Len()) != record.NumRows() || column.DataType().ID() != arrow.NULL && array.ValidateFull(column) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *parquetWriter) end() error { return w.guarded(w.written.Close) }

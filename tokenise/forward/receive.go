@@ -3,11 +3,13 @@ package forward
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
 	"tarn/keys"
@@ -15,6 +17,7 @@ import (
 	"tarn/keys/oprf"
 	"tarn/keys/outfile"
 	"tarn/keys/parcel"
+	"tarn/tokenise/column"
 	"tarn/tokenise/source"
 )
 
@@ -27,8 +30,10 @@ type ReceiveOptions struct {
 	// the sender's: whoever could choose that key could make up tokens.
 	PublicKey func(ctx context.Context, domain string, domainNo, epoch uint32) (oprf.Point, error)
 	Out       string // a table of the format of the sender's; compressed if its name ends in .gz or .zst
-	Threads   int
-	Progress  func(done, total int64) // rows; may be nil
+	// Replace is as of [column.Options].
+	Replace  bool
+	Threads  int
+	Progress func(done, total int64) // rows; may be nil
 }
 
 // Received is what a recipient's run did.
@@ -59,14 +64,22 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 		return nil, err
 	}
 	none := func(err error) error { return fault.Wrap(fault.Usage, "reading "+o.Parcel, err, parcelNext) }
-	archive, err := zip.OpenReader(o.Parcel)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	f, err := os.Open(o.Parcel)
+	if err != nil {
 		return nil, fault.Wrap(fault.Usage, "reading "+o.Parcel, err, "give the path of a parcel that this user can read with --in")
 	}
+	defer func() { _ = f.Close() }() // opened for reading
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading "+o.Parcel, err, "")
+	}
+	archive, err := zip.NewReader(f, info.Size())
 	if err != nil {
 		return nil, none(errors.New("it is no parcel, or not a whole one"))
 	}
-	defer func() { _ = archive.Close() }() // opened for reading
+	if !alone(f, info.Size()) {
+		return nil, none(errors.New("there is more in the file, as where parcels were joined: open each by itself"))
+	}
 	if len(archive.File) == 0 || archive.File[0].Name != manifestName {
 		return nil, none(errors.New("it has no " + manifestName))
 	}
@@ -81,6 +94,10 @@ func Receive(ctx context.Context, o ReceiveOptions) (*Received, error) {
 	if err := o.check(&m, len(archive.File)-1); err != nil {
 		return nil, err
 	}
+	if err := o.checkEarlier(ctx, &m); err != nil {
+		return nil, err
+	}
+	outfile.RemoveLeft(o.Out)
 	pending, err := keys.NewFile(o.Out)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "writing "+o.Out, err, "choose a folder that exists and can be written")
@@ -156,6 +173,43 @@ func (o *ReceiveOptions) check(m *manifest, batches int) error {
 	return nil
 }
 
+// checkEarlier refuses to write over what no earlier run has left. What columns are to be
+// written the manifest says, but of NDJSON, whose rows say that.
+func (o *ReceiveOptions) checkEarlier(ctx context.Context, m *manifest) error {
+	if o.Replace {
+		return nil
+	}
+	scheme, err := keys.SchemeNo(o.To.Scheme, false)
+	if err != nil {
+		return err
+	}
+	earlier := column.Earlier{Format: m.Format, Column: m.Column, Token: keys.Token{Scheme: scheme, DomainNo: m.To.DomainNo, TokenEpoch: uint16(m.To.TokenEpoch)}}
+	switch m.Format {
+	case source.FormatCSV:
+		if r, err := source.OpenContext(ctx, "-", source.Options{Stdin: bytes.NewReader(m.Preamble), Delimiter: delimiterOf(m)}); err == nil {
+			earlier.Columns = column.Columns(r.Header(), r.Input())
+			_ = r.Close() // it was in memory
+		}
+	case source.FormatParquet:
+		w := parquetWriter{to: &sink{to: io.Discard}, name: m.Column}
+		if err := w.begin(m.Preamble); err == nil { // else receiving says so
+			for _, field := range w.schema.Fields() {
+				earlier.Columns = append(earlier.Columns, strings.TrimSpace(field.Name))
+			}
+			slices.Sort(earlier.Columns)
+		}
+	}
+	return earlier.Check(ctx, o.Out)
+}
+
+// delimiterOf is what divides the fields of CSV, or 0.
+func delimiterOf(m *manifest) rune {
+	for _, delimiter := range m.Delimiter {
+		return delimiter
+	}
+	return 0
+}
+
 // receiver is a run.
 type receiver struct {
 	*ReceiveOptions
@@ -183,7 +237,7 @@ func (r *receiver) domains(ctx context.Context) (err error) {
 func (r *receiver) writer(to io.Writer) tableWriter {
 	switch r.Format {
 	case source.FormatCSV, source.FormatNDJSON:
-		return &textWriter{to: to, json: r.Format == source.FormatNDJSON}
+		return &textWriter{to: to, form: newRowForm(r.manifest)}
 	case source.FormatParquet:
 		return &parquetWriter{to: &sink{to: to}, name: r.Column}
 	}

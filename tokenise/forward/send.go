@@ -4,9 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -26,8 +27,9 @@ import (
 )
 
 // Convert has the key holder convert a batch of encrypted tokens, and returns its sealed
-// answer.
-type Convert func(ctx context.Context, request []byte) ([]byte, error)
+// answer. coming is how many rows are still to be converted, those of this batch included,
+// or 0 where that is not known.
+type Convert func(ctx context.Context, request []byte, coming int64) ([]byte, error)
 
 // SendOptions are the settings of a sender's run.
 type SendOptions struct {
@@ -60,9 +62,11 @@ type sender struct {
 	table     table
 	encrypter *oprf.Encrypter
 	state     *state
-	about     stateOf
+	run       string // digest of what is asked for
+	rows      hash.Hash
+	surveyed  [sha256.Size]byte // the rows' digest when the table was read first
 	manifest  manifest
-	refused   *refusals
+	refused   *column.Refusals
 	result    *Sent
 	resumed   atomic.Int64
 	read      int64
@@ -84,11 +88,12 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.refused.abort()
+	defer s.refused.Abort()
+	defer func() { s.state.close() }()
 	// The table is read twice: a row that ends the run is found before one is charged.
 	err = s.survey(ctx)
 	if err == nil {
-		err = s.refused.refusal(s.result.Rows)
+		err = s.refused.Err(s.result.Rows)
 	}
 	if err == nil {
 		err = s.prepare()
@@ -99,16 +104,17 @@ func Send(ctx context.Context, o SendOptions) (*Sent, error) {
 	if err == nil {
 		err = s.leave()
 	}
-	if err = fault.Ended(ctx, s.refused.end(err)); err != nil && fault.KindOf(err) != fault.RowsRefused {
-		return nil, err
-	}
-	if s.state == nil {
+	if err = fault.Ended(ctx, s.refused.End(err)); err != nil {
+		s.state.forget()
+		if fault.KindOf(err) != fault.RowsRefused {
+			return nil, err
+		}
 		return s.result, err // nothing was sent
 	}
-	if e := s.state.remove(); err == nil && e != nil {
-		err = fault.Wrap(fault.Internal, "removing "+s.state.folder, e, "remove it: the parcel is whole")
+	if err := s.state.remove(); err != nil {
+		return s.result, fault.Wrap(fault.Internal, "removing "+s.state.folder, err, "remove it: the parcel is whole")
 	}
-	return s.result, err
+	return s.result, nil
 }
 
 func begin(ctx context.Context, o *SendOptions) (*sender, error) {
@@ -147,10 +153,6 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reading the grant's recipient", "its token key is no element of the group", "give the grant's record that keyholder grant show prints")
 	}
-	info, err := os.Stat(o.In)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, "reading "+o.In, err, "give the path of a table that this user can read with --in")
-	}
 	run, err := keys.Encode([]any{o.Grant.Name, to, endOf(o.From), endOf(o.To), o.From.Name, o.Column, o.Invalid, o.Quarantine != "", o.Source.Encoding, o.Source.Delimiter, o.Source.NoHeader})
 	if err != nil {
 		return nil, fault.New(fault.Internal, sending, "the run could not be named", "")
@@ -165,8 +167,9 @@ func begin(ctx context.Context, o *SendOptions) (*sender, error) {
 	}
 	s := &sender{SendOptions: o, table: t, encrypter: encrypter, result: &Sent{Result: column.Result{Emptied: map[reason.Code]int64{}, LeftOut: map[reason.Code]int64{}}}}
 	s.result.Input = t.input()
-	s.about = stateOf{Run: digest, Input: o.In, Bytes: info.Size(), Changed: info.ModTime().UTC().Format(time.RFC3339Nano)}
-	if s.refused, err = newRefusals(o.Quarantine, o.Invalid, s.result); err != nil {
+	s.run, s.rows = digest, sha256.New()
+	if s.refused, err = column.NewRefusals(sending, "parcel",
+		"correct these rows, or give --invalid null to send rows that hold no token of the epoch without one, and --quarantine FILE to list them and to leave out rows that cannot be read", o.Quarantine, o.Invalid, &s.result.Result); err != nil {
 		_ = t.close() // opened for reading
 		return nil, err
 	}
@@ -179,11 +182,13 @@ func (s *sender) survey(ctx context.Context) error {
 	for ctx.Err() == nil {
 		read, err := s.table.next()
 		if errors.Is(err, io.EOF) {
+			s.surveyed = s.digest()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		s.hash(read)
 		if err := s.count(read); err != nil {
 			return err
 		}
@@ -191,16 +196,33 @@ func (s *sender) survey(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// hash adds a row to the digest of all.
+func (s *sender) hash(read *cellRow) {
+	text, payload := read.text, read.payload
+	if read.problem != "" {
+		text, payload = nil, nil // they are of the row before
+	}
+	s.rows.Write(keys.LP(keys.Text(string(read.problem)), text, payload))
+}
+
+// digest returns the digest of all rows of the table and of what is before them.
+func (s *sender) digest() [sha256.Size]byte {
+	s.rows.Write(keys.LP(s.table.preamble()))
+	sum := [sha256.Size]byte(s.rows.Sum(nil))
+	s.rows.Reset()
+	return sum
+}
+
 // prepare says of the parcel what its rows are bound to, and begins the run's state.
 func (s *sender) prepare() (err error) {
 	s.manifest = manifest{
 		Schema: Schema, Software: s.Software, Created: s.Clock().UTC().Format(time.RFC3339), Grant: s.Grant.Name, From: endOf(s.From), To: endOf(s.To),
-		Format: s.result.Input.Format, Column: s.Column, Preamble: s.table.preamble(), Rows: s.result.Rows,
+		Format: s.result.Input.Format, Column: s.Column, Delimiter: s.result.Input.Delimiter, Preamble: s.table.preamble(), Rows: s.result.Rows,
 	}
 	for _, n := range s.result.LeftOut {
 		s.manifest.Rows -= n
 	}
-	if s.state, err = openState(s.Out+StateSuffix, s.about); err != nil {
+	if s.state, err = openState(s.Out+StateSuffix, s.run, s.surveyed, s.Random); err != nil {
 		return err
 	}
 	s.manifest.Run, err = s.state.id(s.Random)
@@ -233,11 +255,23 @@ func (s *sender) batches(ctx context.Context) (err error) {
 	group.SetLimit(batchesInFlight)
 	var rows []row
 	longest := 0
-	hand := func() {
+	handed := int64(0)
+	hand := func() error {
 		batch, number := rows, s.result.Batches+1
 		rows, longest = nil, 0
 		s.result.Batches = number
-		group.Go(fault.Contained(func() error { return s.batch(running, number, batch) }))
+		// Of a run that goes on it is not known which batches were charged.
+		coming := int64(0)
+		if s.state.begun {
+			coming = s.manifest.Rows - handed
+		}
+		handed += int64(len(batch))
+		convert := fault.Contained(func() error { return s.batch(running, number, batch, coming) })
+		if number == 1 { // before others are: a grant that does not suffice for all is refused with it
+			return convert()
+		}
+		group.Go(convert)
+		return nil
 	}
 	for running.Err() == nil { // else the group knows why
 		r, err := s.next()
@@ -253,20 +287,30 @@ func (s *sender) batches(ctx context.Context) (err error) {
 		}
 		size := parcel.SealedSize(max(longest, len(r.payload)))
 		if n := len(rows) + 1; n > oprf.MaxBatch || n > 1 && oprf.ParcelSize(n, size, oprf.MaxSeal) > oprf.MaxParcel {
-			hand()
+			if err := hand(); err != nil {
+				_ = group.Wait() // nothing is on its way
+				return err
+			}
 		}
 		rows, longest = append(rows, *r), max(longest, len(r.payload))
 	}
+	var last error
 	if len(rows) > 0 && running.Err() == nil {
-		hand()
+		last = hand()
 	}
-	if err := group.Wait(); err != nil {
+	if err := errors.Join(last, group.Wait()); err != nil {
 		return err
 	}
 	if n := s.resumed.Load(); n > 0 && s.Resumed != nil {
 		s.Resumed(int(n))
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.digest() != s.surveyed {
+		return fault.New(fault.Usage, "reading "+s.In, "it was changed while it was read", "run again once nobody changes it; what was converted of it is charged")
+	}
+	return nil
 }
 
 // judged says what becomes of a row: it is left out, or goes, with a token or without one,
@@ -293,11 +337,11 @@ func (s *sender) count(read *cellRow) error {
 	s.result.Rows++
 	switch _, there, goes, problem := s.judged(read); {
 	case !goes:
-		return s.refused.leftOut(read.number, problem)
+		return s.refused.LeftOut(read.number, problem)
 	case there:
 		s.result.Tokens++
 	case problem != "":
-		return s.refused.emptied(read.number, problem)
+		return s.refused.Emptied(read.number, problem)
 	default:
 		s.result.Absent++
 	}
@@ -310,6 +354,7 @@ func (s *sender) next() (*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hash(read)
 	if s.read++; s.Progress != nil && s.read%1024 == 0 {
 		s.Progress(s.table.position())
 	}
@@ -321,8 +366,8 @@ func (s *sender) next() (*row, error) {
 }
 
 // batch has one batch converted, unless it was.
-func (s *sender) batch(ctx context.Context, number int, rows []row) error {
-	request, err := s.state.read(requestName(number))
+func (s *sender) batch(ctx context.Context, number int, rows []row, coming int64) error {
+	request, err := s.state.request(number)
 	if err != nil {
 		return err
 	}
@@ -330,7 +375,7 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		if request, err = s.request(number, rows); err != nil {
 			return err
 		}
-		if err := s.state.write(requestName(number), request); err != nil {
+		if err := s.state.keepRequest(number, request); err != nil {
 			return err
 		}
 	}
@@ -342,7 +387,10 @@ func (s *sender) batch(ctx context.Context, number int, rows []row) error {
 		s.resumed.Add(1)
 		return nil
 	}
-	answer, err := s.Convert(ctx, request)
+	answer, err := s.Convert(ctx, request, coming)
+	if fault.KindOf(err) != fault.Policy { // the key holder refuses before it charges
+		s.state.tried.Store(true)
+	}
 	if err != nil {
 		return err
 	}

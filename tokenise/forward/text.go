@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"tarn/tokenise/reason"
 	"tarn/tokenise/source"
@@ -28,6 +29,7 @@ const noCell = 1<<32 - 1
 // bytes without the cell's.
 type textTable struct {
 	records *source.Records
+	csv     bool
 	piece   source.Piece
 	before  []byte
 	ending  string // of the lines so far
@@ -39,7 +41,7 @@ func openText(ctx context.Context, path, column string, o source.Options) (*text
 	if err != nil || records == nil {
 		return nil, err
 	}
-	return &textTable{records: records}, nil
+	return &textTable{records: records, csv: records.Input().Format == source.FormatCSV}, nil
 }
 
 func (t *textTable) input() source.Input           { return t.records.Input() }
@@ -56,8 +58,6 @@ func (t *textTable) next() (*cellRow, error) {
 		switch {
 		case bytes.HasSuffix(p.Bytes, []byte("\r\n")):
 			t.ending = "\r\n"
-		case bytes.HasSuffix(p.Bytes, []byte("\r")):
-			t.ending = "\r"
 		case bytes.HasSuffix(p.Bytes, []byte("\n")):
 			t.ending = "\n"
 		}
@@ -69,7 +69,19 @@ func (t *textTable) next() (*cellRow, error) {
 		}
 	}
 	r.number, r.problem, r.text = p.Number, p.Problem, p.Value
-	if p.Problem != "" {
+	end := ""
+	switch b := p.Bytes; { // the last row may not arrive as the last
+	case p.Problem != "" || bytes.HasSuffix(b, []byte("\n")):
+	case bytes.HasSuffix(b, []byte("\r")):
+		end = "\n"
+	default:
+		end = cmp.Or(t.ending, "\n")
+	}
+	// What reads the table that arrives may take it for two lines, and the recipient refuses it.
+	if t.csv && p.Problem == "" && bareReturn(append(slices.Clip(p.Bytes), end...)) {
+		r.problem = reason.RowMalformed
+	}
+	if r.problem != "" {
 		return r, nil
 	}
 	place := uint32(noCell)
@@ -80,9 +92,7 @@ func (t *textTable) next() (*cellRow, error) {
 	} else {
 		r.payload = append(r.payload, p.Bytes...)
 	}
-	if last := p.Bytes[len(p.Bytes)-1]; last != '\n' && last != '\r' { // the last row, which may not arrive as the last
-		r.payload = append(r.payload, cmp.Or(t.ending, "\n")...)
-	}
+	r.payload = append(r.payload, end...)
 	return r, nil
 }
 
@@ -92,34 +102,43 @@ var errRow = errors.New("a row is not of the form that its sender names")
 // textWriter writes what a textTable read.
 type textWriter struct {
 	to   io.Writer
-	json bool
-	line []byte
+	form *rowForm // nil where the preamble is none
 }
 
 func (w *textWriter) begin(preamble []byte) error {
+	if w.form == nil {
+		return errRow
+	}
 	_, err := w.to.Write(preamble)
 	return err
 }
 
 func (w *textWriter) write(tokens []string, payloads [][]byte) error {
+	lines := make([]line, len(payloads))
 	for i, payload := range payloads {
 		if len(payload) < 4 {
 			return errRow
 		}
 		at, rest := binary.BigEndian.Uint32(payload), payload[4:]
 		cell := tokens[i]
+		there := at != noCell
 		switch {
-		case at == noCell && cell != "" || at != noCell && int(at) > len(rest):
+		case !there && cell != "" || there && int(at) > len(rest):
 			return errRow
-		case at == noCell:
+		case !there:
 			at = 0
-		case w.json && cell == "":
+		case w.form.json && cell == "":
 			cell = "null"
-		case w.json:
+		case w.form.json:
 			cell = `"` + cell + `"`
 		}
-		w.line = append(append(append(w.line[:0], rest[:at]...), cell...), rest[at:]...)
-		if _, err := w.to.Write(w.line); err != nil {
+		lines[i] = line{bytes: slices.Concat(rest[:at], []byte(cell), rest[at:]), hasCell: there, start: int(at), end: int(at) + len(cell)}
+	}
+	if !w.form.hold(lines) {
+		return errRow
+	}
+	for i := range lines {
+		if _, err := w.to.Write(lines[i].bytes); err != nil {
 			return err
 		}
 	}

@@ -219,13 +219,34 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	return ctx.Response.StatusCode()
 }
 
+// Headers of answers, as they are sent: the library need not look at them.
+var (
+	headerTokenEpoch         = []byte("Tarn-Token-Epoch")
+	headerEncodingEpoch      = []byte("Tarn-Encoding-Epoch")
+	headerProfileDigest      = []byte("Tarn-Profile-Digest")
+	headerKeyCheck           = []byte("Tarn-Key-Check")
+	headerEncodingKeyCheck   = []byte("Tarn-Encoding-Key-Check")
+	headerDomain             = []byte("Tarn-Domain")
+	headerScheme             = []byte("Tarn-Scheme")
+	headerRowsOK             = []byte("Tarn-Rows-Ok")
+	headerRowsRefused        = []byte("Tarn-Rows-Refused")
+	headerBudgetRemaining    = []byte("Tarn-Budget-Remaining")
+	headerVary               = []byte("Vary")
+	headerCacheControl       = []byte("Cache-Control")
+	headerContentTypeOptions = []byte("X-Content-Type-Options")
+	headerCorrelationID      = []byte("X-Correlation-ID")
+	headerRequestID          = []byte("X-Request-ID")
+	noStore                  = []byte("no-store")
+	noSniff                  = []byte("nosniff")
+)
+
 // headers sets what every answer carries.
 func (e *exchange) headers() {
 	header := &e.ctx.Response.Header
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	header.SetCanonical(headerCacheControl, noStore)
+	header.SetCanonical(headerContentTypeOptions, noSniff)
 	if id := e.ctx.Request.Header.Peek("X-Correlation-ID"); len(id) > 0 && correlation.Match(id) {
-		header.SetBytesV("X-Correlation-ID", id)
+		header.SetCanonical(headerCorrelationID, id)
 	}
 	id := e.ctx.Request.Header.Peek("X-Request-ID")
 	if len(id) != 36 {
@@ -236,7 +257,7 @@ func (e *exchange) headers() {
 		return
 	}
 	e.id = string(id)
-	header.SetBytesV("X-Request-ID", id)
+	header.SetCanonical(headerRequestID, id)
 }
 
 // admit takes a request through the checks that all have, before its body is looked at.

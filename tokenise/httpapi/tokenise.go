@@ -407,22 +407,21 @@ func (s *Server) evaluated(ctx context.Context, j *job, k *serving.Keys, w *onli
 // respond sets the headers of an answer, and packs it where that was asked for.
 func (s *Server) respond(e *exchange, j *job, c *online.Context, counts wire.Counts, memory *reservation) error {
 	header := &e.ctx.Response.Header
-	number := func(name string, n int64) {
-		var b [20]byte
-		header.SetBytesV(name, strconv.AppendInt(b[:0], n, 10))
-	}
+	var scratch [128]byte // the library copies what it is given
+	text := func(name []byte, value string) { header.SetCanonical(name, append(scratch[:0], value...)) }
+	number := func(name []byte, n int64) { header.SetCanonical(name, strconv.AppendInt(scratch[:0], n, 10)) }
 	header.SetContentType(j.out.MediaType())
-	number("Tarn-Token-Epoch", int64(c.TokenEpoch))
-	number("Tarn-Encoding-Epoch", int64(c.EncodingEpoch))
-	header.Set("Tarn-Profile-Digest", c.ProfileDigest)
-	header.Set("Tarn-Key-Check", c.TokenKCV)
-	header.Set("Tarn-Encoding-Key-Check", c.EncodingKCV)
-	header.Set("Tarn-Domain", c.Domain)
-	header.Set("Tarn-Scheme", c.Scheme)
-	number("Tarn-Rows-Ok", int64(counts.OK))
-	number("Tarn-Rows-Refused", int64(counts.Refused))
-	number("Tarn-Budget-Remaining", s.options.Ledger.Remaining(e.account()))
-	header.Set("Vary", "Accept, Accept-Encoding")
+	number(headerTokenEpoch, int64(c.TokenEpoch))
+	number(headerEncodingEpoch, int64(c.EncodingEpoch))
+	text(headerProfileDigest, c.ProfileDigest)
+	text(headerKeyCheck, c.TokenKCV)
+	text(headerEncodingKeyCheck, c.EncodingKCV)
+	text(headerDomain, c.Domain)
+	text(headerScheme, c.Scheme)
+	number(headerRowsOK, int64(counts.OK))
+	number(headerRowsRefused, int64(counts.Refused))
+	number(headerBudgetRemaining, s.options.Ledger.Remaining(e.account()))
+	text(headerVary, "Accept, Accept-Encoding")
 	answer := e.ctx.Response.SwapBody(nil)
 	if j.answerIn != plain && len(answer) >= packedFrom {
 		packed, err := pack(j.answerIn, answer)

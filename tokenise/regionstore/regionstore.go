@@ -90,6 +90,8 @@ type Store struct {
 	db     *badger.DB
 	closed bool
 
+	filters      filters
+	writing      sync.Mutex // held while a transaction is written
 	transactions atomic.Uint64
 }
 
@@ -219,6 +221,9 @@ func (s *Store) Get(kind Kind, name []byte) (value []byte, err error) {
 	if s.closed {
 		return nil, badgerdb.ErrClosed
 	}
+	if s.filters.absent(kind, &at) {
+		return nil, ErrNotFound
+	}
 	value, err = s.read(at)
 	return value, outward(err)
 }
@@ -301,6 +306,8 @@ func (s *Store) transaction(batch [][]Change) error {
 	if err := s.Room(); err != nil {
 		return err
 	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	err := s.db.Update(func(txn *badger.Txn) error {
 		for _, changes := range batch {
 			for i := range changes {
@@ -340,6 +347,7 @@ func (s *Store) apply(txn *badger.Txn, c *Change) error {
 	}
 	entry := badger.NewEntry(at[:], envelope)
 	if c.Kind.Expires() {
+		s.filters.note(&at) // before it is there: who asks for it must not be told that it is not
 		entry = entry.WithTTL(max(0, c.ExpiresAt.Sub(s.options.Clock())) + collectAfter)
 	}
 	return txn.SetEntry(entry)
@@ -417,20 +425,28 @@ func (s *Store) Sweep(ctx context.Context) (swept int, err error) {
 	return len(stale), s.Commit(ctx, stale)
 }
 
-// workEvery is the time between two sweeps.
-const workEvery = 10 * time.Minute
+// workEvery is the time between two looks at what Badger could collect; sweepEvery between
+// two walks over all records that expire, which Badger forgets by itself, an hour after by
+// the system's clock.
+const (
+	workEvery  = 10 * time.Minute
+	sweepEvery = 6 * time.Hour
+)
 
 // wasted is the part of a value log that must be of no use for it to be written anew.
 const wasted = .5
 
-// Work keeps the store small until its context ends: it sweeps, and has Badger collect
-// what is of no use.
+// Work keeps the store small and quick until its context ends: it sweeps, has Badger collect
+// what is of no use, and makes what tells of most names without a read that they are not
+// there.
 func (s *Store) Work(ctx context.Context) {
 	tick := time.NewTicker(workEvery)
 	defer tick.Stop()
-	for {
-		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.options.Logger.Warn("the region's store could not be swept")
+	for round := 0; ; round++ {
+		if round%int(sweepEvery/workEvery) == 0 {
+			if err := s.sweepAndRefresh(ctx); err != nil && ctx.Err() == nil {
+				s.options.Logger.Warn("the region's store could not be swept")
+			}
 		}
 		s.collect(ctx)
 		select {
@@ -439,6 +455,17 @@ func (s *Store) Work(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// sweepAndRefresh makes the filter first: a sweep reads every record.
+func (s *Store) sweepAndRefresh(ctx context.Context) error {
+	if err := s.refresh(ctx); err != nil {
+		return err
+	}
+	if _, err := s.Sweep(ctx); err != nil {
+		return err
+	}
+	return s.refresh(ctx)
 }
 
 func (s *Store) collect(ctx context.Context) {

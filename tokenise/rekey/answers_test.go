@@ -280,9 +280,14 @@ func TestJournalOfAnotherRun(t *testing.T) {
 	must(t, os.Chmod(path, 0o640))
 	refused("one that others may read", rotation(), "others than its owner")
 	must(t, os.Remove(path))
+	// What a link names is neither opened nor made.
+	elsewhere := filepath.Join(filepath.Dir(path), "elsewhere")
 	must(t, os.Symlink("elsewhere", path))
 	if _, err := rekey.OpenAnswers(path, rotation(), seeded()); err == nil {
 		t.Error("a link was followed")
+	}
+	if _, err := os.Lstat(elsewhere); !os.IsNotExist(err) {
+		t.Errorf("what a link names was made: %v", err)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +35,8 @@ type Options struct {
 	// project's of From. Else they go to another epoch of one domain, and the cohort
 	// becomes what the record To says.
 	Convert  bool
-	Batch    int // how many tokens are moved at a time, at most
+	Replace  bool // writes over whatever file Out is, and not only over what an earlier run has left
+	Batch    int  // how many tokens are moved at a time, at most
 	Software string
 	Clock    func() time.Time // the time that the manifest carries
 	Wall     func() time.Time // the real time, for expiry
@@ -104,7 +108,28 @@ func (o *Options) checkOut() error {
 	case folder:
 		return nil // beginning the folder checks it
 	}
-	return outfile.Check(doing, nil, []outfile.Output{{Flag: "--out", Path: o.Out, Kind: "a Parquet file", Earlier: func(start []byte) bool { return strings.HasPrefix(string(start), "PAR1") }}})
+	return outfile.Check(doing, nil, []outfile.Output{{Flag: "--out", Path: o.Out, Kind: "a cohort of the same source with tokens of the epoch that they go to", Earlier: o.earlier()}})
+}
+
+// earlier returns what tells a cohort that an earlier run has left, or that tokeniser run
+// would make now: its tokens are of the epoch that they go to, and it is of the same source.
+// One without a manifest was left by a run that was killed before it had one.
+func (o *Options) earlier() func([]byte) bool {
+	if o.Replace {
+		return nil
+	}
+	return func([]byte) bool {
+		if !IsCohort(o.Out) {
+			return false
+		}
+		there, err := cohort.ReadManifest(cohort.ManifestPath(o.Out))
+		if err != nil {
+			_, absent := os.Lstat(cohort.ManifestPath(o.Out))
+			return errors.Is(absent, fs.ErrNotExist)
+		}
+		in, err := cohort.ReadManifest(cohort.ManifestPath(o.In))
+		return err == nil && there.TokenDomain == o.To.Domain && there.TokenEpoch == o.To.Keys.TokenEpoch && there.SourceDataset == in.SourceDataset && there.Project == in.Project
+	}
 }
 
 // check refuses what cannot be moved, and makes the manifest of what it becomes.

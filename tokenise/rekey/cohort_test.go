@@ -192,6 +192,38 @@ func sameFiles(t *testing.T, got, want string) {
 	}
 }
 
+// TestCohortThatIsReplaced: what an earlier run has left is replaced, also one that was
+// killed before the manifest; another cohort, or another table, is not.
+func TestCohortThatIsReplaced(t *testing.T) {
+	from, to := project(t, "study", "lake", 1, 1, "2099-12-31"), project(t, "study", "lake", 1, 2, "2098-12-31")
+	folder, rows := t.TempDir(), drawRows(20)
+	in, out := filepath.Join(folder, "in.parquet"), filepath.Join(folder, "out.parquet")
+	write(t, in, 0, manifest(t, from, rows, "2100-01-01T00:00:00Z"), rows)
+	o := options(in, out, from, to)
+	again := func(want string) {
+		t.Helper()
+		_, err := run(t, o, move)
+		if want == "" && err != nil || want != "" && (fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	const refused = "is not a cohort of the same source with tokens of the epoch"
+	again("")
+	again("")
+	must(t, os.Remove(cohort.ManifestPath(out)))
+	again("")
+	m := manifest(t, to, rows, "2100-01-01T00:00:00Z")
+	m.SourceDataset = "south"
+	write(t, out, 0, m, rows)
+	again(refused)
+	write(t, out, 0, manifest(t, from, rows, "2100-01-01T00:00:00Z"), rows)
+	again(refused)
+	must(t, os.WriteFile(cohort.ManifestPath(out), []byte("{}"), 0o600))
+	again(refused)
+	o.Replace = true
+	again("")
+}
+
 // TestRotatedCohort is byte for byte the one that would be made at the new epoch, in one
 // file and in parts, with its rows in batches of any size.
 func TestRotatedCohort(t *testing.T) {
@@ -374,7 +406,7 @@ func TestRefusedCohorts(t *testing.T) {
 		"no manifest":     {func(s *setting) { s.rewritten = func(in string) { must(t, os.Remove(cohort.ManifestPath(in))) } }, fault.Usage, "copy the manifest"},
 		"manifest's name": {func(s *setting) { s.o.Out = filepath.Join(filepath.Dir(s.o.In), "north.PARQUET") }, fault.Usage, "would take the place of that of --in"},
 		"extension":       {func(s *setting) { s.o.Out += ".csv" }, fault.Usage, "does not end in .parquet"},
-		"something else":  {func(s *setting) { must(t, os.WriteFile(s.o.Out, []byte("precious"), 0o600)) }, fault.Usage, "exists and is not a Parquet file"},
+		"something else":  {func(s *setting) { must(t, os.WriteFile(s.o.Out, []byte("precious"), 0o600)) }, fault.Usage, "exists and is not a cohort of the same source"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			old, got := t.TempDir(), t.TempDir()

@@ -30,6 +30,9 @@ import (
 const (
 	firstWait   = 500 * time.Millisecond
 	longestWait = 2 * time.Second // so that a project is back this long after its key holder
+	// spentWait is the wait when the key holder allows no more rows: that lasts for hours,
+	// and each try is an entry in its log.
+	spentWait = 30 * time.Second
 )
 
 // ProjectOptions say how a project is served.
@@ -44,8 +47,9 @@ type ProjectOptions struct {
 	// BatchWindow is how long numbers of small requests wait for others, with which they
 	// are evaluated; BatchTimeout bounds an evaluation.
 	BatchWindow, BatchTimeout time.Duration
-	// Escrow keeps whose tokens are, of projects that have an escrow; nil keeps nothing.
-	Escrow *escrow.Keeper
+	// KeyHolder returns nil while the key holder answers, else why tokens cannot be made:
+	// where it makes them, the project is not ready. It may be nil.
+	KeyHolder func() error
 }
 
 // Project is a project that is served. It is safe for concurrent use.
@@ -53,6 +57,7 @@ type Project struct {
 	options ProjectOptions
 	name    string
 	reload  chan struct{}
+	keeper  *escrow.Keeper
 
 	mu      sync.RWMutex
 	current *Keys
@@ -95,6 +100,21 @@ func NewProject(o ProjectOptions) (*Project, error) {
 // Name returns the project's name.
 func (p *Project) Name() string { return p.name }
 
+// KeepEscrow has whose tokens are kept, sealed to the key holder, where the project has an
+// escrow. It is called before Work, or nothing is kept.
+func (p *Project) KeepEscrow(keeper *escrow.Keeper) { p.keeper = keeper }
+
+// Domain returns the project's domain, and its number, while its keys are here.
+func (p *Project) Domain() (name string, number uint32) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.current == nil {
+		return "", 0
+	}
+	record := p.current.Engine.Project()
+	return record.Domain, record.Keys.DomainNo
+}
+
 // Reload has the project's file read and its keys got again. The old ones are used until
 // the new ones are there, and where they cannot be got.
 func (p *Project) Reload() {
@@ -108,8 +128,11 @@ func (p *Project) Reload() {
 func (p *Project) Ready() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.current == nil {
+	switch {
+	case p.current == nil:
 		return p.why
+	case p.options.KeyHolder != nil && p.current.Engine.Evaluated():
+		return p.options.KeyHolder()
 	}
 	return nil
 }
@@ -153,11 +176,15 @@ func (p *Project) Work(ctx context.Context) {
 		next, err := p.open(ctx)
 		if err != nil {
 			p.set(nil, err)
-			if text := err.Error(); text != logged && ctx.Err() == nil { // once for each reason
+			if reason := reasonOf(err); reason != logged && ctx.Err() == nil { // once for each reason
 				p.options.Logger.Error("a project cannot be served", "project", p.name, "error", err)
-				logged = text
+				logged = reason
 			}
-			p.pause(ctx, wait.NextBackOff())
+			pause := wait.NextBackOff()
+			if lease.RefusedAs(err) == api.CodeBudget {
+				pause = spentWait
+			}
+			p.pause(ctx, pause)
 			continue
 		}
 		wait.Reset()
@@ -166,6 +193,15 @@ func (p *Project) Work(ctx context.Context) {
 		p.options.Logger.Info("a project is served", "project", p.name, "token_epoch", next.Engine.Context().TokenEpoch, "encoding_epoch", next.Engine.Context().EncodingEpoch)
 		p.keep(ctx, next)
 	}
+}
+
+// reasonOf returns what tells one reason from another: of a refusal by the key holder its
+// code, for its text may say how long it lasts yet.
+func reasonOf(err error) string {
+	if code := lease.RefusedAs(err); code != "" {
+		return string(code)
+	}
+	return err.Error()
 }
 
 // keep waits until the keys are lost or the context ends, and ends them. A reload that
@@ -330,7 +366,7 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
 		return nil, err
 	}
-	k.escrow = p.options.Escrow
+	k.escrow = p.keeper
 	k.running, k.cancel = context.WithCancelCause(running)
 	if engine.Evaluated() {
 		k.window = NewWindow(p.options.BatchWindow, p.options.BatchTimeout, k.evaluate)

@@ -81,7 +81,7 @@ func (w *Window) Tokens(ctx context.Context, numbers []nhsnumber.Number) ([][key
 // run waits for a batch to gather, and has it evaluated.
 func (w *Window) run(ctx context.Context, g *gathered) {
 	defer close(g.done)
-	defer clear(g.numbers)
+	defer func() { clear(g.numbers) }() // those that came later, too
 	timer := time.NewTimer(w.wait)
 	select {
 	case <-g.full:

@@ -101,6 +101,14 @@ func (r *Records) Input() Input {
 	return r.ndjson.Input()
 }
 
+// Header returns the names of the columns, as that of a Reader.
+func (r *Records) Header() []string {
+	if r.csv != nil {
+		return r.csv.Header()
+	}
+	return r.ndjson.Header()
+}
+
 // Position is that of a Reader.
 func (r *Records) Position() (done, total int64) { return r.table.Position() }
 

@@ -35,6 +35,7 @@ import email.utils
 import http.client
 import io
 import json
+import numbers
 import os
 import queue
 import random
@@ -73,6 +74,7 @@ _LONGEST_PATIENCE = 20 * 3600.0  # seconds; the service knows a request again fo
 _ANSWER_READ = 1 << 16  # bytes
 _KEYS = ("Tarn-Token-Epoch", "Tarn-Encoding-Epoch", "Tarn-Profile-Digest", "Tarn-Key-Check", "Tarn-Encoding-Key-Check")
 _NEVER = {"budget_smaller_than_request"}  # 429 that no waiting helps
+_ANEW = "begin again with the first row (of a file: remove what ends in .partial and .partial.json)"
 
 
 class TarnError(Exception):
@@ -268,7 +270,7 @@ class Client:
                 now = [answered.headers.get(h) for h in _KEYS]
                 if keys is not None and keys != now:
                     raise TarnError("the keys were replaced by those of another epoch, and answers of both would not fit together",
-                                    "begin again with the first row (of a file: remove what ends in .partial and .partial.json)", code="keys_changed", exit_code=DISAGREEMENT)
+                                    _ANEW, code="keys_changed", exit_code=DISAGREEMENT)
                 keys = now
                 yield chunk, answered
         finally:
@@ -321,6 +323,8 @@ class Client:
 
     def _try(self, verb: str, path: str, body: Optional[bytes], headers: Dict[str, str], request_id: Optional[str]) -> Answered:
         """One try. The connection goes back to the others when its answer was read to the end."""
+        if self._closing.is_set():
+            raise TarnError("the client is closed", "make another", code="closed")
         try:
             connection, used = self._idle.get_nowait(), True
         except queue.Empty:
@@ -400,8 +404,8 @@ def _problem(response: http.client.HTTPResponse, data: bytes, request_id: Option
     except (ValueError, AttributeError):  # a proxy's page: it may hold anything
         title, detail, code, next = "status %d, and nothing of the service's" % status, "", "http_%d" % status, "look at what stands between here and the service"
     exit_code = USAGE
-    if status == 409:
-        exit_code = DISAGREEMENT if code == "keys_changed" else USAGE
+    if code == "keys_changed":  # sent again after a rotation: what was answered before is of other keys
+        exit_code, next = DISAGREEMENT, _ANEW
     elif status in (401, 403, 429):
         exit_code = POLICY
     elif status >= 500 or status == 408:
@@ -458,16 +462,24 @@ def _row(row: Mapping[str, Any]) -> bytes:
     for name, value in row.items():
         if name not in FIELDS:
             raise TarnError("a row has a member that is none of a row's", "give these and no others: " + ", ".join(FIELDS), code="column_unknown")
-        if value is None or value == "":
+        if _missing(value):
             continue
         if isinstance(value, datetime.datetime):
             value = value.date()
         if isinstance(value, datetime.date):
             value = value.isoformat()
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        elif isinstance(value, bool) or not isinstance(value, (str, numbers.Real)):
             raise TarnError("the member " + name + " of a row is of type " + type(value).__name__, "give a text, a number or a date")
         out[name] = str(value)
     return json.dumps(out, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _missing(value: Any) -> bool:
+    """Says whether a value is none: also NaN, NaT and NA, which libraries for tables use for it."""
+    try:
+        return value is None or value == "" or bool(value != value)
+    except TypeError:  # of NA nothing can be said
+        return True
 
 
 _UNREADABLE = b"null\n"
@@ -787,8 +799,10 @@ def _stop(number: int, _: Any) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:  # the library's repeats arguments
-        raise TarnError("the command line is not well formed", "see: python3 tarn_tokenise.py --help")
+    def error(self, message: str) -> Any:
+        # Of the library's messages this one repeats no argument.
+        missing = message.startswith("the following arguments are required: ")
+        raise TarnError(message if missing else "the command line is not well formed", "see: python3 tarn_tokenise.py --help")
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -821,7 +835,7 @@ meanwhile, or an earlier run was another; 130 and 143 interrupted""")
     p.add_argument("--return", dest="returns", default="token,encodings", metavar="WHAT", help="token, encodings or token,encodings (default both)")
     p.add_argument("--batch", type=int, default=1000, metavar="N", help="rows in a request (default 1000)")
     p.add_argument("--connections", type=int, default=2, metavar="N", help="requests at once (default 2)")
-    p.add_argument("--delimiter", default=",", metavar="C", help="of the CSV input (default a comma)")
+    p.add_argument("--delimiter", default=",", metavar="C", help="of the CSV input (default a comma; \\t is a tab)")
     p.add_argument("--encoding", default="utf-8-sig", help="of the input (default UTF-8)")
     p.add_argument("--max-refused", default="1%", metavar="SHARE", help="exit code 3 when more rows are refused (default 1%%)")
     p.add_argument("--timeout", type=float, default=40.0, metavar="S", help="seconds for one try of a request (default 40)")
@@ -881,7 +895,7 @@ def _work(args: argparse.Namespace) -> int:
     try:
         with Client(args.url, args.project, args.ca, args.cert, args.key, connections=args.connections, timeout=args.timeout, patience=args.patience, on_retry=_said) as client:
             result = client.tokenise_file(args.source, args.target, columns=_columns(args.map), batch=args.batch, returns=[r.strip() for r in args.returns.split(",")],
-                                          number_rows=args.number_rows, delimiter=args.delimiter, encoding=args.encoding, progress=progress)
+                                          number_rows=args.number_rows, delimiter="\t" if args.delimiter == "\\t" else args.delimiter, encoding=args.encoding, progress=progress)
     finally:
         progress.end()
     said = "%d rows answered, %d ok, %d refused" % (result.rows, result.ok, result.refused)

@@ -19,6 +19,9 @@ import (
 	"tarn/keys/fault"
 )
 
+// Registry holds what is counted.
+type Registry = prometheus.Registry
+
 // NewRegistry returns a registry with the metrics every service has: the Go
 // runtime's, the process's, tarn_build_info, a gauge of 1 whose labels say which
 // binary and version this is, and tarn_process_hardened.

@@ -4,9 +4,13 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tarn/cmd/internal/boot/metrics"
 	"tarn/keys/fault"
@@ -78,6 +82,44 @@ func TestAProcessThatIsNotHardenedSaysSo(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("hardened %t: the gauge is not %g", hardened, want)
+		}
+	}
+}
+
+// page returns what a registry answers with.
+func page(t *testing.T, registry *prometheus.Registry) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return answer.Body.String()
+}
+
+// TestWhatIsCountedIsThereFromTheStart: a count that begins at 1 has never risen, and its
+// first event is no alarm.
+func TestWhatIsCountedIsThereFromTheStart(t *testing.T) {
+	zero := func() float64 { return 0 }
+	clients := func(each func(project, client string, rows int64)) { each("study", "etl", 7) }
+	keyholder := prometheus.NewRegistry()
+	metrics.NewKeyholder(keyholder, metrics.KeyholderState{
+		Sealed: func() bool { return false }, FreeBytes: zero, CertificateExpiry: time.Now, Records: zero, TreeSize: zero, AlertsWaiting: zero, Budgets: clients, Rules: []string{"test-range"},
+	})
+	if said := page(t, keyholder); !strings.Contains(said, `tarn_alarms_total{rule="test-range"} 0`+"\n") {
+		t.Error("the rule of alarms is not there")
+	}
+	for _, has := range []bool{true, false} {
+		tokeniser := prometheus.NewRegistry()
+		metrics.NewTokeniser(tokeniser, metrics.TokeniserState{
+			Budgets: clients, Allowed: clients, HasKeyholder: has, KeyholderSealed: func() bool { return false }, KeyholderUp: func() bool { return false }, CertificateExpiry: time.Now, FreeBytes: zero,
+			Projects: func(each func(project string, ready bool, leaseEnd time.Time)) { each("study", false, time.Time{}) },
+		})
+		said := page(t, tokeniser)
+		for _, want := range []string{`tarn_tokenise_rows_total{outcome="refused",project="study"} 0`, `tarn_tokenise_rows_total{outcome="ok",project="study"} 0`, `tarn_budget_rows{client="etl",project="study"} 7`} {
+			if !strings.Contains(said, want+"\n") {
+				t.Errorf("the answer lacks %s", want)
+			}
+		}
+		if strings.Contains(said, "tarn_keyholder_up 0\n") != has || strings.Contains(said, "tarn_keyholder_sealed 0\n") != has {
+			t.Errorf("has a key holder %t: %s", has, said)
 		}
 	}
 }

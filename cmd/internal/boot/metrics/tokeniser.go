@@ -93,6 +93,31 @@ func (p *projects) Collect(to chan<- prometheus.Metric) {
 	})
 }
 
+// Relationships is what the answering of the key holder's questions counts, in the same
+// registry.
+type Relationships struct {
+	*Tokeniser
+	routed    prometheus.Counter
+	strangers prometheus.Counter
+}
+
+// NewRelationships registers the metrics of the key holder's questions.
+func NewRelationships(registry *prometheus.Registry, t *Tokeniser) *Relationships {
+	r := &Relationships{
+		Tokeniser: t,
+		routed:    prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_relationships_routed_total", Help: "Patients of worklists whose practice the key holder was told."}),
+		strangers: prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_relationships_strangers_total", Help: "Connections that were refused: without a certificate, or with one of another authority."}),
+	}
+	registry.MustRegister(r.routed, r.strangers)
+	return r
+}
+
+// Routed counts patients of worklists.
+func (r *Relationships) Routed(patients int) { r.routed.Add(float64(patients)) }
+
+// Stranger counts a connection that was refused.
+func (r *Relationships) Stranger() { r.strangers.Inc() }
+
 // Request counts an answered request.
 func (t *Tokeniser) Request(route string, status int, took time.Duration) {
 	t.duration.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())

@@ -215,8 +215,16 @@ func (e *exhausted) Unwrap() error { return e.refusal }
 // RetryAfter says how long to wait; false where waiting does not help.
 func (e *exhausted) RetryAfter() (time.Duration, bool) { return e.wait, e.wait > 0 }
 
-// allow refuses rows that do not fit into a budget or below the ceiling.
-func (t *transaction) allow(a *account, p *project, c *client, rows int64) error {
+// promised are rows of a client that are counted with what is asked about, if that is
+// allowed: what fits by itself may not fit beside them.
+type promised struct {
+	client string
+	rows   int64
+}
+
+// allow refuses rows that do not fit into a budget or, with those that are promised, below
+// the ceiling.
+func (t *transaction) allow(a *account, p *project, c *client, rows int64, also promised) error {
 	b := &t.keyring.budgets
 	slot, allowance := b.slot(), b.allowance(p, c)
 	refuse := func(rule, detail string, at time.Time, next string) error {
@@ -239,7 +247,7 @@ func (t *transaction) allow(a *account, p *project, c *client, rows int64) error
 		return refuse(audit.RuleBudgetExhausted, fmt.Sprintf("of the %d rows that this client may use the %s key of the project for in %s, %d are left", allowance, a.Use, b.limits.Period, b.left(a, slot, allowance)),
 			b.period().Begin(at), ask)
 	}
-	if at, fits := t.keyring.belowCeiling(c.Name, a.Use, slot, rows); !fits {
+	if at, fits := t.keyring.belowCeiling(c.Name, a.Use, slot, rows, also); !fits {
 		return refuse(audit.RuleCeilingReached, "all clients together have used what they may, and this client has used the share that is its own", b.period().Begin(at),
 			"if that is too late, ask the key holder's operators")
 	}
@@ -249,11 +257,21 @@ func (t *transaction) allow(a *account, p *project, c *client, rows int64) error
 // belowCeiling reports whether rows of a client fit below the ceiling: into its own
 // reserved share, or into what is for all. If not it returns a slot at which they
 // may.
-func (k *Keyring) belowCeiling(client string, use api.Use, slot budget.Slot, rows int64) (budget.Slot, bool) {
+func (k *Keyring) belowCeiling(client string, use api.Use, slot budget.Slot, rows int64, also promised) (budget.Slot, bool) {
 	b := &k.budgets
+	if also.rows > 0 {
+		b.sumOf(also.client, use) // so that it is among the clients below, though it has used nothing yet
+	}
+	used := func(client string, at budget.Slot) int64 {
+		n := b.sumOf(client, use).Used(at)
+		if client == also.client {
+			n += also.rows
+		}
+		return n
+	}
 	reserved := int64(float64(b.limits.CeilingRows) * b.limits.ReservedShare)
 	pool := b.limits.CeilingRows - reserved
-	if b.sum(use).Used(slot) <= pool-rows {
+	if b.sum(use).Used(slot)+also.rows <= pool-rows {
 		return slot, true // whoever used it
 	}
 	tokenisers := int64(0)
@@ -265,12 +283,12 @@ func (k *Keyring) belowCeiling(client string, use api.Use, slot budget.Slot, row
 	share := reserved / max(1, tokenisers)
 	for at := slot; at < slot+budget.Slots; at++ {
 		beyond := int64(0) // what clients use beyond their shares
-		for key, w := range b.clients {
+		for key := range b.clients {
 			if key.use == use && key.client != client {
-				beyond += max(0, w.Used(at)-share)
+				beyond += max(0, used(key.client, at)-share)
 			}
 		}
-		own := max(0, b.sumOf(client, use).Used(at)+rows-share)
+		own := max(0, used(client, at)+rows-share)
 		if own == 0 || beyond+own <= pool {
 			return at, at == slot
 		}
@@ -387,7 +405,7 @@ func (t *transaction) grant(l *lease, caller Caller, p *project, c *client, want
 	if wanted == 0 {
 		rows = max(1, min(b.left(a, b.slot(), allowance), b.openGrant(p, c)))
 	}
-	if err := t.allow(a, p, c, rows); err != nil {
+	if err := t.allow(a, p, c, rows, promised{}); err != nil {
 		return err
 	}
 	l.RowsGranted += rows

@@ -3,6 +3,7 @@ package keyring
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,8 +92,8 @@ func (w *world) sent(to *parcel.Recipient, n int, id uuid.UUID) []byte {
 	return request
 }
 
-func (w *world) convert(caller, project, grant string, id uuid.UUID, body []byte) ([]byte, error) {
-	e, err := w.ring.Convert(w.Context(), w.as(caller), id.String(), project, grant, body)
+func (w *world) convert(caller, project, grant string, id uuid.UUID, body []byte, coming ...int64) ([]byte, error) {
+	e, err := w.ring.Convert(w.Context(), w.as(caller), id.String(), project, grant, slices.Max(append(coming, 0)), body)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +192,8 @@ func TestConversionForAnotherPartyRefusals(t *testing.T) {
 		"another operation":                  {"south", "blind", "follow-up", changed(5, 3), api.CodeMalformed},
 		"another domain":                     {"south", "blind", "follow-up", changed(19, 9), api.CodeForbidden},
 		"another epoch":                      {"south", "blind", "follow-up", changed(23, 2), api.CodeKeyState},
+		"another epoch of the sender's":      {"south", "blind", "follow-up", changed(15, 2), api.CodeKeyState},
+		"another domain of the sender's":     {"south", "blind", "follow-up", changed(11, 9), api.CodeForbidden},
 		"no such grant":                      {"south", "blind", "other", good, api.CodeForbidden},
 		"the recipient sends":                {"registrar", "cancer", "follow-up", good, api.CodeForbidden},
 		"a grant within one controller":      {"south", "blind", "within", good, api.CodeForbidden},
@@ -239,6 +242,93 @@ func TestConversionForAnotherPartyRefusals(t *testing.T) {
 		if g.Name == "follow-up" && g.RowsUsed != 0 {
 			t.Error("what was refused is charged")
 		}
+	}
+}
+
+// TestGrantThatDoesNotSuffice is not used up by a part of the rows of a run that says how
+// many it has.
+func TestGrantThatDoesNotSuffice(t *testing.T) {
+	w, k := parties(t)
+	try := func(rows int, coming int64) error {
+		id := uuid.New()
+		return failed(w.convert("south", "blind", "follow-up", id, w.sent(&k.Public, rows, id), coming))
+	}
+	refusedWith(t, try(3, 16), api.CodeForbidden)
+	if used := w.ring.Grants()[0].RowsUsed; used != 0 {
+		t.Errorf("%d rows are used", used)
+	}
+	if err := try(3, 15); err != nil {
+		t.Error(err)
+	}
+	refusedWith(t, try(1, 13), api.CodeForbidden)
+	if err := try(2, 12); err != nil {
+		t.Error(err)
+	}
+	if err := try(3, 1); err != nil { // who says less than it sends has said nothing
+		t.Error(err)
+	}
+	if used := w.ring.Grants()[0].RowsUsed; used != 8 {
+		t.Errorf("%d rows are used", used)
+	}
+}
+
+// TestCeilingOfBothSides: rows that count against two budgets are below the ceiling
+// together, or not converted.
+func TestCeilingOfBothSides(t *testing.T) {
+	for share, most := range map[float64]int{0: 5, .5: 3} { // of 10: all for all, or 5 for all and 1 for each of the three
+		w, k := parties(t)
+		w.limits = Budgets{CeilingRows: 10, ReservedShare: share}
+		w.reopen(2)
+		try := func(rows int) error {
+			id := uuid.New()
+			return failed(w.convert("south", "blind", "follow-up", id, w.sent(&k.Public, rows, id)))
+		}
+		for rows := 9; rows > most; rows-- {
+			if try(rows) == nil {
+				t.Errorf("%v: twice %d rows are below a ceiling of 10", share, rows)
+			}
+		}
+		all := func() (rows int64) {
+			for _, b := range w.ring.Budgets() {
+				rows += b.Used
+			}
+			return rows
+		}
+		if used := all(); used != 0 {
+			t.Errorf("%v: %d rows of what was refused are used", share, used)
+		}
+		for rows := most; rows > 0; rows-- {
+			for try(rows) == nil {
+			}
+		}
+		if used := all(); used == 0 || used > 10 {
+			t.Errorf("%v: %d rows are used below a ceiling of 10", share, used)
+		}
+	}
+}
+
+// TestRecipientWhoIsNoneAnyMore: a recipient whose project has ended, or is of another
+// domain now, gets nothing.
+func TestRecipientWhoIsNoneAnyMore(t *testing.T) {
+	w, k := parties(t)
+	w.do(api.OpGrantAdd, api.GrantAdd{Name: "long", Kind: api.GrantConvert, From: "tarn", To: "registry", Purpose: "a study", LegalBasis: "section 251", OptOuts: "2026-11", RowCap: 15,
+		Expires: w.now.AddDate(9, 0, 0), Recipient: &api.GrantRecipient{Project: "cancer", Client: "registrar", Keys: k.Public}})
+	try := func() error {
+		id := uuid.New()
+		return failed(w.convert("south", "blind", "long", id, w.sent(&k.Public, 1, id)))
+	}
+	p := *w.ring.projects["cancer"]
+	moved := p
+	moved.Domain = "tarn"
+	w.ring.projects["cancer"] = &moved
+	refusedWith(t, try(), api.CodeForbidden)
+	ended := p
+	ended.base.Expires = w.now.AddDate(0, 0, -2).Format(time.DateOnly)
+	w.ring.projects["cancer"] = &ended
+	refusedWith(t, try(), api.CodeForbidden)
+	w.ring.projects["cancer"] = &p
+	if err := try(); err != nil {
+		t.Errorf("nothing was changed: %v", err)
 	}
 }
 

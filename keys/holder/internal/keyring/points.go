@@ -55,6 +55,7 @@ type asked struct {
 	body           []byte
 	header         oprf.Header
 	rows           int
+	coming         int64 // of the grant's, that the run has still to come, these included; 0 is not known
 	// prepare returns what answers it, and what the log says of it.
 	prepare func(*project) (*Evaluation, audit.Leaf, error)
 }
@@ -84,9 +85,9 @@ func (k *Keyring) Rotate(ctx context.Context, caller Caller, requestID, projectN
 // Convert does the same for tokens of a project's domain that become another domain's,
 // under a grant that names both: within one controller, or for the recipient that the
 // grant names. Its rows count against the grant, too, and for a recipient against the
-// budgets of both domains.
-func (k *Keyring) Convert(ctx context.Context, caller Caller, requestID, projectName, grantName string, body []byte) (*Evaluation, error) {
-	a := asked{project: projectName, grant: grantName, id: requestID, body: body}
+// budgets of both domains. coming is as of useGrant.
+func (k *Keyring) Convert(ctx context.Context, caller Caller, requestID, projectName, grantName string, coming int64, body []byte) (*Evaluation, error) {
+	a := asked{project: projectName, grant: grantName, coming: coming, id: requestID, body: body}
 	if !oprf.IsParcel(body) {
 		return k.blinded(ctx, caller, a, func(p *project, request *oprf.Request) (*Evaluation, audit.Leaf, error) {
 			return k.converted(p, k.grants[grantName], request)
@@ -141,13 +142,13 @@ func (k *Keyring) batch(ctx context.Context, caller Caller, asked asked) (evalua
 		}
 		a := k.budgets.account(accountKey{p.Name, c.Name, api.UseToken})
 		rows := int64(asked.rows)
-		if err := t.allow(a, p, c, rows); err != nil {
+		if err := t.allow(a, p, c, rows, promised{}); err != nil {
 			return err
 		}
 		leaf.Actor, leaf.Project, leaf.Domain, leaf.Request, leaf.Count = caller.actor(), p.Name, p.Domain, id, rows
 		recorded := []audit.Leaf{leaf}
 		if asked.grant != "" {
-			arriving, err := t.useGrant(asked.grant, caller, leaf)
+			arriving, err := t.useGrant(asked.grant, caller, leaf, asked.coming)
 			if err != nil {
 				return err
 			}
@@ -172,16 +173,20 @@ func (k *Keyring) batch(ctx context.Context, caller Caller, asked asked) (evalua
 // useGrant counts the rows of a conversion, which the log is to call so, against its grant
 // and, where they are for a recipient, against the recipient's budget, of which the log
 // then says so, too. Whoever prepared the conversion has looked at the grant.
-func (t *transaction) useGrant(name string, caller Caller, leaf audit.Leaf) (recorded []audit.Leaf, err error) {
+//
+// coming is how many rows its run has still to come, these included, where that is known: a
+// grant that does not suffice for them is not used up by a part of them.
+func (t *transaction) useGrant(name string, caller Caller, leaf audit.Leaf, coming int64) (recorded []audit.Leaf, err error) {
 	k := t.keyring
 	g := *k.grants[name]
-	if g.RowsUsed+leaf.Count > g.RowCap {
-		return nil, api.Refuse(api.CodeForbidden, fmt.Sprintf("of the %d rows that the grant is for, %d are left", g.RowCap, g.RowCap-g.RowsUsed), "add another grant: keyholder grant add")
+	if rows := max(coming, leaf.Count); rows > g.RowCap-g.RowsUsed {
+		return nil, api.Refuse(api.CodeForbidden, fmt.Sprintf("of the %d rows that the grant is for, %d are left, and %d are to be converted", g.RowCap, g.RowCap-g.RowsUsed, rows), "add another grant: keyholder grant add")
 	}
 	if to := g.Recipient; to != nil {
 		p, c := k.projects[to.Project], k.clients[to.Client]
 		a := k.budgets.account(accountKey{p.Name, c.Name, api.UseToken})
-		if err := t.allow(a, p, c, leaf.Count); err != nil {
+		// The sender's are counted only when nothing is refused any more, and below the ceiling there has to be room for both.
+		if err := t.allow(a, p, c, leaf.Count, promised{leaf.Actor.Subject, leaf.Count}); err != nil {
 			return nil, recipientsBudget(err)
 		}
 		t.spend(a, caller, leaf.Count, k.budgets.allowance(p, c))

@@ -1,8 +1,9 @@
-package serve
+package load
 
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"io"
 	"os"
 
@@ -12,10 +13,11 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"tarn/tokenise/online"
+	"tarn/tokenise/online/wire"
 )
 
-// readRows reads the first rows of a party's table, of the columns that requests have.
-func readRows(path string, most int) (header []string, rows [][]string, err error) {
+// ReadRows reads the first rows of a party's table, of the columns that requests have.
+func ReadRows(path string, most int) (header []string, rows [][]string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -85,4 +87,41 @@ func arrowBody(header []string, rows [][]string) ([]byte, error) {
 	}
 	err := w.Close()
 	return b.Bytes(), err
+}
+
+// Body makes a request's body in a form.
+func Body(f wire.Format, header []string, rows [][]string) ([]byte, error) {
+	switch f {
+	case wire.CSV:
+		return csvBody(header, rows)
+	case wire.Arrow:
+		return arrowBody(header, rows)
+	}
+	var b bytes.Buffer
+	if f == wire.JSON {
+		b.WriteString(`{"rows":[`)
+	}
+	for i, row := range rows {
+		if f == wire.JSON && i > 0 {
+			b.WriteByte(',')
+		}
+		object := map[string]string{}
+		for c, value := range row {
+			if value != "" {
+				object[header[c]] = value
+			}
+		}
+		line, err := json.Marshal(object)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(line)
+		if f == wire.NDJSON {
+			b.WriteByte('\n')
+		}
+	}
+	if f == wire.JSON {
+		b.WriteString(`]}`)
+	}
+	return b.Bytes(), nil
 }

@@ -300,6 +300,26 @@ func TestBudgets(t *testing.T) {
 	s.server.Reconfigure([]httpapi.Project{s.served("etl")}, s.authority("tls"))
 }
 
+// TestCrashGivesNothingBack of what was answered, and takes no more than what an account is
+// kept ahead of it.
+func TestCrashGivesNothingBack(t *testing.T) {
+	s := newSite(t, func(s *site) { s.rows, s.ceiling = 100_000, 200_000 })
+	used, crashes := int64(0), int64(0)
+	for _, requests := range []int{30, 1, 2, 30} {
+		for range requests {
+			if a := s.call(call{body: rowsOf("a", 90)}); a.status != 200 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			used += 90
+		}
+		s.restart(true)
+		crashes++
+		if charged := s.rows - s.left("etl"); charged < used || charged > used+crashes*1000 {
+			t.Fatalf("after %d crashes %d rows are charged, and %d were answered", crashes, charged, used)
+		}
+	}
+}
+
 // TestBudgetThatNeverFits is told from one that is used up.
 func TestBudgetThatNeverFits(t *testing.T) {
 	s := newSite(t, func(s *site) { s.rows = 10 })

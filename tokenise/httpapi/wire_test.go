@@ -172,17 +172,25 @@ func TestContinueIsRefusedWithReason(t *testing.T) {
 // TestTooLong: a body that is longer than one may be is refused, and its sender, who sends
 // all of it first, is told so; chunks that never end are cut off.
 func TestTooLong(t *testing.T) {
-	s := newSite(t, func(s *site) { s.options.Limits.MaxBody = 64 << 10 })
-	fits := append([]byte(`{"rows":[]}`), bytes.Repeat([]byte(" "), 64<<10-11)...)
+	s := newSite(t, func(s *site) { s.options.Limits.MaxBody = 1 << 20 })
+	fits := append([]byte(`{"rows":[]}`), bytes.Repeat([]byte(" "), 1<<20-11)...)
 	if a := s.call(call{body: fits}); a.status != 200 {
 		t.Errorf("%d", a.status)
 	}
 	for range 10 {
 		s.problem(s.call(call{body: append(fits, ' ')}), 413, api.CodeTooLarge)
-		s.problem(s.call(call{body: bytes.Repeat(fits, 2)[:2*len(fits)-1]}), 413, api.CodeTooLarge)
+		s.problem(s.call(call{body: bytes.Repeat(fits, 4)}), 413, api.CodeTooLarge)
 	}
 	c := s.raw("etl")
-	_, err := io.WriteString(c, head("Transfer-Encoding: chunked")+"\r\n")
+	_, err := io.WriteString(c, head(fmt.Sprintf("Content-Length: %d", 4*len(fits)))+"\r\n"+strings.Repeat(" ", 4*len(fits)))
+	must(t, err) // all of it is taken
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	b, err := io.ReadAll(response.Body)
+	must(t, err)
+	s.problem(answer{response.StatusCode, response.Header, b}, 413, api.CodeTooLarge)
+	c = s.raw("etl")
+	_, err = io.WriteString(c, head("Transfer-Encoding: chunked")+"\r\n")
 	must(t, err)
 	chunk := fmt.Sprintf("4000\r\n%s\r\n", strings.Repeat(" ", 1<<14))
 	sent := 0
@@ -249,7 +257,8 @@ func TestSlowCallersAreCutOff(t *testing.T) {
 			begun := time.Now()
 			text := whole
 			if i%4 != 0 && i%2 == 0 { // the body
-				if _, err := io.WriteString(c, whole); err == nil {
+				// So much that it is not the library that waits for it, but we.
+				if _, err := io.WriteString(c, whole+strings.Repeat(" ", 12<<10)); err == nil {
 					text = strings.Repeat(" ", 1000)
 				}
 			}
@@ -378,7 +387,9 @@ func TestSlowReadersAreCutOff(t *testing.T) {
 		if a.status == 200 {
 			break
 		}
-		s.problem(a, 503, api.CodeBusy)
+		if a.status != 503 { // busy, or not in its time
+			t.Fatalf("%d %s", a.status, a.body)
+		}
 		if time.Now().After(until) {
 			t.Fatal("the memory of slow readers is not given back")
 		}

@@ -65,12 +65,22 @@ func (s *Store) refresh(ctx context.Context) error {
 	s.writing.Lock()           // a transaction that has begun is there when this returns, and walked over
 	s.filters.next.Store(next) // what is written from now on is in it
 	s.writing.Unlock()
-	defer s.filters.next.Store(nil)
+	defer s.filters.next.Store(nil) // after an error
 	for kind := int(firstExpiring); kind <= 0xff; kind++ {
 		if err := s.places(ctx, Kind(kind), func(at place) error { next.add(&at); return nil }); err != nil {
 			return err
 		}
 	}
-	s.filters.current.Store(next)
+	s.publish(next)
 	return nil
+}
+
+// publish has a filter that was filled be the one that is asked. No transaction is written
+// meanwhile: one that still noted its records in the filter before, and found the next one
+// gone, would have them in neither.
+func (s *Store) publish(next *filter) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.filters.current.Store(next)
+	s.filters.next.Store(nil)
 }

@@ -88,3 +88,27 @@ func TestFilterHasWhatIsWrittenWhileItIsMade(t *testing.T) {
 		t.Error("of a kind that does not expire something is told without a read")
 	}
 }
+
+// TestFilterIsNotExchangedUnderAWriter: between the two looks of a writer that notes a record
+// no filter takes the other's place.
+func TestFilterIsNotExchangedUnderAWriter(t *testing.T) {
+	s := &Store{}
+	before, next := &filter{}, &filter{}
+	s.filters.current.Store(before)
+	s.filters.next.Store(next)
+	s.writing.Lock() // as a transaction does
+	done := make(chan struct{})
+	go func() { s.publish(next); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(50 * time.Millisecond):
+	}
+	if s.filters.current.Load() != before || s.filters.next.Load() != next {
+		t.Error("the filter was exchanged while a transaction was written")
+	}
+	s.writing.Unlock()
+	<-done
+	if s.filters.current.Load() != next || s.filters.next.Load() != nil {
+		t.Error("it was not exchanged afterwards")
+	}
+}

@@ -55,7 +55,8 @@ func NewQueue[T any](write func([]T) error, recovers func(error) bool) *Queue[T]
 var ErrClosed = errors.New("store: it is closed")
 
 // Enqueue takes what is to be written together, in the order of the calls. wait
-// returns when it is durable; its context ends the waiting, not the writing.
+// returns when it is durable; its context ends the waiting, not the writing, and it may be
+// waited for again.
 func (q *Queue[T]) Enqueue(what T, size Size) (wait func(context.Context) error) {
 	r := &queued[T]{what: what, size: size, done: make(chan error, 1)}
 	q.mu.Lock()
@@ -72,6 +73,7 @@ func (q *Queue[T]) Enqueue(what T, size Size) (wait func(context.Context) error)
 	return func(ctx context.Context) error {
 		select {
 		case err := <-r.done:
+			r.done <- err // for whoever waits again
 			return err
 		case <-ctx.Done():
 			return ctx.Err()

@@ -38,6 +38,7 @@ const Remembered = 24 * time.Hour
 type Ledger struct {
 	store  Store
 	clock  *budget.Clock
+	now    func() time.Time
 	mac    cipher.AEAD // of digests
 	ahead  int64
 	begun  time.Time
@@ -97,7 +98,7 @@ func NewLedger(o LedgerOptions) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{store: o.Store, mac: mac, begun: time.Now(), budgets: map[Account]*account{}, ahead: keptAhead}
+	l := &Ledger{store: o.Store, now: o.Now, mac: mac, begun: time.Now(), budgets: map[Account]*account{}, ahead: keptAhead}
 	for i := range l.shards {
 		l.shards[i].now = map[place]chan struct{}{}
 	}
@@ -359,7 +360,7 @@ func (e *Entry) Commit(ctx context.Context) error {
 	record := make([]byte, 0, recordSize)
 	record = append(append(record, digest[:]...), e.request.Keys[:]...)
 	record = binary.BigEndian.AppendUint32(record, e.Today.Ordinal())
-	changes := []regionstore.Change{{Kind: regionstore.KindRequest, Name: e.place[:], Value: record, ExpiresAt: l.clock.Now().Add(Remembered)}}
+	changes := []regionstore.Change{{Kind: regionstore.KindRequest, Name: e.place[:], Value: record, ExpiresAt: l.forget()}}
 	l.mu.Lock()
 	for _, a := range []*account{l.budgets[e.request.Account], l.ceiling} {
 		if a == nil {
@@ -377,15 +378,48 @@ func (e *Entry) Commit(ctx context.Context) error {
 	}
 	wait := l.store.Enqueue(changes) // in the order of what is kept
 	l.mu.Unlock()
-	if err := wait(ctx); err != nil {
-		if !errors.Is(err, regionstore.ErrNoSpace) {
-			e.charged = false // it may be kept yet, and is answered then when it comes again: it stays charged
-		}
-		e.Abort()
+	err := wait(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		// It may be kept yet. Until that is known nobody is let in with its id, to whom it would
+		// be charged again.
+		unknown := *e
+		unknown.request.Body = nil // the caller's
+		e.ended = true
+		go func() { unknown.settle(wait(context.WithoutCancel(ctx))) }()
 		return err
 	}
-	e.end()
-	return nil
+	e.settle(err)
+	return err
+}
+
+// forget returns until when a request that is answered now is remembered: for a day by the
+// clock that budgets go by, and by that of the machine, which the store goes by.
+func (l *Ledger) forget() time.Time {
+	now := l.clock.Now()
+	if wall := l.now().Round(0); wall.After(now) {
+		now = wall
+	}
+	return now.Add(Remembered)
+}
+
+// settle ends a request of which it is known whether it is kept.
+func (e *Entry) settle(err error) {
+	if err == nil {
+		e.end()
+		return
+	}
+	l := e.ledger
+	l.mu.Lock()
+	for _, a := range []*account{l.budgets[e.request.Account], l.ceiling} {
+		if a != nil {
+			a.kept = 0 // what is kept is not ahead of anything: the next one writes it
+		}
+	}
+	l.mu.Unlock()
+	if !errors.Is(err, regionstore.ErrNoSpace) {
+		e.charged = false // it may be there after a restart, and is answered then when it comes again: it stays charged
+	}
+	e.Abort()
 }
 
 // end lets in who waits with the same id.

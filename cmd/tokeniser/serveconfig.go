@@ -84,8 +84,8 @@ type serveLimitsConfig struct {
 	MaxRows int `toml:"max_rows"`
 	// MaxBody is how many bytes a request may have, as sent and unpacked (default 8MiB).
 	MaxBody boot.Size `toml:"max_body"`
-	// Timeout bounds the reading of a request, its answering, and the writing of the
-	// answer, each (default 10s).
+	// Timeout bounds the reading of a request and its answering together, and the writing
+	// of the answer by itself (default 10s).
 	Timeout boot.Duration `toml:"timeout"`
 	// MaxConnections is how many connections there may be; others wait (default 4096).
 	MaxConnections int `toml:"max_connections"`

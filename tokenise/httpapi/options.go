@@ -30,7 +30,7 @@ const (
 type Limits struct {
 	MaxRows        int           // of a request
 	MaxBody        int           // bytes of a request, as sent and unpacked
-	Timeout        time.Duration // of reading a request, of answering it, and of writing the answer
+	Timeout        time.Duration // of reading a request and answering it, and again of writing the answer
 	MaxConnections int
 	MaxMemory      int64 // bytes of all requests that are worked on at once; others wait
 }

@@ -22,7 +22,7 @@ const (
 	stages
 )
 
-// decodedSize is how much memory the rows of a body take, as a multiple of its bytes;
+// decodedSize is how much memory the texts of a body take, as a multiple of its bytes;
 // smallest is what any request takes, in bytes.
 const (
 	decodedSize = 3

@@ -105,7 +105,7 @@ func (s *Server) tokenise(e *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := memory.take(deadline, decoding, decodedSize*int64(len(body))); err != nil {
+	if err := memory.take(deadline, decoding, decoded(body, s.mostRows(j, body))); err != nil {
 		return err
 	}
 	s.trace(e, "read")
@@ -124,7 +124,8 @@ func (s *Server) tokenise(e *exchange) error {
 		return err
 	}
 	e.rows = len(request.Rows)
-	if err := memory.take(deadline, answering, int64(len(request.Rows)*(rowSize+2*keysNow.Engine.AnswerSize(j.asked)))); err != nil {
+	memory.keep(decoding, decoded(body, e.rows))
+	if err := memory.take(deadline, answering, int64(2*e.rows*keysNow.Engine.AnswerSize(j.asked))); err != nil {
 		return err
 	}
 	if online.LooksLikeNumbers(request.Rows, new(source.NumberDetector)) {
@@ -209,6 +210,18 @@ func (j *job) whatIsAsked(r *wire.Request) (online.Asked, error) {
 
 // rowSize is how much memory a row takes beside its texts, in bytes.
 const rowSize = 2 * int(unsafe.Sizeof(online.Row{})) // a slice of them has room for more
+
+// decoded is how much memory the rows of a body take while they are read, and afterwards.
+func decoded(body []byte, rows int) int64 { return decodedSize*int64(len(body)) + int64(rows*rowSize) }
+
+// mostRows is how many rows a body may turn out to have: one of two bytes is refused as a
+// row, and is one.
+func (s *Server) mostRows(j *job, body []byte) int {
+	if j.in == wire.Arrow {
+		return s.options.Limits.MaxRows // they may be of no bytes
+	}
+	return min(s.options.Limits.MaxRows, len(body)/2+1)
+}
 
 // body reads the request's body, and unpacks it. What it returns lies in the buffers.
 func (s *Server) body(ctx context.Context, e *exchange, j *job, b *buffers, memory *reservation) (body []byte, err error) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -354,6 +355,45 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	t.Logf("%v", counts)
+}
+
+// TestMemoryOfSmallRowsIsBounded: a row of two bytes takes the memory of a row. Many bodies of
+// such rows wait for each other before they are rows.
+func TestMemoryOfSmallRowsIsBounded(t *testing.T) {
+	const most = 8 << 20
+	charged, goOn := make(chan struct{}, 100), make(chan struct{})
+	s := newSite(t, func(s *site) {
+		s.options.Limits.MaxRows, s.options.Limits.MaxMemory, s.options.Limits.Timeout = 10_000, most, time.Minute
+		s.options.Trace = func(_, stage string, _ time.Time) {
+			if stage == "charged" {
+				charged <- struct{}{}
+				<-goOn
+			}
+		}
+	})
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	body := []byte(`{"return":["token"],"rows":[` + strings.Repeat("1,", 9_999) + `1]}`)
+	before := heap()
+	var wait sync.WaitGroup
+	for range 60 {
+		wait.Go(func() {
+			if a, err := s.try(call{body: body}); err != nil || a.status != 200 && a.status != 503 {
+				t.Errorf("%d %v", a.status, err)
+			}
+		})
+	}
+	<-charged
+	time.Sleep(500 * time.Millisecond) // the others come as far as they can
+	if more := heap() - before; more > 3*most {
+		t.Errorf("%d MiB are taken, and not about %d", more>>20, most>>20)
+	}
+	close(goOn)
+	wait.Wait()
 }
 
 // TestSlowReadersAreCutOff: whoever does not read its answer is closed, and gives back the

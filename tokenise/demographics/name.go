@@ -60,6 +60,13 @@ func (n *Names) Append(dst []string, raw string) ([]string, reason.Code) {
 	return dst, code
 }
 
+// Forget forgets the words that were met where they are more than so many.
+func (n *Names) Forget(most int) {
+	if len(n.met) > most {
+		n.met = nil // to clear a map keeps its memory
+	}
+}
+
 func (n *Names) known(word []byte) string {
 	if text, ok := n.met[string(word)]; ok {
 		return text

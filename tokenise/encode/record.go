@@ -73,6 +73,9 @@ func (n *Normaliser) Normalise(raw func(input string) string, record *Record, re
 	}
 }
 
+// Forget forgets the words of names that were met where they are more than so many.
+func (n *Normaliser) Forget(most int) { n.names.Forget(most) }
+
 func (n *Normaliser) value(f *Field, raw func(string) string, record *Record, report func(string, reason.Code)) (v Value) {
 	input := f.Inputs[0]
 	var code reason.Code

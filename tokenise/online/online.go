@@ -309,9 +309,16 @@ func (w *Worker) Answer(row *Row, asked Asked, evaluated *[keys.TokenSize]byte, 
 	return nil
 }
 
-// Clear forgets the last row.
+// keptWords is how many words of names a worker remembers, which waits for the next request:
+// some 300 KiB.
+const keptWords = 1 << 12
+
+// Clear forgets the last row, and the words of names where they have become many.
 func (w *Worker) Clear() {
 	w.row, w.answer = nil, nil
+	if w.normaliser != nil {
+		w.normaliser.Forget(keptWords)
+	}
 	clear(w.record.Values[:cap(w.record.Values)])
 }
 

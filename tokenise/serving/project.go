@@ -131,6 +131,8 @@ func (p *Project) Ready() error {
 	switch {
 	case p.current == nil:
 		return p.why
+	case p.current.Ended() != nil: // and others are not here yet
+		return p.current.Ended()
 	case p.options.KeyHolder != nil && p.current.Engine.Evaluated():
 		return p.options.KeyHolder()
 	}
@@ -187,11 +189,18 @@ func (p *Project) Work(ctx context.Context) {
 			p.pause(ctx, pause)
 			continue
 		}
-		wait.Reset()
 		logged = ""
 		p.set(next, nil)
+		begun := time.Now()
 		p.options.Logger.Info("a project is served", "project", p.name, "token_epoch", next.Engine.Context().TokenEpoch, "encoding_epoch", next.Engine.Context().EncodingEpoch)
 		p.keep(ctx, next)
+		if time.Since(begun) > longestWait {
+			wait.Reset()
+			continue
+		}
+		// They were lost as soon as they were got, as where the clocks of the two differ by more
+		// than a lease lasts: each try is an entry in the key holder's log.
+		p.pause(ctx, wait.NextBackOff())
 	}
 }
 

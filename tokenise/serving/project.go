@@ -61,7 +61,8 @@ type Project struct {
 
 	mu      sync.RWMutex
 	current *Keys
-	why     error // why there is none
+	why     error         // why there is none
+	record  *keys.Project // as it was read last
 }
 
 // Keys are the keys of a project at one time, with what they answer. They are good until
@@ -93,7 +94,7 @@ func NewProject(o ProjectOptions) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Project{options: o, name: record.Name, reload: make(chan struct{}, 1),
+	return &Project{options: o, name: record.Name, record: record, reload: make(chan struct{}, 1),
 		why: fault.New(fault.Unavailable, "serving project "+record.Name, "its keys are not here yet", "wait a moment")}, nil
 }
 
@@ -104,15 +105,12 @@ func (p *Project) Name() string { return p.name }
 // escrow. It is called before Work, or nothing is kept.
 func (p *Project) KeepEscrow(keeper *escrow.Keeper) { p.keeper = keeper }
 
-// Domain returns the project's domain, and its number, while its keys are here.
+// Domain returns the project's domain, and its number: of its file, while its keys are not
+// here.
 func (p *Project) Domain() (name string, number uint32) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.current == nil {
-		return "", 0
-	}
-	record := p.current.Engine.Project()
-	return record.Domain, record.Keys.DomainNo
+	return p.record.Domain, p.record.Keys.DomainNo
 }
 
 // Reload has the project's file read and its keys got again. The old ones are used until
@@ -253,7 +251,9 @@ func (p *Project) pause(ctx context.Context, wait time.Duration) {
 func (p *Project) set(k *Keys, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.current, p.why = k, why
+	if p.current, p.why = k, why; k != nil {
+		p.record = k.Engine.Project()
+	}
 }
 
 // end waits until nobody uses the keys, and ends their leases: keys that are destroyed

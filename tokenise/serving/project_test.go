@@ -89,6 +89,17 @@ func TestKeysThatAreLostAtOnce(t *testing.T) {
 	}
 }
 
+// TestDomainIsKnownWithoutKeys: whose tokens are is kept, and asked for, while the keys that
+// made them are not here.
+func TestDomainIsKnownWithoutKeys(t *testing.T) {
+	p := served(t, func(context.Context, string, int64, ...api.Use) (context.Context, lease.Session, error) {
+		return nil, nil, fault.New(fault.Unavailable, "asking the key holder", "it does not answer", "")
+	})
+	if name, number := p.Domain(); name != "lake" || number != 1 || p.Ready() == nil {
+		t.Errorf("domain %q, number %d", name, number)
+	}
+}
+
 // TestNotReadyWithoutKeys: keys that are lost while others are being got answer nothing, and
 // the project does not say that it is ready.
 func TestNotReadyWithoutKeys(t *testing.T) {

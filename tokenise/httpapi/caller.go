@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +66,9 @@ func (s *Server) who(c net.Conn) (*caller, *problem) {
 	return found, found.refuse
 }
 
+// hashPrefix is before the hash of a certificate, where clients are listed.
+const hashPrefix = "sha256:"
+
 // look verifies a certificate.
 func (s *Server) look(connection tls.ConnectionState, state *settings) *caller {
 	c := &caller{state: state}
@@ -87,7 +91,12 @@ func (s *Server) look(connection tls.ConnectionState, state *settings) *caller {
 		return c
 	}
 	hash := sha256.Sum256(leaf.Raw)
-	c.names = append(append([]string{leaf.Subject.CommonName}, leaf.DNSNames...), "sha256:"+hex.EncodeToString(hash[:]))
+	for _, name := range append([]string{leaf.Subject.CommonName}, leaf.DNSNames...) {
+		if !strings.HasPrefix(name, hashPrefix) { // what a hash says, no name says
+			c.names = append(c.names, name)
+		}
+	}
+	c.names = append(c.names, hashPrefix+hex.EncodeToString(hash[:]))
 	c.ends = leaf.NotAfter
 	return c
 }

@@ -2,7 +2,9 @@ package httpapi_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +82,26 @@ func TestWhoMayCall(t *testing.T) {
 			t.Error("a number is in the log")
 		}
 	}
+}
+
+// TestNameThatIsAHash: a certificate that is listed by its hash is not another that has the
+// hash for a name.
+func TestNameThatIsAHash(t *testing.T) {
+	s := newSite(t)
+	text, err := os.ReadFile(s.path("tls/etl.pem"))
+	must(t, err)
+	block, _ := pem.Decode(text)
+	hash := fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes))
+	must(t, trialcert.Make(s.path("names"), []string{"127.0.0.1"}, []string{hash}, began))
+	both := s.authority("tls")
+	authority, err := os.ReadFile(s.path("names/ca.pem"))
+	must(t, err)
+	both.AppendCertsFromPEM(authority)
+	s.server.Reconfigure([]httpapi.Project{s.served(hash)}, both)
+	if a := s.call(call{body: rowsOf("a", 1)}); a.status != 200 {
+		t.Errorf("control: %d %s", a.status, a.body)
+	}
+	s.problem(s.call(call{as: "names/" + hash, body: rowsOf("a", 1)}), 403, api.CodeForbidden)
 }
 
 // TestReloadChangesClients of connections that are open: who is no client any more is

@@ -401,6 +401,7 @@ func TestStoreThatIsSlow(t *testing.T) {
 	if bytes.Contains(a.body, []byte("tarn1")) || s.left("etl") != plenty-5 {
 		t.Errorf("%s, %d rows are charged", a.body, plenty-s.left("etl"))
 	}
+	s.problem(s.call(call{id: id, body: body}), 503, "timeout") // it waits until that is known
 	close(goOn)
 	if again := s.call(call{id: id, body: body}); again.status != 200 || len(s.document(again).Rows) != 5 || s.left("etl") != plenty-5 {
 		t.Errorf("sent again: %d, %d rows are charged", again.status, plenty-s.left("etl"))

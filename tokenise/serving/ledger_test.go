@@ -182,7 +182,7 @@ func ahead(t time.Time, by time.Duration) time.Time {
 func TestRememberedForADayByEveryClock(t *testing.T) {
 	s := newLedgerSite(t)
 	s.now = func() time.Time { return ahead(time.Now(), 48*time.Hour) } // since it was begun
-	if d := s.now().Sub(time.Now()); d > time.Minute || s.now().Round(0).Sub(time.Now().Round(0)) < 47*time.Hour {
+	if d := time.Until(s.now()); d > time.Minute || s.now().Round(0).Sub(time.Now().Round(0)) < 47*time.Hour {
 		t.Fatalf("the clock is not what the test needs: %s", d)
 	}
 	s.clock = s.now

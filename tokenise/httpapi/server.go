@@ -303,8 +303,11 @@ func (s *Server) admit(e *exchange) error {
 func framing(header *fasthttp.RequestHeader) *problem {
 	lengths := 0
 	for line := range bytes.Lines(header.RawHeaders()) {
-		name, _, _ := bytes.Cut(line, []byte(":"))
+		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch {
+		case bytes.EqualFold(name, transferEncoding) && !bytes.EqualFold(bytes.TrimSpace(value), []byte("chunked")):
+			// The library takes identity for no body; others take what follows for one.
+			return refuse(api.CodeMalformed, "its Transfer-Encoding is not chunked", "send Content-Length, or chunks").closing()
 		case bytes.ContainsAny(name, " \t"):
 			return refuse(api.CodeMalformed, "a header is folded, or its name has a blank", "send each header on a line of its own").closing()
 		case bytes.EqualFold(name, contentLength), bytes.EqualFold(name, transferEncoding):

@@ -84,6 +84,7 @@ func TestOneAnswerARequest(t *testing.T) {
 		"chunks, then a length of nothing":    {head("Transfer-Encoding: chunked", "Content-Length: 0") + "\r\n" + next, []int{400}, false},
 		"chunks twice":                        {head("Transfer-Encoding: chunked", "Transfer-Encoding: chunked") + "\r\n" + chunked + next, []int{400}, false},
 		"identity, then a length":             {head("Transfer-Encoding: identity", length) + "\r\n" + body + next, []int{400}, false},
+		"identity, and what follows":          {head("Transfer-Encoding: identity") + "\r\n" + next, []int{400}, false},
 		"other codings":                       {head("Transfer-Encoding: gzip, chunked") + "\r\n" + chunked + next, []int{400}, false},
 		"chunks and a tab":                    {head("Transfer-Encoding:\tchunked", length) + "\r\n" + chunked + next, []int{400}, false},
 		"chunks and a blank before the colon": {head("Transfer-Encoding : chunked", length) + "\r\n" + chunked + next, []int{400}, false},

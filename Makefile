@@ -111,6 +111,7 @@ test-heavy: disk systemd prometheus buildah ## tests that take minutes and gigab
 	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
+	$(GO) test -tags heavy -timeout 10m -count=1 -run '^TestSoak$$' -v ./cmd/
 	$(GO) test -tags heavy -timeout 30m -count=1 -run 'TestDeploy' -v ./cmd/
 
 .PHONY: test-faults
@@ -119,9 +120,17 @@ test-faults: disk ## fault scenarios and tests in full (as root; says what it le
 	$(GO) test -tags faults -timeout 40m -count=1 -v ./keys/holder/internal/store
 
 .PHONY: faults
-faults: build disk ## the fault scenarios in full, as root, and the table of their results in docs/reliability.md
-	bin/tarn faults --scale full --out docs/reliability
+faults: build disk compiler ## the fault scenarios in full, as root, and the table of their results in docs/reliability.md
+	CGO_ENABLED=1 $(GO) build -race -o build/race/ ./cmd/tokeniser
+	bin/tarn faults --scale full --race build/race/tokeniser --out docs/reliability
 	bin/tarn faults table --in docs/reliability --document docs/reliability.md
+
+# A soak lasts so many minutes.
+SOAK_MINUTES ?= 30
+
+.PHONY: soak
+soak: build ## load on the tokenise service for half an hour, with a key rotation and SIGTERM in the middle (SOAK_MINUTES=2 for less); leaves bench/results/soak
+	bin/tarn soak --minutes '$(SOAK_MINUTES)' --out bench/results/soak
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5m each; FUZZ=Name for one); stops at the first thing found

@@ -29,7 +29,8 @@ func TestNoClockRefillsABudget(t *testing.T) {
 			"by, err := time.ParseDuration(os.Getenv(\"TARN_TEST_LATE\"))\nif err != nil { panic(\"no time\") }\nreturn func() time.Time { return wall().Add(by) }\n}\n"},
 		patch{"cmd/internal/boot/environment.go", "\t\tWall:       wall,\n", "\t\tWall:       late(wall),\n"})
 	const rows, client = 100, "etl"
-	s, err := tokeniser.New(tokeniser.Options{Binary: binary, Folder: folder, Clock: time.Now, Limits: "cached_dates = 1\n",
+	s, err := tokeniser.New(tokeniser.Options{Binary: binary, Folder: folder, Clock: func() time.Time { return time.Now().Add(-28 * 24 * time.Hour) }, // certificates last 30 days
+		Limits:   "cached_dates = 1\n",
 		Projects: []tokeniser.Project{{File: filepath.Join(people, "project.json"), KeyFile: filepath.Join(people, "keys.json"), Clients: []string{client}, BudgetRows: rows, BudgetPeriod: 24 * time.Hour}}})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Kill() })
@@ -57,7 +58,7 @@ func TestNoClockRefillsABudget(t *testing.T) {
 		{0, rows},                 // the budget
 		{0, 0},                    // it is used up
 		{-26 * time.Hour, 0},      // more than a period back
-		{-90 * 24 * time.Hour, 0}, // a season back
+		{-20 * 24 * time.Hour, 0}, // weeks back
 		{time.Hour, 0},
 		{23 * time.Hour, 0},
 		{-time.Hour, 0},        // and back again
@@ -66,8 +67,16 @@ func TestNoClockRefillsABudget(t *testing.T) {
 		must(t, os.Setenv("TARN_TEST_LATE", at.late.String()))
 		must(t, s.Configure())
 		must(t, s.Start(t.Context()))
-		// Rows that fit are none: only whether it is ready is asked.
-		must(t, s.Ready(t.Context(), "synth-9", client))
+		target, err := s.Target("synth-9", client, "")
+		must(t, err)
+		for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			if _, status, err := load.Get(t.Context(), target, "/readyz?project=synth-9"); err == nil && status == 200 {
+				break
+			}
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("start %d, %v late: it is not ready: %s", i, at.late, s.Process.Said())
+			}
+		}
 		answered, status := ask(rows + 1)
 		if answered != at.answered || status != 429 {
 			t.Errorf("start %d, %v late: %d rows were answered, then %d", i, at.late, answered, status)

@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,7 +17,11 @@ func holds(t *testing.T, binaries, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := faults.Run(t.Context(), found[0], faults.Options{Binaries: binaries, Folder: t.TempDir(), Full: full, Software: "test", Clock: time.Now})
+	o := faults.Options{Binaries: binaries, Folder: t.TempDir(), Full: full, Software: "test", Clock: time.Now}
+	if race := filepath.Join(binaries, "race", "tokeniser"); exists(race) {
+		o.Race = race
+	}
+	r, err := faults.Run(t.Context(), found[0], o)
 	for _, line := range r.Wrong() {
 		t.Error(line)
 	}
@@ -38,6 +43,25 @@ func TestKilledKeyholder(t *testing.T) {
 	binaries := t.TempDir()
 	build(t, binaries)
 	holds(t, binaries, "kill")
+}
+
+// quick are the scenarios that every make test has: they take seconds, and need nothing that a
+// machine may not have.
+var quick = []string{"kill", "enumerate", "hostile", "http"}
+
+// TestServiceHolds is what callers may do to the tokenise service, in short: enumerate, send
+// what is hostile, and abuse HTTP.
+func TestServiceHolds(t *testing.T) {
+	binaries := t.TempDir()
+	build(t, binaries)
+	for _, name := range quick[1:] {
+		t.Run(name, func(t *testing.T) { holds(t, binaries, name) })
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // TestTableOfScenarios: the table in the document is the one that the last results

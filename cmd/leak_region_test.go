@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -36,8 +37,10 @@ func (l *leakage) testRegion(t *testing.T) {
 			Projects: []tokeniser.Project{{File: filepath.Join(l.people, "project.json"), KeyFile: filepath.Join(l.people, "keys.json"), Clients: []string{"etl"}, BudgetRows: 1 << 30}}})
 		must(t, err)
 		t.Setenv("TARN_TEST_PLANT", c.how)
-		must(t, s.Start(t.Context(), "env", "GOTRACEBACK=crash", "-C", l.core))
-		must(t, s.Ready(t.Context(), "synth-9", "etl"))
+		must(t, s.Start(t.Context(), "env", "-C", l.core, "GOTRACEBACK=crash"))
+		ready, cancel := context.WithTimeout(t.Context(), time.Minute)
+		must(t, s.Ready(ready, "synth-9", "etl"))
+		cancel()
 		target, err := s.Target("synth-9", "etl", "")
 		must(t, err)
 		conn := load.NewConn(target, 1)

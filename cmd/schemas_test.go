@@ -376,6 +376,12 @@ func (j *journey) documents(t *testing.T) map[string][][]byte {
 		t.Fatal(err)
 	}
 	add("testdata/formats/project.json", example)
+	// A soak takes minutes: what it writes is held to this file, byte for byte, where it is written.
+	report, err := os.ReadFile("../testdata/formats/soak.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("testdata/formats/soak.json", report)
 	return documents
 }
 

@@ -64,7 +64,9 @@ func (t *Trial) soak(how, program string, span time.Duration, rate float64) erro
 	}
 	t.count("requests", int(r.Requests.Answered))
 	t.count("rows", int(r.Requests.Rows))
-	t.figure("p99_s", r.Straight.P99/1000)
+	if rate == soakRate {
+		t.figure("p99_s", r.Straight.P99/1000)
+	}
 	for _, p := range r.Projects {
 		t.figure("gap_s", p.GapS)
 		t.figure("ready_s", p.ReadyS)

@@ -127,7 +127,7 @@ func (p *asked) again(r *template, a *acknowledged, c *Checked) error {
 const keysChanged = "keys_changed"
 
 // answerWithin is when an answer has failed to come.
-const answerWithin = time.Minute
+const answerWithin = 3 * time.Minute
 
 func digestOf(body []byte) string {
 	sum := sha256.Sum256(body)

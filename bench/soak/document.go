@@ -74,6 +74,10 @@ type Control struct {
 	Said    string `json:"said"`
 }
 
+// leastCollections are how many collections there must have been in a part for its memory to
+// have been looked at.
+const leastCollections = 4
+
 // leastMoves are how many requests a soak must have answered to have shown something.
 const leastMoves = 100
 
@@ -96,7 +100,7 @@ func (r *Report) Against() (lines []string) {
 		say(p.Check.Whole(), "the checker of project %s: %s", p.Name, &p.Check)
 	}
 	for _, part := range r.Parts {
-		say(part.Collections >= windows, "%s %s: %d collections, which show nothing of memory", part.Project, part.When, part.Collections)
+		say(part.Collections >= leastCollections, "%s %s: %d collections, which show nothing of memory", part.Project, part.When, part.Collections)
 		for _, one := range []struct {
 			what string
 			s    Series

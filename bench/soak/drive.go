@@ -120,7 +120,7 @@ func (d *driver) warm(ctx context.Context, p *project, times int) error {
 	}
 	jobs := make(chan *job)
 	var work sync.WaitGroup
-	for i := range connections {
+	for i := range d.site.o.warmers() {
 		work.Go(func() {
 			c := load.NewConn(target, uint64(i)+uint64(time.Now().UnixNano()))
 			defer c.Close()

@@ -139,7 +139,7 @@ func (p *project) startService() (err error) {
 	}
 	p.service, err = tokeniser.New(tokeniser.Options{
 		Binary: s.o.Tokeniser, Folder: folder, Credentials: s.holder.Credentials(region + "-" + p.name), KeyholderURL: s.holder.URL, Metrics: true, Clock: s.o.Clock, LogLevel: "warn",
-		Limits:   fmt.Sprintf("timeout = \"30s\"\nceiling_rows = %d\ncached_dates = 1000\n", int64(budgetRows)),
+		Limits:   fmt.Sprintf("timeout = %q\nceiling_rows = %d\ncached_dates = 1000\n", s.o.timeout(), int64(budgetRows)),
 		Projects: []tokeniser.Project{{File: p.file(), Clients: []string{caller}, BudgetRows: budgetRows}},
 	})
 	if err == nil {

@@ -155,13 +155,34 @@ func (s *site) under(d *driver, r *Report) error {
 	return err
 }
 
-// warming is how often each large request is sent to a service that was started: at a low
-// rate, which is for slow services, once.
+// slowRate is the rate below which a service is taken to be slow, as one is that was built
+// with the race detector: it gets more time, and less at once.
+const slowRate = 20
+
+func (o *Options) slow() bool { return o.Rate < slowRate }
+
+// warming is how often each large request is sent to a service that was started, and
+// warmers over how many connections.
 func (o *Options) warming() int {
-	if o.Rate < 20 {
+	if o.slow() {
 		return 1
 	}
 	return 3
+}
+
+func (o *Options) warmers() int {
+	if o.slow() {
+		return 4
+	}
+	return connections
+}
+
+// timeout is the service's.
+func (o *Options) timeout() time.Duration {
+	if o.slow() {
+		return 2 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 func pause(ctx context.Context, d time.Duration) error {

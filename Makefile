@@ -30,7 +30,7 @@ ARITHMETIC := tarn/bench/attack
 
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
-TEST_TIMEOUT ?= 9m
+TEST_TIMEOUT ?= 11m
 # The fuzz target to run, or all of them, and for how long each.
 FUZZ ?=
 FUZZTIME ?= 5m
@@ -92,7 +92,7 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 	@tools/vuln $(TOOL) govulncheck ./...
 
 .PHONY: unit
-unit: venv node browser curl compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
+unit: venv node browser curl systemd prometheus compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)' | grep -v '^$(ARITHMETIC)$$')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'CanBeStopped' $(ARITHMETIC)
 	$(GO) test -timeout $(TEST_TIMEOUT) $(ARITHMETIC)

@@ -62,6 +62,15 @@ func (s *ledgerSite) open() {
 	}
 }
 
+// restart is a kill and a start: the ledger is not closed.
+func (s *ledgerSite) restart() {
+	s.t.Helper()
+	if err := s.store.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.open()
+}
+
 // used is how many rows are charged.
 func (s *ledgerSite) used() int64 { return 1<<40 - s.ledger.Remaining(etl) }
 
@@ -160,10 +169,7 @@ func TestUseOutlivesAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.used()
-	if err := s.store.Close(); err != nil { // and the ledger is not closed, as after a kill
-		t.Fatal(err)
-	}
-	s.open()
+	s.restart()
 	if after := s.used(); before != 3890 || after < before {
 		t.Errorf("%d rows were used, and after a kill %d are known", before, after)
 	}
@@ -193,5 +199,59 @@ func TestRememberedForADayByEveryClock(t *testing.T) {
 	again, err := s.request(t.Context(), 1, 5)
 	if err != nil || !again.Repeated || s.used() != 5 {
 		t.Errorf("%v; %d rows are charged, and not 5", err, s.used())
+	}
+}
+
+// TestEachProjectHasItsOwnIDs: a client of two projects may use an id in both.
+func TestEachProjectHasItsOwnIDs(t *testing.T) {
+	s := newLedgerSite(t)
+	other := serving.Account{Project: "other", Client: etl.Client}
+	if err := s.ledger.Open(other, serving.Allowance{Rows: 10, Period: day}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.request(t.Context(), 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.ledger.Begin(t.Context(), serving.Request{Account: other, ID: [16]byte{1}, Body: []byte{9}, Rows: 5})
+	if err != nil || e.Repeated {
+		t.Fatalf("the id of another project's request: %v", err)
+	}
+	e.Abort()
+}
+
+// TestCeilingIsGivenBack: a request that is not answered is not counted for all clients, either.
+func TestCeilingIsGivenBack(t *testing.T) {
+	s := newLedgerSite(t)
+	for id := range byte(4) {
+		e, err := s.begin(t.Context(), id, 1<<39)
+		if err != nil {
+			t.Fatalf("request %d: %v", id, err)
+		}
+		e.Abort()
+	}
+	if used := s.used(); used != 0 {
+		t.Errorf("%d rows are used", used)
+	}
+}
+
+// TestUseOutlivesAKillInEverySlot: what was kept ahead in an hour that is over does not stand
+// for what is used in the next.
+func TestUseOutlivesAKillInEverySlot(t *testing.T) {
+	s := newLedgerSite(t)
+	late := 30 * time.Minute
+	began := time.Now().Truncate(time.Hour)
+	s.now = func() time.Time { return began.Add(late) }
+	s.restart()
+	if _, err := s.request(t.Context(), 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	late += time.Hour
+	if _, err := s.request(t.Context(), 2, 500); err != nil {
+		t.Fatal(err)
+	}
+	late += 24 * time.Hour // the first hour is forgotten
+	s.restart()
+	if used := s.used(); used < 500 {
+		t.Errorf("%d rows are known, and 500 were used in the hour after the first", used)
 	}
 }

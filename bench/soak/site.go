@@ -138,7 +138,7 @@ func (p *project) startService() (err error) {
 		return fault.Wrap(fault.Internal, "making a folder", err, "")
 	}
 	p.service, err = tokeniser.New(tokeniser.Options{
-		Binary: s.o.Tokeniser, Folder: folder, Credentials: s.holder.Credentials(region + "-" + p.name), KeyholderURL: s.holder.URL, Metrics: true, Clock: s.o.Clock, LogLevel: "warn",
+		Binary: s.o.Tokeniser, Folder: folder, Credentials: s.holder.Credentials(region + "-" + p.name), KeyholderURL: s.holder.URL, KeyholderTimeout: s.o.timeout(), Metrics: true, Clock: s.o.Clock, LogLevel: "warn",
 		Limits:   fmt.Sprintf("timeout = %q\nceiling_rows = %d\ncached_dates = 1000\n", s.o.timeout(), int64(budgetRows)),
 		Projects: []tokeniser.Project{{File: p.file(), Clients: []string{caller}, BudgetRows: budgetRows}},
 	})

@@ -40,6 +40,7 @@ type Options struct {
 	// Credentials is the folder of credentials for the key holder, and KeyholderURL its
 	// address, where it has another than they say.
 	Credentials, KeyholderURL string
+	KeyholderTimeout          time.Duration // 0 is the service's default
 	Clients                   []string // names that certificates are made for; empty is those of the projects
 	Limits                    string   // lines of [limits]
 	More                      string   // further tables of its configuration
@@ -101,6 +102,9 @@ func (t *Tokeniser) Configure() error {
 		address, t.tls(trialcert.ServerCert), t.tls(trialcert.ServerKey), t.CA(), t.metrics)
 	if t.Credentials != "" {
 		fmt.Fprintf(&b, "[keyholder]\nas = %q\nurl = %q\n", t.Credentials, t.KeyholderURL)
+		if t.KeyholderTimeout > 0 {
+			fmt.Fprintf(&b, "timeout = %q\n", t.KeyholderTimeout)
+		}
 	}
 	for _, p := range t.Projects {
 		fmt.Fprintf(&b, "[[project]]\nfile = %q\nkey_file = %q\nclients = [\"%s\"]\nbudget_rows = %d\n", p.File, p.KeyFile, strings.Join(p.Clients, `", "`), p.BudgetRows)

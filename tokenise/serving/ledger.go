@@ -248,6 +248,10 @@ func (e *Entry) begin() error {
 	case !errors.Is(err, regionstore.ErrNotFound):
 		return err
 	}
+	if e.request.Rows == 0 { // it costs nothing, and is not kept: it would be disk for nothing
+		e.Repeated = true
+		return nil
+	}
 	if err := l.room(); err != nil { // before anything is done that could not be kept
 		return err
 	}

@@ -255,3 +255,20 @@ func TestUseOutlivesAKillInEverySlot(t *testing.T) {
 		t.Errorf("%d rows are known, and 500 were used in the hour after the first", used)
 	}
 }
+
+// TestRequestOfNoRowsIsNotKept: it costs nothing, so that it could fill a disk.
+func TestRequestOfNoRowsIsNotKept(t *testing.T) {
+	s := newLedgerSite(t)
+	written := s.store.Transactions()
+	for range 3 {
+		if _, err := s.request(t.Context(), 1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.store.Transactions() - written; n != 0 || s.used() != 0 {
+		t.Errorf("%d transactions, %d rows used", n, s.used())
+	}
+	if e, err := s.request(t.Context(), 1, 5); err != nil || e.Repeated || s.used() != 5 {
+		t.Errorf("rows under the same id: %v, %d used", err, s.used())
+	}
+}

@@ -72,7 +72,8 @@ type Keys struct {
 	running context.Context // ends when the keys may not be used any more
 	cancel  context.CancelCauseFunc
 	session lease.Session // nil with a key file
-	window  *Window       // nil where tokens are made here
+	wall    func() time.Time
+	window  *Window // nil where tokens are made here
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
 	digest  Digest
@@ -363,7 +364,7 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{Engine: engine, session: session, workers: make(chan *online.Worker, keptWorkers), writers: map[answerForm]chan wire.Writer{}}
+	k := &Keys{Engine: engine, session: session, wall: p.options.Wall, workers: make(chan *online.Worker, keptWorkers), writers: map[answerForm]chan wire.Writer{}}
 	c := engine.Context()
 	sum := sha256.Sum256(keys.LP(keys.Text(c.TokenKCV), keys.Text(c.EncodingKCV), keys.Text(c.ProfileDigest), keys.U32(c.TokenEpoch), keys.U32(c.EncodingEpoch)))
 	copy(k.digest[:], sum[:])
@@ -396,10 +397,16 @@ const keptWorkers = 64
 // Ended returns why the keys may not be used any more; nil while they may. An answer that
 // was made with them may leave only then.
 func (k *Keys) Ended() error {
-	if k.running.Err() == nil {
-		return nil
+	if k.running.Err() != nil {
+		return fault.Ended(k.running, context.Cause(k.running))
 	}
-	return fault.Ended(k.running, context.Cause(k.running))
+	// A machine that has slept is later than its timers know.
+	if k.session != nil {
+		if end := k.session.Expires(); !end.IsZero() && !k.wall().Before(end) {
+			return fault.New(fault.Unavailable, "using the keys of project "+k.Engine.Context().Project, "their lease has ended", "wait a moment: they are leased again")
+		}
+	}
+	return nil
 }
 
 // Digest returns a digest of what determines a row's answer beside the row.

@@ -28,12 +28,19 @@ type leased struct {
 	lease.Session // what is not below is not called
 	file          *keys.Project
 	keys          *keys.KeyFile
+	end           time.Time // of the leases; an hour from now where it is zero
 }
 
 func (l *leased) Keys() (*keys.Project, *keys.KeyFile)               { return l.file, l.keys }
 func (l *leased) Pin(context.Context, string) (*keys.Project, error) { return l.file, nil }
-func (l *leased) Expires() time.Time                                 { return time.Now().Add(time.Hour) }
 func (l *leased) Close(context.Context) error                        { return nil }
+
+func (l *leased) Expires() time.Time {
+	if l.end.IsZero() {
+		return time.Now().Add(time.Hour)
+	}
+	return l.end
+}
 
 // served is a project whose leases are opened by a function of the test.
 func served(t *testing.T, open lease.Open) *serving.Project {
@@ -131,4 +138,30 @@ func TestNotReadyWithoutKeys(t *testing.T) {
 		t.Errorf("it says that it is ready without keys: %v", p.Ready())
 	}
 	close(goOn)
+}
+
+// TestLeaseThatHasEndedUnnoticed: after a machine has slept its timers are late, and a lease
+// that is over is used for nothing all the same.
+func TestLeaseThatHasEndedUnnoticed(t *testing.T) {
+	var opened atomic.Int64
+	p := served(t, func(ctx context.Context, _ string, _ int64, _ ...api.Use) (context.Context, lease.Session, error) {
+		s := session(t)
+		if s.end = time.Now().Add(-time.Second); opened.Add(1) > 1 {
+			s.end = time.Time{}
+		}
+		return ctx, s, nil
+	})
+	until(t, "no lease was asked for", func() bool { return opened.Load() > 0 })
+	until(t, "it is not known why", func() bool {
+		_, err := p.Use()
+		return err != nil && fault.KindOf(err) == fault.Unavailable
+	})
+	p.Reload()
+	until(t, "it is not served with another lease", func() bool {
+		k, err := p.Use()
+		if err == nil {
+			k.Release()
+		}
+		return err == nil
+	})
 }

@@ -136,7 +136,7 @@ func post(t *testing.T, folder, who, url string, document, answer any) int {
 	must(t, err)
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: config.RootCAs, Certificates: config.Certificates}}}
 	defer client.CloseIdleConnections()
-	b, err := json.Marshal(document)
+	b, err := keys.Encode(document)
 	must(t, err)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(b))
 	must(t, err)
@@ -148,7 +148,7 @@ func post(t *testing.T, folder, who, url string, document, answer any) int {
 	b, err = io.ReadAll(got.Body)
 	must(t, err)
 	if got.StatusCode == http.StatusOK {
-		must(t, json.Unmarshal(b, answer))
+		must(t, keys.DecodeStrict(b, answer))
 	}
 	return got.StatusCode
 }

@@ -363,7 +363,15 @@ func (s *service) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := s.ledger.Close(ctx)
-	err = errors.Join(err, s.store.Close())
+	// Where its folder cannot be written any more the library tries to, without end.
+	closed := make(chan error, 1)
+	go func() { closed <- s.store.Close() }()
+	select {
+	case ended := <-closed:
+		err = errors.Join(err, ended)
+	case <-ctx.Done():
+		err = errors.Join(err, fault.New(fault.Internal, "closing the region's store", "it could not be written in time", "look at the disk and the folder of [store] dir, then start again"))
+	}
 	if s.listener != nil {
 		err = errors.Join(err, s.listener.Close(ctx))
 	}

@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"tarn/keys"
 	"tarn/keys/escrow"
 )
@@ -189,4 +191,45 @@ func (a *Answer) Opened(q *Question) (e escrow.Envelope, there bool) {
 		return e, false
 	}
 	return escrow.Envelope{HolderKeyID: a.Envelope.Key, Batch: [16]byte(a.Envelope.Batch), Enc: a.Envelope.Enc, Index: a.Envelope.Index, Token: token.Value, Sealed: a.Envelope.Sealed}, true
+}
+
+// Times travel as they are signed, to the millisecond and in UTC, with the zeros that the
+// library would leave out.
+
+// MarshalJSON implements [json.Marshaler].
+func (q Question) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Token        string `json:"token"`
+		Organisation string `json:"organisation"`
+		At           string `json:"at"`
+		RequestHash  string `json:"request_hash"`
+	}{q.Token, q.Organisation, timeText(q.At), q.RequestHash})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (a Answer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Decision  Decision  `json:"decision"`
+		Expires   string    `json:"expires"`
+		Envelope  *Envelope `json:"envelope,omitzero"`
+		Signature []byte    `json:"signature"`
+	}{a.Decision, timeText(a.Expires), a.Envelope, a.Signature})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (q RouteQuestion) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Tokens      []string `json:"tokens"`
+		At          string   `json:"at"`
+		RequestHash string   `json:"request_hash"`
+	}{q.Tokens, timeText(q.At), q.RequestHash})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (a RouteAnswer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Organisations []*string `json:"organisations"`
+		Expires       string    `json:"expires"`
+		Signature     []byte    `json:"signature"`
+	}{a.Organisations, timeText(a.Expires), a.Signature})
 }

@@ -3,6 +3,7 @@ package relationship
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	stdjson "encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -164,5 +165,22 @@ func TestQuestionsThatAreNone(t *testing.T) {
 	}
 	if _, err := Sign(question(), Deny, envelope(), noon, private); err == nil {
 		t.Error("an envelope goes with what is denied")
+	}
+}
+
+// TestTimesTravelAsTheyAreSigned, with the zeros that a library leaves out: whoever verifies
+// an answer by what stands in it finds the signature right.
+func TestTimesTravelAsTheyAreSigned(t *testing.T) {
+	at := time.Date(2026, 11, 27, 1, 18, 11, 0, time.FixedZone("", 3600))
+	for _, document := range []any{
+		Question{At: at}, &Question{At: at}, Answer{Expires: at}, &Answer{Expires: at},
+		RouteQuestion{At: at}, RouteAnswer{Expires: at},
+	} {
+		for name, marshal := range map[string]func(any) ([]byte, error){"ours": func(d any) ([]byte, error) { return keys.Encode(d) }, "Go's": stdjson.Marshal} {
+			b, err := marshal(document)
+			if err != nil || !strings.Contains(string(b), `"2026-11-27T00:18:11.000Z"`) || strings.Count(string(b), "2026-") != 1 {
+				t.Errorf("%T by %s: %v, %s", document, name, err, b)
+			}
+		}
 	}
 }

@@ -558,7 +558,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"nothing": {}, "no JSON": []byte("{"), "a list": []byte("[]"), "null": []byte("null"), "two documents": append(bytes.Clone(good), good...),
 		"a member more": edit(`"at"`, `"nhs_number": "9434765919", "at"`), "a member twice": edit(`"at"`, `"organisation": "A81001", "at"`), "a member less": edit(`"organisation": "A81001",`, ""),
 		"a null": edit(`"A81001"`, "null"), "a number": edit(`"A81001"`, "9434765919"), "a name": edit("A81001", "Foster"), "no token": edit(patient(3, 1).String(), "9434765919"), "another case": edit(`"organisation"`, `"Organisation"`),
-		"no time": edit(r.clock().Format(time.RFC3339), "noon"), "bad UTF-8": edit("A81001", "A8100\xff"), "no hash": edit(strings.Repeat("0a", 32), "0a"),
+		"no time": edit(r.clock().UTC().Format("2006-01-02T15:04:05.000Z"), "noon"), "bad UTF-8": edit("A81001", "A8100\xff"), "no hash": edit(strings.Repeat("0a", 32), "0a"),
 	} {
 		response, got := r.ask(t, path, body, nil)
 		if response.StatusCode != 400 || !bytes.Contains(got, []byte(api.CodeMalformed)) || bytes.Contains(got, []byte("9434765919")) || bytes.Contains(got, []byte("Foster")) {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -73,7 +74,8 @@ type Keys struct {
 	cancel  context.CancelCauseFunc
 	session lease.Session // nil with a key file
 	wall    func() time.Time
-	window  *Window // nil where tokens are made here
+	end     time.Time // of the project
+	window  *Window   // nil where tokens are made here
 	workers chan *online.Worker
 	writers map[answerForm]chan wire.Writer
 	digest  Digest
@@ -215,8 +217,16 @@ func reasonOf(err error) string {
 // keep waits until the keys are lost or the context ends, and ends them. A reload that
 // succeeds goes on with other keys.
 func (p *Project) keep(ctx context.Context, k *Keys) {
+	look := time.NewTicker(longestWait)
+	defer look.Stop()
+	was := p.changed()
 	for {
 		select {
+		case <-look.C: // a record that was put in its place is read without being told
+			if now := p.changed(); now != was {
+				was = now
+				p.Reload()
+			}
 		case <-k.running.Done():
 			why := fault.Ended(k.running, context.Cause(k.running))
 			p.set(nil, why)
@@ -227,6 +237,12 @@ func (p *Project) keep(ctx context.Context, k *Keys) {
 			return
 		case <-p.reload:
 			next, err := p.open(ctx)
+			if fault.KindOf(err) == fault.Policy { // it has ended, or may not be served any more
+				p.set(nil, err)
+				p.options.Logger.Error("a project cannot be served", "project", p.name, "error", err)
+				p.end(ctx, k)
+				return
+			}
 			if err != nil {
 				p.options.Logger.Error("a project cannot be read again, and is served as before", "project", p.name, "error", err)
 				continue
@@ -237,6 +253,17 @@ func (p *Project) keep(ctx context.Context, k *Keys) {
 			k = next
 		}
 	}
+}
+
+// changed returns what changes with the project's file.
+func (p *Project) changed() (state struct {
+	at   time.Time
+	size int64
+}) {
+	if info, err := os.Stat(p.options.File); err == nil {
+		state.at, state.size = info.ModTime(), info.Size()
+	}
+	return state
 }
 
 func (p *Project) pause(ctx context.Context, wait time.Duration) {
@@ -373,6 +400,9 @@ func (p *Project) ready(running context.Context, o online.Options, session lease
 			k.writers[answerForm{f, asked}] = make(chan wire.Writer, keptWorkers)
 		}
 	}
+	if k.end, err = o.Project.End(); err != nil {
+		return nil, err
+	}
 	if k.sealed, err = escrow.RecipientOf(o.Project); err != nil {
 		return nil, err
 	}
@@ -399,6 +429,9 @@ const keptWorkers = 64
 func (k *Keys) Ended() error {
 	if k.running.Err() != nil {
 		return fault.Ended(k.running, context.Cause(k.running))
+	}
+	if !k.wall().Before(k.end) {
+		return fault.New(fault.Policy, "using the keys of project "+k.Engine.Context().Project, "the project has ended", "ask its controllers to renew it")
 	}
 	// A machine that has slept is later than its timers know.
 	if k.session != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,4 +165,34 @@ func TestLeaseThatHasEndedUnnoticed(t *testing.T) {
 		}
 		return err == nil
 	})
+}
+
+// TestProjectThatHasEnded: a project's file that says that it has ended is believed, without
+// a restart and without being told of.
+func TestProjectThatHasEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "project.json")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(projectDocument)
+	p, err := serving.NewProject(serving.ProjectOptions{File: path, CachedDates: 1, Wall: time.Now, Logger: slog.New(slog.DiscardHandler), Lease: func(ctx context.Context, _ string, _ int64, _ ...api.Use) (context.Context, lease.Session, error) {
+		return ctx, session(t), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { p.Work(ctx) })
+	defer func() { stop(); work.Wait() }()
+	until(t, "it is not served", func() bool { return p.Ready() == nil })
+	write(strings.Replace(projectDocument, "2099-12-31", "2025-01-01", 1) + "\n")
+	until(t, "it is served after its end", func() bool { return fault.KindOf(p.Ready()) == fault.Policy })
+	if _, err := p.Use(); err == nil {
+		t.Error("its keys can be used")
+	}
+	write(projectDocument)
+	until(t, "it is not served again", func() bool { return p.Ready() == nil })
 }

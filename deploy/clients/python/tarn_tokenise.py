@@ -116,6 +116,7 @@ class Result(NamedTuple):
     codes: Dict[str, int]  # why rows were refused, and how many of them
     budget_remaining: Optional[int]  # rows; None where nothing was asked
     resumed: int  # rows that an earlier call had answered
+    warned: Dict[str, int]  # fields that were not used, with why, and in how many rows
 
 
 class _Again(Exception):
@@ -244,7 +245,7 @@ class Client:
             if out.csv and not out.state["batches"]:
                 out.empty(self._ask(_Batch(str(uuid.uuid4()), []), _CSV, returns).body)
             out.complete()
-            return Result(tally.rows, tally.ok, tally.refused, dict(tally.codes), tally.budget, resumed)
+            return Result(tally.rows, tally.ok, tally.refused, dict(tally.codes), tally.budget, resumed, dict(tally.warned))
 
     # Batches
 
@@ -644,6 +645,7 @@ class _Tally:
     def __init__(self, state: Dict[str, Any]):
         self.rows, self.ok, self.refused = state["rows"], state["ok"], state["refused"]
         self.codes: "collections.Counter[str]" = collections.Counter(state["codes"])
+        self.warned: "collections.Counter[str]" = collections.Counter(state["warned"])
         self.budget: Optional[int] = None
 
     def add(self, answered: Answered, is_csv: bool) -> None:
@@ -652,9 +654,13 @@ class _Tally:
             self.rows += 1
             self.refused += refused
             self.ok += not refused
-            if refused:
-                for code in cells[-1].split(";") if is_csv else [(e["field"] + ":" if e["field"] else "") + e["code"] for e in cells["errors"]]:
-                    self.codes[code] += 1
+            if is_csv:
+                said = cells[-1].split(";") if cells[-1] else []
+            else:
+                said = [(e["field"] + ":" if e["field"] else "") + e["code"] for e in cells.get("errors", []) + cells.get("warnings", [])]
+            for code in said:
+                # Reasons of a row are of the row, or of its reference; others are of fields that were not used.
+                (self.codes if code.startswith(("row_", "unique_id:")) else self.warned)[code] += 1
         left = answered.headers.get("Tarn-Budget-Remaining")
         self.budget = int(left) if left else None
 
@@ -671,7 +677,7 @@ class _Output:
         self.partial, self.journal = target + ".partial", target + ".partial.json"
         self.file: Any = None
         self.state: Dict[str, Any] = {"schema": "tarn.python-client/1", "run": str(uuid.uuid4()), "settings": settings, "input": None, "keys": None,
-                                      "batches": 0, "rows": 0, "ok": 0, "refused": 0, "codes": {}, "bytes": 0}
+                                      "batches": 0, "rows": 0, "ok": 0, "refused": 0, "codes": {}, "warned": {}, "bytes": 0}
         if source != "-":
             about = os.stat(source)
             self.state["input"] = [about.st_size, about.st_mtime_ns]
@@ -732,7 +738,7 @@ class _Output:
 
     def write(self, body: bytes, tally: _Tally) -> None:
         self._append(body)
-        self.state.update(batches=self.state["batches"] + 1, rows=tally.rows, ok=tally.ok, refused=tally.refused, codes=dict(tally.codes), bytes=self.state["bytes"] + len(body))
+        self.state.update(batches=self.state["batches"] + 1, rows=tally.rows, ok=tally.ok, refused=tally.refused, codes=dict(tally.codes), warned=dict(tally.warned), bytes=self.state["bytes"] + len(body))
         # What was answered after it was last kept is asked again with the same ids.
         if self.keeps and time.monotonic() - self.kept > 1:
             self._keep()
@@ -889,6 +895,10 @@ class _Progress:
             self.out.write("\r" + " " * 60 + "\r")
 
 
+def _counted(codes: Dict[str, int]) -> str:
+    return ", ".join("%s %d" % c for c in sorted(codes.items(), key=lambda c: (-c[1], c[0])))
+
+
 def _work(args: argparse.Namespace) -> int:
     most = _share(args.max_refused)
     progress = _Progress(sys.stderr)
@@ -900,12 +910,14 @@ def _work(args: argparse.Namespace) -> int:
         progress.end()
     said = "%d rows answered, %d ok, %d refused" % (result.rows, result.ok, result.refused)
     if result.codes:
-        said += " (" + ", ".join("%s %d" % c for c in sorted(result.codes.items(), key=lambda c: (-c[1], c[0]))) + ")"
+        said += " (" + _counted(result.codes) + ")"
     if result.resumed:
         said += "; %d of them by an earlier run" % result.resumed
     if result.budget_remaining is not None:
         said += "; the budget has %d rows left" % result.budget_remaining
     print(said, file=sys.stderr)
+    if result.warned:
+        print("fields that were not used: " + _counted(result.warned), file=sys.stderr)
     if result.rows and result.refused / result.rows > most:
         raise TarnError("more rows were refused than --max-refused allows; the output is there", "correct the rows by their codes, or allow more", code="rows_refused", exit_code=ROWS_REFUSED)
     return 0

@@ -41,11 +41,11 @@ type Options struct {
 	// address, where it has another than they say.
 	Credentials, KeyholderURL string
 	KeyholderTimeout          time.Duration // 0 is the service's default
-	Clients                   []string // names that certificates are made for; empty is those of the projects
-	Limits                    string   // lines of [limits]
-	More                      string   // further tables of its configuration
-	FreeFloor                 string   // empty is 64MiB
-	LogLevel                  string   // empty is the service's default
+	Clients                   []string      // names that certificates are made for; empty is those of the projects
+	Limits                    string        // lines of [limits]
+	More                      string        // further tables of its configuration
+	FreeFloor                 string        // empty is 64MiB
+	LogLevel                  string        // empty is the service's default
 	LogFormat                 string
 	Metrics                   bool
 	Clock                     func() time.Time

@@ -30,7 +30,7 @@ ARITHMETIC := tarn/bench/attack
 
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
-TEST_TIMEOUT ?= 11m
+TEST_TIMEOUT ?= 20m
 # The fuzz target to run, or all of them, and for how long each.
 FUZZ ?=
 FUZZTIME ?= 5m

@@ -101,7 +101,8 @@ func moveBounds(t *testing.T, which func(i int) bool) {
 			must(t, os.WriteFile(filepath.Join(there, "rules.yaml"), []byte(broken), 0o600))
 			must(t, os.WriteFile(filepath.Join(there, "rules_test.yaml"), tests, 0o600))
 			code, said := output(t, promtool, "test", "rules", filepath.Join(there, "rules_test.yaml"))
-			if code == 0 || !strings.Contains(said, "FAILED") || strings.Contains(said, "error") {
+			// An alarm may have errors in its name; rules that cannot be read are an error of promtool's.
+			if code == 0 || !strings.Contains(said, "FAILED") || strings.Contains(strings.ReplaceAll(said, "-errors", ""), "error") {
 				line := 1 + strings.Count(string(rules[:at[0]]), "\n")
 				t.Errorf("line %d: %s in place of %s is not noticed: %s", line, is, was, said)
 			}

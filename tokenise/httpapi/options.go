@@ -5,7 +5,6 @@ package httpapi
 
 import (
 	"crypto/x509"
-	"io"
 	"log/slog"
 	"time"
 
@@ -56,7 +55,6 @@ type Options struct {
 	Logger   *slog.Logger
 	Meter    Meter // nil counts nothing
 	Trace    Trace // nil traces nothing
-	Rand     io.Reader
 }
 
 // Meter counts. Labels are of the service's own lists: routes, codes, projects, clients.

@@ -333,6 +333,3 @@ func LooksLikeNumbers(rows []Row, d interface {
 	}
 	return d.LooksLikeNHSNumbers()
 }
-
-// Codes returns the reasons of a row that tell against it: its errors, then its warnings.
-func (a *Answer) Codes() []reason.Problem { return slices.Concat(a.Errors, a.Warnings) }

@@ -1,5 +1,7 @@
 package reidentify
 
+import "time"
+
 // PolicySchema is the schema member of a policy.
 const PolicySchema = "tarn.policy/1"
 
@@ -33,7 +35,8 @@ type Policy struct {
 	// they ask for nobody.
 	Linkers []string `toml:"linkers"`
 
-	digest string
+	digest        string
+	organisations map[string]*Organisation // by code; nil for a policy that was not parsed
 }
 
 // Group is some people, by the role in which they have signed in.
@@ -135,15 +138,15 @@ type Limit struct {
 // Limits are the thresholds of NHS England (2017), all counted on subject_h. Those of an
 // organisation never refuse direct care, so that no one user can stop it.
 type Limits struct {
-	Night         Limit   `toml:"night"`              // occasions of one user in a night, 21:00 to 06:00 (default 1)
-	NonWorking    Limit   `toml:"non_working_day"`    // occasions of an organisation on a day on which it does not work (default 0)
-	Requests      Limit   `toml:"requests_a_day"`     // successful requests of one user in 24 hours (default 100)
-	PatientsDay   Limit   `toml:"patients_a_day"`     // distinct patients of one user in 24 hours (default 300)
-	PatientsWeek  Limit   `toml:"patients_a_week"`    // in 7 days (default 500)
-	PatientsMonth Limit   `toml:"patients_a_month"`   // in 30 days (default 1000)
-	Organisation  Limit   `toml:"organisation"`       // distinct patients of one organisation in 30 days (default 750)
-	Share         Percent `toml:"organisation_share"` // of its list, in 30 days (default 6)
-	SamePatient   Limit   `toml:"same_patient"`       // times that one organisation asks for one patient in 30 days (default 2)
+	Night         Limit   `toml:"night"`                 // occasions of one user in a night, 21:00 to 06:00 (default 1)
+	NonWorking    Limit   `toml:"non_working_day"`       // occasions of an organisation on a day on which it does not work (default 0)
+	Requests      Limit   `toml:"requests_a_day"`        // successful requests of one user in 24 hours (default 100)
+	PatientsDay   Limit   `toml:"patients_a_day"`        // distinct patients of one user in 24 hours (default 300)
+	PatientsWeek  Limit   `toml:"patients_a_week"`       // in 7 days (default 500)
+	PatientsMonth Limit   `toml:"patients_a_month"`      // in 30 days (default 1000)
+	Organisation  Limit   `toml:"organisation_patients"` // distinct patients of one organisation in 30 days (default 750)
+	Share         Percent `toml:"organisation_share"`    // of its list, in 30 days (default 6)
+	SamePatient   Limit   `toml:"same_patient"`          // times that one organisation asks for one patient in 30 days (default 2)
 	// Pending is how many requests of one user may wait at once (default 20). It refuses.
 	Pending int `toml:"pending"`
 }
@@ -162,4 +165,6 @@ type BreakGlassRules struct {
 	Organisation int      `toml:"organisation"`   // of one organisation in 24 hours (default 20)
 	ReviewWithin string   `toml:"review_within"`  // (default 72h); then the user's is suspended
 	Unwitnessed  int      `toml:"unwitnessed"`    // that the witness has not signed yet, outstanding (default 3)
+
+	signIn, review time.Duration // of the two texts, once they were read
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"tarn/keys/fault"
+	"tarn/keys/strict"
 )
 
 // execute runs a command tree and returns the command whose own work began,
@@ -105,7 +105,7 @@ func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
 		wrong := "there is no such flag"
-		if near := nearest(unknown.GetSpecifiedName(), flagNames(c)); near != "" {
+		if near := strict.Nearest(unknown.GetSpecifiedName(), flagNames(c)); near != "" {
 			wrong += "; did you mean --" + near + "?"
 		}
 		return usage(c, wrong)
@@ -120,21 +120,6 @@ func flagNames(c *cobra.Command) (names []string) {
 		}
 	})
 	return names
-}
-
-// nearest returns the candidate within two edits of name (one for names of
-// three letters or fewer), the first of the closest; "" where there is none.
-func nearest(name string, candidates []string) string {
-	best, distance := "", 3
-	if len(name) <= 3 {
-		distance = 2
-	}
-	for _, candidate := range candidates {
-		if d := levenshtein.ComputeDistance(name, candidate); d < distance {
-			best, distance = candidate, d
-		}
-	}
-	return best
 }
 
 // withoutArguments replaces every quoted argument in a message of cobra's.

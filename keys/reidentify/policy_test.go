@@ -177,7 +177,7 @@ var contradictions = []contradiction{
 	{"mode", "operators =", "mode = \"off\"\noperators =", SeverityError, "mode", "no such mode"},
 	{"empty mode", "operators =", "mode = \"\"\noperators =", SeverityError, "mode", "no such mode"},
 	{"simulation", "operators =", "mode = \"simulate\"\noperators =", SeverityWarning, "mode", "no limit acts"},
-	{"project twice", "[[organisation]]\ncode = \"RYJ\"", "[[project]]\nname = \"care\"\nissuer = \"https://a.example\"\ncontrollers = [\"QMF\"]\n[[project.allow]]\nroles = [\"R1\"]\npurposes = [\"CAREMGT\"]\nwhen = \"route\"\n[[organisation]]\ncode = \"RYJ\"", SeverityError, "project care", "twice"},
+	{"project twice", "[[organisation]]\ncode = \"RYJ\"", "[[project]]\nname = \"care\"\nissuer = \"https://a.example\"\ncontrollers = [\"QMF\"]\n[[project.allow]]\nroles = [\"R1\"]\npurposes = [\"CAREMGT\"]\nwhen = \"route\"\n[[project.approver]]\nroles = [\"R1\"]\n[[organisation]]\ncode = \"RYJ\"", SeverityError, "project care", "twice"},
 	{"project's name", `name = "care"`, `name = "Care of 9434765919"`, SeverityError, "project 1", "name is none"},
 	{"no issuer", `issuer = "https://am.example.nhs.uk/oauth2"`, "", SeverityError, "project care", "no issuer"},
 	{"issuer of two lines", `am.example.nhs.uk/oauth2`, `am.example.nhs.uk\nx`, SeverityError, "project care", "issuer is none"},

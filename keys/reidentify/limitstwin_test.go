@@ -226,7 +226,7 @@ func TestLimitsAgainstTheirTwin(t *testing.T) {
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0: // it was refused
 			case 1:
-				before := now.Add(-steps.Draw(t, "forget"))
+				before := now.Add(-time.Hour * time.Duration(rapid.SampledFrom([]int{1, 24, 48, 72, 168, 240, 720}).Draw(t, "forget")))
 				h.Forget(before)
 				slow.forget(before)
 			default:

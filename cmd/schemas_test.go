@@ -27,6 +27,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/client"
 	"tarn/keys/holder"
+	"tarn/keys/reidentify"
 	"tarn/tokenise/rowkey"
 )
 
@@ -37,6 +38,7 @@ const schemaFolder = "../docs/schemas"
 var withoutSchema = map[string]string{
 	"tarn.tokenise-checkpoint/1": "inside the hidden folder of a run, read by the version that wrote it",
 	"tarn.column-map/1":          "TOML",
+	"tarn.policy/1":              "TOML",
 	"tarn.encoding-profile/1":    "written by people; held to its schema beside the code that reads it",
 }
 
@@ -181,7 +183,27 @@ func newJourney(t *testing.T) *journey {
 		t.Fatal(err)
 	}
 	j.write(t, "audit.json", audit)
+	j.write(t, "simulation.json", simulation(t))
 	return j
+}
+
+// simulation returns what the example of a policy would have done to two requests in a
+// night.
+func simulation(t *testing.T) []byte {
+	t.Helper()
+	document, err := os.ReadFile(filepath.Join(deployFolder, "config", "policy.toml"))
+	must(t, err)
+	policy, err := reidentify.ParsePolicy(document)
+	must(t, err)
+	night := time.Date(2026, 11, 26, 23, 0, 0, 0, time.UTC)
+	asked := reidentify.Occasion{At: night, Person: reidentify.Person{Issuer: "https://example.org", Subject: "ann"}, Organisation: "Z99001", Purpose: reidentify.Treatment, Subjects: []string{strings.Repeat("0", 32)}}
+	again := asked
+	again.At = night.Add(time.Hour)
+	s := reidentify.Replay(policy, []reidentify.Occasion{asked, again})
+	s.Software, s.Created = "tarn test", "2026-11-27T00:00:00Z"
+	written, err := keys.Encode(s)
+	must(t, err)
+	return written
 }
 
 // keyholderDocuments leaves what a key holder and its operator write: with

@@ -298,7 +298,7 @@ func (c *checker) texts(where string, list []string) {
 	case slices.Contains(list, "*"):
 		c.wrong(where, "there is no sign for everybody", "name each")
 	case slices.ContainsFunc(list, func(s string) bool { return !isText(s) }):
-		c.wrong(where, "one is empty, longer than 255 bytes, an NHS number, or holds spaces around it or characters that are no text", "give it as the provider's tokens have it")
+		c.wrong(where, "one is empty, longer than 255 bytes, or has spaces around it or characters that are no text", "give it as the provider's tokens have it")
 	}
 }
 
@@ -322,7 +322,7 @@ func isSet(list []string) bool {
 func isODS(s string) bool { return odsText.MatchString(s) && !nhsnumber.In(s) }
 
 func isText(s string) bool {
-	return s != "" && len(s) <= maxText && utf8.ValidString(s) && strings.TrimSpace(s) == s && !nhsnumber.In(s) &&
+	return s != "" && len(s) <= maxText && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 

@@ -30,12 +30,12 @@ var vocabulary = []string{"keys", "keys/fault", "keys/nhsnumber", "keys/outfile"
 // import more: they are in no binary.
 var allowed = map[string][]string{
 	// The vocabulary and its leaves know nothing of either side.
-	"keys":            {"keys/fault", "keys/nhsnumber", "keys/secret"},
-	"keys/fault":      {},
-	"keys/nhsnumber":  {},
-	"keys/secret":     {},
+	"keys":           {"keys/fault", "keys/nhsnumber", "keys/secret"},
+	"keys/fault":     {},
+	"keys/nhsnumber": {},
+	"keys/secret":    {},
 	// How what people write is read.
-	"keys/strict": {"keys/fault"},
+	"keys/strict":     {"keys/fault"},
 	"keys/oprf":       with(vocabulary, "keys/oprf/..."),
 	"keys/audit":      with(vocabulary, "keys/audit/..."),
 	"keys/reidentify": with(vocabulary, "keys/reidentify/...", "keys/strict"),

@@ -33,6 +33,11 @@ type config struct {
 	Audit     auditConfig     `toml:"audit"`
 	Alerts    alertsConfig    `toml:"alerts"`
 	Log       boot.LogConfig  `toml:"log"`
+
+	Console       consoleConfig        `toml:"console"`
+	OIDC          oidcConfig           `toml:"oidc"`
+	Policy        policyConfig         `toml:"policy"`
+	Relationships []relationshipConfig `toml:"relationships"`
 }
 
 type listenConfig struct {

@@ -36,7 +36,7 @@ which enrol gets for a one-time code: name its folder with --as.`,
 	root.AddCommand(
 		initCommand(env), serveCommand(env), unsealCommand(env), statusCommand(env), healthCommand(env), restoreCommand(env), fsckCommand(env), recoverCommand(env), custodyCommand(env), certificateCommand(env), connection.EnrolCommand(env, "keyholder"),
 		domainCommand(env), projectCommand(env), clientCommand(env), grantCommand(env), budgetCommand(env), keyCommand(env), backupCommand(env),
-		approvalsCommand(env), eventsCommand(env), methodsCommand(env),
+		approvalsCommand(env), eventsCommand(env), methodsCommand(env), policyCommand(env), reidCommand(env),
 	)
 	return root
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -100,6 +99,8 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		TreeSize:      func() float64 { return float64(h.TreeSize()) },
 		AlertsWaiting: func() float64 { return float64(h.AlertsWaiting()) },
 		Rules:         audit.Rules(),
+		Pending:       func() float64 { return float64(h.Pending()) },
+		Unreviewed:    func() float64 { return float64(h.Unreviewed()) },
 		Budgets: func(each func(project, client string, left int64)) {
 			if h != nil {
 				h.Budgets(each)
@@ -138,12 +139,15 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 	if config.Operators.Required < 2 {
 		fmt.Fprintln(env.Stderr, "one operator is enough for every change: for trials only")
 	}
-	return h.Serve(ctx, listen, func(address net.Addr) {
+	return h.Serve(ctx, listen, func(at holder.Addresses) {
 		state := "sealed: unseal it with keyholder unseal"
 		if !h.Sealed() {
 			state = "ready"
 		}
-		fmt.Fprintf(env.Stderr, "answering on %s, %s\n", address, state)
+		fmt.Fprintf(env.Stderr, "answering on %s, %s\n", at.Service, state)
+		if at.People != nil {
+			fmt.Fprintf(env.Stderr, "answering people on %s\n", at.People)
+		}
 	})
 }
 

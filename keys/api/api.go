@@ -33,7 +33,13 @@ type Method struct {
 
 	Roles  []Role // who may call it; nobody else
 	Public bool   // answered without a certificate
-	Sealed bool   // answered while the key holder is sealed
+	// SignedIn is for methods of re-identification: people call them, with a bearer token of
+	// their sign-in and no certificate, at an address of its own.
+	SignedIn bool
+	// Floor says that no answer leaves earlier than 300 ms after its request came: how long
+	// it takes says nothing about whether a token exists.
+	Floor  bool
+	Sealed bool // answered while the key holder is sealed
 }
 
 // Methods returns the key holder's allow-list. What is not in it is not
@@ -74,6 +80,20 @@ func Methods() []Method {
 		{Name: "operations.collect", Verb: "POST", Path: "/v1/operations/{operation}/collections", Roles: operator, Does: "hands an approved change's secret or file to who asked for it, once"},
 		{Name: "events.list", Verb: "GET", Path: "/v1/events", Roles: readers, Does: "lists what was done, newest last"},
 		{Name: "events.receipt", Verb: "GET", Path: "/v1/events/{index}/receipt", Roles: readers, Does: "proves that an event is in the log"},
+		{Name: "policy.get", Verb: "GET", Path: "/v1/policy", Roles: readers, Does: "gives the policy of re-identification as it is set"},
+		{Name: "policy.simulate", Verb: "POST", Path: "/v1/policy/simulations", Roles: readers, Does: "says which limits of a policy past requests would have been beyond"},
+		{Name: "me", Verb: "GET", Path: "/v1/me", SignedIn: true, Does: "says who has signed in, and in which role"},
+		{Name: "reidentifications.create", Verb: "POST", Path: "/v1/reidentifications", SignedIn: true, Floor: true, Does: "asks who patients are"},
+		{Name: "reidentifications.list", Verb: "GET", Path: "/v1/reidentifications", SignedIn: true, Does: "lists the requests that the caller has to do with"},
+		{Name: "reidentifications.get", Verb: "GET", Path: "/v1/reidentifications/{request}", SignedIn: true, Does: "gives one request"},
+		{Name: "reidentifications.cancel", Verb: "POST", Path: "/v1/reidentifications/{request}/cancel", SignedIn: true, Does: "takes a request back"},
+		{Name: "reidentifications.approve", Verb: "POST", Path: "/v1/reidentifications/{request}/approvals", SignedIn: true, Does: "approves or rejects another person's request"},
+		{Name: "reidentifications.open", Verb: "POST", Path: "/v1/reidentifications/{request}/open", SignedIn: true, Floor: true, Does: "opens a request, once"},
+		{Name: "reidentifications.review", Verb: "POST", Path: "/v1/reidentifications/{request}/review", SignedIn: true, Does: "takes what a reviewer found of a break-glass"},
+		{Name: "reidentifications.receipt", Verb: "GET", Path: "/v1/reidentifications/{request}/receipt", SignedIn: true, Does: "proves that a request is in the log"},
+		{Name: "worklists.create", Verb: "POST", Path: "/v1/worklists", SignedIn: true, Floor: true, Does: "has each patient's own practice find out who they are"},
+		{Name: "worklists.open", Verb: "POST", Path: "/v1/worklists/{request}/open", SignedIn: true, Floor: true, Does: "opens a practice's own part of a worklist, once"},
+		{Name: "who-asked", Verb: "POST", Path: "/v1/audit/who-asked", SignedIn: true, Floor: true, Does: "lists who has asked about a patient, for a guardian"},
 	}
 }
 
@@ -85,8 +105,11 @@ func (m *Method) Pattern() string { return m.Verb + " " + m.Path }
 
 // Who says in words who may call the method.
 func (m *Method) Who() string {
-	if m.Public {
+	switch {
+	case m.Public:
 		return "anyone"
+	case m.SignedIn:
+		return "whoever has signed in; the policy decides"
 	}
 	names := make([]string, len(m.Roles))
 	for i, role := range m.Roles {

@@ -169,6 +169,7 @@ const (
 	OpKeyExport    OperationKind = "key.export"
 	OpBackup       OperationKind = "backup"
 	OpBudgetReset  OperationKind = "budget.reset"
+	OpPolicySet    OperationKind = "policy.set"
 )
 
 // OperationRequest asks for a change. Body is the document of the kind.
@@ -243,6 +244,10 @@ type (
 	KeyExport struct {
 		Project string `json:"project"`
 		Grant   string `json:"grant"`
+	}
+	// PolicySet is the body of policy.set: the whole of policy.toml.
+	PolicySet struct {
+		Document string `json:"document"`
 	}
 	// Backup is the body of backup.
 	Backup struct{}

@@ -17,6 +17,11 @@ type Problem struct {
 	Code     Code           `json:"code"`
 	Next     string         `json:"next,omitzero"` // what to do
 	Errors   []ProblemError `json:"errors,omitzero"`
+
+	// Rule and Who are of refusals of re-identification: the rule that refuses, and who could
+	// allow it.
+	Rule string `json:"rule,omitzero"`
+	Who  string `json:"who,omitzero"`
 }
 
 // ProblemError says where in the caller's document something is wrong.
@@ -58,6 +63,11 @@ const (
 	CodeKeyCheckDiffers  Code = "key_check_differs"
 	CodeLeaseEnded       Code = "lease_ended"
 	CodeBudget           Code = "budget_exhausted"
+	CodeSignIn           Code = "sign_in_refused"
+	CodeReidentification Code = "reidentification_refused"
+	CodeGone             Code = "gone"
+	CodeRegion           Code = "region_unavailable"
+	CodeWitness          Code = "witness_unavailable"
 	CodeNoSpace          Code = "no_space"
 	CodeLogUnavailable   Code = "log_unavailable"
 	CodeBusy             Code = "busy"
@@ -95,6 +105,11 @@ var status = map[Code]struct {
 	CodeKeyCheckDiffers:  {409, "The key check value differs"},
 	CodeLeaseEnded:       {403, "The lease has ended"},
 	CodeBudget:           {429, "The budget of rows is used up"},
+	CodeSignIn:           {401, "The sign-in is not accepted"},
+	CodeReidentification: {403, "That is not allowed"},
+	CodeGone:             {410, "It is not shown again"},
+	CodeRegion:           {503, "The region cannot be asked"},
+	CodeWitness:          {503, "The log's witness cannot be asked"},
 	CodeNoSpace:          {507, "There is too little disk space"},
 	CodeLogUnavailable:   {503, "The log cannot be written"},
 	CodeBusy:             {503, "There is too much to do"},
@@ -117,6 +132,7 @@ type Error struct {
 	// Detail says what was being done and what is wrong, Next what to do. Neither
 	// holds what the caller sent.
 	Detail, Next string
+	Rule, Who    string // of refusals of re-identification
 	Errors       []ProblemError
 }
 
@@ -155,7 +171,7 @@ func (e *Error) Title() string {
 
 // Problem returns the document for the request of this id.
 func (e *Error) Problem(request string) Problem {
-	p := Problem{Type: "about:blank", Title: e.Title(), Status: e.Status(), Detail: e.Detail, Code: e.Code, Next: e.Next, Errors: e.Errors}
+	p := Problem{Type: "about:blank", Title: e.Title(), Status: e.Status(), Detail: e.Detail, Code: e.Code, Next: e.Next, Rule: e.Rule, Who: e.Who, Errors: e.Errors}
 	if request != "" {
 		p.Instance = "urn:uuid:" + request
 	}

@@ -57,6 +57,7 @@ const (
 	KindRefuse           Kind = "refuse"
 	KindAlarm            Kind = "alarm"
 	KindStart            Kind = "start"
+	KindWhoAsked         Kind = "who-asked"
 )
 
 // RuleLogBegun is the rule of a log's first entry, of kind start, where the log goes
@@ -76,7 +77,10 @@ const (
 	RuleRateAbnormal    = "rate-abnormal"    // a client uses several times what it usually does
 	RuleBeyondGrant     = "beyond-grant"     // a client has used a key for more rows than it was granted
 	RuleTestRange       = "test-range"       // numbers of the test range were given: canaries, or somebody who tries
-	RuleTooManyTries    = "too-many-tries"   // wrong shares, passphrases, identities or enrolment codes, one after another
+	RuleBreakGlass      = "break-glass"
+	RuleReviewOverdue   = "break-glass-review-overdue"
+	RuleLimit           = "reidentification-limit"
+	RuleTooManyTries    = "too-many-tries" // wrong shares, passphrases, identities or enrolment codes, one after another
 )
 
 // Decision is what was decided.
@@ -105,9 +109,11 @@ type Leaf struct {
 	Decision      Decision `json:"decision,omitzero"`
 	Domain        string   `json:"domain,omitzero"`
 	EncodingEpoch uint32   `json:"encoding_epoch,omitzero"`
+	EvidenceH     string   `json:"evidence_h,omitzero"`
 	Holder        string   `json:"holder,omitzero"`
 	Kind          Kind     `json:"kind"`
 	Outcome       string   `json:"outcome,omitzero"`
+	Policy        string   `json:"policy,omitzero"`
 	Project       string   `json:"project,omitzero"`
 	Purpose       string   `json:"purpose,omitzero"`
 	ReasonCommit  string   `json:"reason_commit,omitzero"`

@@ -172,3 +172,18 @@ func (c *Client) Ready(ctx context.Context) error {
 	_, err := call[struct{}](ctx, c, "asking whether the key holder is ready", http.MethodGet, "/readyz", nil)
 	return err
 }
+
+// Policy returns the policy of re-identification as it is set.
+func (c *Client) Policy(ctx context.Context) (*api.Policy, error) {
+	return call[api.Policy](ctx, c, "asking the key holder for its policy", http.MethodGet, "/v1/policy", nil)
+}
+
+// Simulate says which limits of a policy past requests would have been beyond, as a document
+// tarn.policy-simulation/1.
+func (c *Client) Simulate(ctx context.Context, policy api.PolicySet) (jsontext.Value, error) {
+	document, err := call[jsontext.Value](ctx, c, "simulating a policy", http.MethodPost, "/v1/policy/simulations", policy)
+	if err != nil {
+		return nil, err
+	}
+	return *document, nil
+}

@@ -36,6 +36,7 @@ type Client struct {
 	credentials *Credentials
 	http        *http.Client
 	budget      *budget
+	authorise   func(http.Header) // puts the token of a sign-in into a request; nil where there is none
 }
 
 // New makes a client of these credentials. clock is the real time.
@@ -208,6 +209,9 @@ func attempt[T any](ctx context.Context, c *Client, doing string, s sent, read f
 		return nil, backoff.Permanent(fault.New(fault.Usage, doing, "the key holder's address cannot be used", "give it as https://host:port"))
 	}
 	request.Header.Set("X-Request-ID", s.id)
+	if c.authorise != nil {
+		c.authorise(request.Header)
+	}
 	if s.content != nil {
 		request.Header.Set("Content-Type", s.media)
 	}

@@ -19,6 +19,7 @@ import (
 	"tarn/keys/holder/internal/authority"
 	"tarn/keys/holder/internal/custody"
 	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/requests"
 	"tarn/keys/holder/internal/store"
 )
 
@@ -312,6 +313,9 @@ func (b *BackupInfo) write(ctx context.Context, o RestoreOptions, stream *store.
 			return true, value, nil
 		}
 		keep, changed, err := keyring.Restored(key, value, func(name string) bool { return destroyed[name] })
+		if err == nil && keep {
+			changed, err = requests.Restored(key, changed)
+		}
 		if !keep {
 			leftOut++
 		}

@@ -3,7 +3,6 @@ package holder
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"net/http"
 	"runtime"
 	"slices"
@@ -48,6 +47,21 @@ func handlers() map[string]handler {
 		"operations.collect": collectOperation,
 		"events.list":        listEvents,
 		"events.receipt":     eventReceipt,
+		"policy.get":         getPolicy,
+		"policy.simulate":    simulatePolicy,
+
+		"me":                        me,
+		"reidentifications.create":  createReidentification,
+		"reidentifications.list":    listReidentifications,
+		"reidentifications.get":     getReidentification,
+		"reidentifications.cancel":  cancelReidentification,
+		"reidentifications.approve": approveReidentification,
+		"reidentifications.open":    openReidentification,
+		"reidentifications.review":  reviewReidentification,
+		"reidentifications.receipt": reidentificationReceipt,
+		"worklists.create":          createWorklist,
+		"worklists.open":            openReidentification,
+		"who-asked":                 whoAsked,
 	}
 }
 
@@ -376,11 +390,5 @@ func eventReceipt(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, api.Refuse(api.CodeMalformed, "the index is not the number of an event", "")
 	}
-	ctx, cancel := context.WithTimeout(ctx, receiptTime)
-	defer cancel()
-	r, err := c.holder.receipt(ctx, index)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return 0, nil, api.Refuse(api.CodeBusy, "no checkpoint that the witness has signed covers the event yet", "ask again in a while; if that does not help, see that the witness runs")
-	}
-	return http.StatusOK, r, err
+	return c.receipt(ctx, index)
 }

@@ -26,6 +26,8 @@ import (
 	"tarn/keys/holder/internal/custody"
 	"tarn/keys/holder/internal/journal"
 	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/regions"
+	"tarn/keys/holder/internal/requests"
 )
 
 // Meter takes what the service counts. It must be safe for concurrent use.
@@ -48,6 +50,8 @@ type Meter interface {
 	// that failed.
 	AlertDelivered()
 	AlertFailed()
+	// Reidentified counts what became of requests for re-identification.
+	Reidentified(purpose, outcome, rule string)
 }
 
 // Budgets are how many rows clients may use keys for.
@@ -91,12 +95,18 @@ type Options struct {
 	LeaseTTL          time.Duration
 	CertificateTTL    time.Duration
 	FreeFloor         uint64         // bytes; 0 is the store's default
+	SignIn            SignIn         // of people; nil: nobody signs in, and nobody re-identifies
+	Regions           []Region       // that answer for domains
 	ClientCA          *x509.CertPool // a given authority for clients, besides the key holder's own; may be nil
 
 	Clock  func() time.Time
 	Rand   io.Reader
 	Logger *slog.Logger
 	Meter  Meter
+
+	// Reached is called at each step of an opening, for tests that end the process there; nil
+	// does nothing.
+	Reached func(requests.Step)
 }
 
 // Holder is a key holder's service, sealed or open. It is safe for concurrent
@@ -108,6 +118,9 @@ type Holder struct {
 	evaluating chan struct{}
 	refusals   refusals
 	failed     chan struct{}
+
+	regions   *regions.Regions // nil where none answers
+	ourselves ourselves
 
 	unsealTries, enrolTries tries
 	alerts                  *alerting
@@ -122,6 +135,7 @@ type Holder struct {
 	ring      *keyring.Keyring
 	authority *authority.Authority
 	log       *transparency
+	desk      *requests.Requests
 	stopping  bool
 }
 
@@ -140,6 +154,11 @@ func New(o Options) (*Holder, error) {
 	h.refusals.counts = map[refusalKey]int64{}
 	if h.alerts, err = newAlerting(h); err != nil {
 		return nil, err
+	}
+	if len(o.Regions) > 0 {
+		if h.regions, err = regions.New(o.Regions, regions.Options{Certificate: h.clientCertificate, Clock: o.Clock}); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }
@@ -360,8 +379,9 @@ const refusalInterval = 5 * time.Second
 
 // Work does what is to be done beside answering, until the context ends.
 func (h *Holder) Work(ctx context.Context) {
-	tick := time.NewTicker(refusalInterval)
+	tick, seldom := time.NewTicker(refusalInterval), time.NewTicker(requests.WorkEvery)
 	defer tick.Stop()
+	defer seldom.Stop()
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	sending.Go(func() { h.alerts.work(ctx) })
@@ -371,6 +391,12 @@ func (h *Holder) Work(ctx context.Context) {
 			return
 		case <-h.alerts.given:
 			h.takeAlerts(ctx)
+		case <-seldom.C:
+			if desk := h.requests(); desk != nil {
+				if err := desk.Work(ctx); err != nil {
+					h.options.Logger.Error("requests for re-identification could not be looked after", "error", faultOnly(err))
+				}
+			}
 		case <-tick.C:
 			if err := h.flushRefusals(ctx); err != nil {
 				h.options.Logger.Error("refusals could not be recorded", "error", faultOnly(err))

@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -260,6 +261,11 @@ func (h *Holder) receipt(ctx context.Context, index uint64) (*receipt.Receipt, e
 	h.mu.RLock()
 	l := h.log
 	h.mu.RUnlock()
+	return l.receipt(ctx, index)
+}
+
+// receipt proves that an entry is in the log.
+func (l *transparency) receipt(ctx context.Context, index uint64) (*receipt.Receipt, error) {
 	entries, err := l.leaves(index, 1)
 	if err != nil {
 		return nil, err
@@ -320,4 +326,44 @@ func restoredLog(record []byte) ([]byte, error) {
 	}
 	next := logState{Origin: state.Origin, Number: state.Number + 1, Previous: state.Checkpoint}
 	return json.Marshal(next, json.Deterministic(true))
+}
+
+// provingLog is the log as requests for re-identification need it.
+type provingLog struct{ l *transparency }
+
+// Witnessed implements [requests.Log].
+func (p *provingLog) Witnessed(ctx context.Context, size uint64) error {
+	_, err := p.l.appender.Covering(ctx, size)
+	return err
+}
+
+// Receipt implements [requests.Log].
+func (p *provingLog) Receipt(ctx context.Context, index uint64) ([]byte, error) {
+	r, err := p.l.receipt(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(r, json.Deterministic(true))
+}
+
+// Search implements [requests.Log]. It looks at every entry: what it does not find nobody
+// has written.
+func (p *provingLog) Search(ctx context.Context, text string, found func(index uint64, leaf []byte)) (searched uint64, err error) {
+	size := p.l.journal.Size()
+	log := tiles.Open(p.l.folder)
+	for ; searched < size; searched = min(size, searched+tiles.Width) {
+		if err := ctx.Err(); err != nil {
+			return searched, err
+		}
+		entries, err := log.Bundle(searched/tiles.Width, size)
+		if err != nil {
+			return searched, fault.New(fault.Internal, "searching the log", "a bundle of entries cannot be read", "verify the log: auditor verify")
+		}
+		for i, entry := range entries {
+			if bytes.Contains(entry, []byte(text)) {
+				found(searched+uint64(i), entry)
+			}
+		}
+	}
+	return searched, nil
 }

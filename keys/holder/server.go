@@ -23,7 +23,9 @@ import (
 	"tarn/keys/fault"
 	"tarn/keys/holder/internal/journal"
 	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/requests"
 	"tarn/keys/holder/internal/store"
+	"tarn/keys/reidentify"
 )
 
 // Bounds of what a caller may take.
@@ -41,33 +43,49 @@ type call struct {
 	request *http.Request
 	id      string
 	caller  keyring.Caller
-	ring    *keyring.Keyring // nil while sealed
+	ring    *keyring.Keyring   // nil while sealed
+	desk    *requests.Requests // nil while sealed
+	person  reidentify.Person  // of methods for people who have signed in
+	arrived time.Time
 }
 
 // handler answers one method: with a document, or with an error that becomes a
 // problem.
 type handler func(context.Context, *call) (status int, document any, err error)
 
-// Handler returns the service's routes: exactly those of api.Methods.
+// Handler returns the service's routes for programs, which show a certificate.
 func (h *Holder) Handler() (http.Handler, error) {
+	return h.routes(func(m *api.Method) bool { return !m.SignedIn })
+}
+
+// PeopleHandler returns the service's routes for people, who have signed in.
+func (h *Holder) PeopleHandler() (http.Handler, error) {
+	return h.routes(func(m *api.Method) bool {
+		return m.SignedIn || m.Name == "livez" || m.Name == "readyz" || m.Name == "openapi"
+	})
+}
+
+// routes returns some of the routes of api.Methods: together they are exactly those.
+func (h *Holder) routes(wanted func(*api.Method) bool) (http.Handler, error) {
 	mux := http.NewServeMux()
 	all := handlers()
+	verbs := map[string][]string{}
 	for _, method := range api.Methods() {
 		answer, there := all[method.Name]
 		if !there {
 			return nil, fmt.Errorf("method %s is in the allow-list and has no handler", method.Name)
 		}
 		delete(all, method.Name)
+		if !wanted(&method) {
+			continue
+		}
+		verbs[method.Path] = append(verbs[method.Path], method.Verb)
 		mux.HandleFunc(method.Pattern(), func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, &method, answer) })
 	}
 	for name := range all {
 		return nil, fmt.Errorf("method %s has a handler and is not in the allow-list", name)
 	}
 	// What no method takes is answered here, and not by the mux in its own words.
-	verbs := map[string][]string{}
-	for _, method := range api.Methods() {
-		verbs[method.Path] = append(verbs[method.Path], method.Verb)
-	}
 	for path, allowed := range verbs {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
@@ -106,7 +124,7 @@ func headers(w http.ResponseWriter, r *http.Request) string {
 // refused before the request's body is looked at.
 func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Method, answer handler) {
 	begun := h.options.Clock()
-	c := &call{holder: h, method: method, request: r, id: headers(w, r)}
+	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: begun}
 	status := http.StatusInternalServerError
 	defer func() {
 		if value := recover(); value != nil {
@@ -128,6 +146,9 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	code, document, err := c.answer(ctx, w, answer)
+	if method.Floor {
+		c.wait()
+	}
 	if err != nil {
 		refused := h.refusal(err)
 		h.noteRefusal(c, refused)
@@ -144,7 +165,12 @@ func (c *call) answer(ctx context.Context, w http.ResponseWriter, answer handler
 	if c.ring, err = c.holder.keyring(); err != nil && !c.method.Sealed {
 		return 0, nil, err
 	}
-	if !c.method.Public {
+	c.desk = c.holder.requests()
+	if c.method.SignedIn {
+		if err := c.signIn(ctx); err != nil {
+			return 0, nil, err
+		}
+	} else if !c.method.Public {
 		if c.caller, err = c.holder.identify(c.ring, c.request); err != nil {
 			return 0, nil, err
 		}
@@ -224,6 +250,9 @@ func holdsNull(document []byte) bool {
 // harmless is internal, and is not repeated.
 func (h *Holder) refusal(err error) *api.Error {
 	var refused *api.Error
+	if known := reidentificationRefusal(err); known != nil {
+		return known
+	}
 	switch {
 	case errors.As(err, &refused):
 		return refused

@@ -88,10 +88,15 @@ func (h *Holder) open(ctx context.Context, root secret.Key) error {
 		l.close(ctx)
 		return fail(err)
 	}
+	desk, err := h.openRequests(ctx, v, ring, l)
+	if err != nil {
+		l.close(ctx)
+		return fail(err)
+	}
 	go v.watch()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.vault, h.ring, h.authority, h.log = v, ring, ca, l
+	h.vault, h.ring, h.authority, h.log, h.desk = v, ring, ca, l, desk
 	return nil
 }
 

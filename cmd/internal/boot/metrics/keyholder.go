@@ -19,6 +19,7 @@ type Keyholder struct {
 	alarms   *prometheus.CounterVec
 	heard    prometheus.Counter
 	unheard  prometheus.Counter
+	asked    *prometheus.CounterVec
 }
 
 // KeyholderState is what is looked up when metrics are read.
@@ -30,6 +31,9 @@ type KeyholderState struct {
 	TreeSize          func() float64 // entries of the log
 	AlertsWaiting     func() float64
 	Rules             []string // of alarms
+	// Pending is how many requests for re-identification wait for approval, Unreviewed how
+	// many times break-glass was used and nobody has reviewed it.
+	Pending, Unreviewed func() float64
 	// Budgets gives how many rows each client has left of a project's budget.
 	Budgets func(each func(project, client string, left int64))
 }
@@ -84,8 +88,13 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	}
 	k.heard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_delivered_total", Help: "Alerts that were sent and heard."})
 	k.unheard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_failed_total", Help: "Tries of sending an alert that failed; they are repeated."})
+	gauge("tarn_reidentification_pending", "Requests for re-identification that wait for approval.", state.Pending)
+	gauge("tarn_break_glass_unreviewed", "Openings by break-glass that nobody has reviewed.", state.Unreviewed)
+	k.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tarn_reidentification_requests_total", Help: "Requests for re-identification that were decided, by purpose, outcome and rule.",
+	}, []string{"purpose", "outcome", "rule"})
 	k.elements = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_keyholder_evaluations_total", Help: "Blinded numbers that were evaluated."})
-	registry.MustRegister(k.elements, k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, &budgets{
+	registry.MustRegister(k.elements, k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, k.asked, &budgets{
 		left: prometheus.NewDesc("tarn_budget_remaining_rows", "Rows that a client may still use a project's keys for in this period, for the use of which it has least.", []string{"project", "client"}, nil),
 		each: state.Budgets,
 	})
@@ -117,6 +126,11 @@ func (k *Keyholder) AlertDelivered() { k.heard.Inc() }
 
 // AlertFailed counts a try that failed.
 func (k *Keyholder) AlertFailed() { k.unheard.Inc() }
+
+// Reidentified counts what became of a request for re-identification.
+func (k *Keyholder) Reidentified(purpose, outcome, rule string) {
+	k.asked.WithLabelValues(purpose, outcome, rule).Inc()
+}
 
 // LogFailing says whether the log cannot be written.
 func (k *Keyholder) LogFailing(failing bool) {

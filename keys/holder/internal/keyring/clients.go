@@ -101,6 +101,9 @@ func (c *client) caller() Caller {
 	return Caller{Name: c.Name, Role: c.Role, Organisation: c.Organisation}
 }
 
+// OwnName is the name in the certificate that the key holder shows to regions.
+const OwnName = "keyholder"
+
 func (k *Keyring) checkClientAdd(body *api.ClientAdd) error {
 	malformed := func(detail, next string) error { return api.Refuse(api.CodeMalformed, detail, next) }
 	switch {
@@ -110,6 +113,8 @@ func (k *Keyring) checkClientAdd(body *api.ClientAdd) error {
 		return malformed("there is no such role", "give tokeniser, operator or auditor")
 	case !organisationName.MatchString(body.Organisation) || holdsNumber(body.Organisation):
 		return malformed("the organisation is not 1 to 64 of letters, digits, full stop, - and _", "give its ODS code")
+	case body.Name == OwnName:
+		return malformed("the key holder itself has this name, towards regions", "choose another name")
 	case k.clients[body.Name] != nil:
 		return api.Refuse(api.CodeConflict, "there is, or was, a client of this name", "choose another name; names are not used again, so that events stay clear")
 	case body.Role != api.RoleTokeniser && (len(body.Projects) > 0 || len(body.SourceDatasets) > 0):

@@ -162,33 +162,23 @@ func (k *Keyring) EscrowKeys() []api.Epoch {
 	return slices.Clone(k.escrow.Epochs)
 }
 
-// OpenEnvelope opens the envelope that lay beside a token of a project, with the escrow
-// key that it names, and holds the number in it to the token. It asks no policy and
-// records nothing: whoever calls it has had both done. What it refuses says too much for
-// whoever asked.
+// openEnvelope opens the envelope that lay beside a token of a project, with the escrow
+// key that it names, and holds the number in it to the token.
 //
 // A key that was replaced opens, and so does one that somebody else may have: no envelope
 // gives a number whose token is another. A key that was retired opens nothing.
-func (k *Keyring) OpenEnvelope(projectName string, token keys.Token, e *escrow.Envelope) (*Identity, error) {
+func (k *Keyring) openEnvelope(projectName string, token keys.Token, e *escrow.Envelope) (*Identity, error) {
 	// Held throughout: who destroys a key clears it.
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	if token.Scheme != keys.SchemeNoKeyedHash {
+		return nil, api.Refuse(api.CodeForbidden, "tokens of this scheme are not opened so", "")
+	}
+	d, tokens, err := k.openable(projectName, token)
+	if err != nil {
+		return nil, err
+	}
 	p := k.projects[projectName]
-	if p == nil {
-		return nil, noSuch("project", "list them with: keyholder project list")
-	}
-	end, err := p.base.End()
-	if err != nil || !k.now().Before(end) {
-		return nil, api.Refuse(api.CodeProjectExpired, "its last day is over", "ask its controllers to renew it: keyholder project renew")
-	}
-	d := k.domains[p.Domain]
-	if !escrowed(&p.base) || token.Scheme != keys.SchemeNoKeyedHash || token.DomainNo != d.No {
-		return nil, api.Refuse(api.CodeForbidden, "the token is not of this project, or the project's tokens are not opened so", "")
-	}
-	tokens := d.Epochs.get(uint32(token.TokenEpoch))
-	if tokens == nil || tokens.State != api.StateCurrent && tokens.State != api.StateReadable {
-		return nil, api.Refuse(api.CodeKeyState, "the token's epoch is not one that may be read", "")
-	}
 	private, err := k.escrowPrivate(e.HolderKeyID)
 	if err != nil {
 		return nil, err

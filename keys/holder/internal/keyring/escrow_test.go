@@ -54,7 +54,7 @@ func (w *world) sealed(project string, n nhsnumber.Number) (keys.Token, *escrow.
 // opens fails unless an envelope opens to a number.
 func (w *world) opens(project string, token keys.Token, e *escrow.Envelope, want nhsnumber.Number) {
 	w.Helper()
-	identity, err := w.ring.OpenEnvelope(project, token, e)
+	identity, err := w.ring.openEnvelope(project, token, e)
 	if err != nil {
 		w.Errorf("it does not open: %v", err)
 		return
@@ -192,7 +192,7 @@ func TestEscrowKeysGoThroughTheirStates(t *testing.T) {
 	w.opens("care", token, current, patient)
 	swapped := *old
 	swapped.HolderKeyID = second
-	if _, err := w.ring.OpenEnvelope("care", token, &swapped); !errors.Is(err, escrow.ErrClosed) {
+	if _, err := w.ring.openEnvelope("care", token, &swapped); !errors.Is(err, escrow.ErrClosed) {
 		t.Errorf("an envelope of another key: %v", err)
 	}
 
@@ -202,9 +202,9 @@ func TestEscrowKeysGoThroughTheirStates(t *testing.T) {
 	w.opens("care", token, current, patient)
 
 	w.do(api.OpKeyRetire, api.KeyChange{Escrow: true, Epoch: 1, Reason: "sealed anew"})
-	refusedWith(t, failed(w.ring.OpenEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
 	w.do(api.OpKeyDestroy, api.KeyChange{Escrow: true, Epoch: 1, Reason: "promised"})
-	refusedWith(t, failed(w.ring.OpenEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
 	w.opens("care", token, current, patient)
 	key := store.Key{Kind: kindKey, Name: "escrow/" + first}
 	if _, there := w.store.records[key]; there {
@@ -309,7 +309,7 @@ func TestEscrowKeysOfEarlierVersionsAndBackups(t *testing.T) {
 	if len(all) != 2 || all[0].State != api.StateDestroyed || all[1].State != api.StateCurrent || *w.record("care").Keys.EscrowPublicKey != all[1].PublicKey {
 		t.Fatalf("after a restore of a destroyed key: %+v", all)
 	}
-	refusedWith(t, failed(w.ring.OpenEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
 	now, fresh := w.sealed("care", patient)
 	w.opens("care", now, fresh, patient)
 
@@ -360,7 +360,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 	}
 	for name, of := range closed {
 		project, token, e := of()
-		if identity, err := w.ring.OpenEnvelope(project, token, &e); !errors.Is(err, escrow.ErrClosed) || identity != nil {
+		if identity, err := w.ring.openEnvelope(project, token, &e); !errors.Is(err, escrow.ErrClosed) || identity != nil {
 			t.Errorf("%s: %v, %v", name, identity, err)
 		}
 	}
@@ -374,7 +374,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 		t.Helper()
 		other := token
 		change(&other)
-		refusedWith(t, failed(w.ring.OpenEnvelope(project, other, good)), code)
+		refusedWith(t, failed(w.ring.openEnvelope(project, other, good)), code)
 	}
 	same := func(*keys.Token) {}
 	refuse(api.CodeNotFound, "absent", same)
@@ -401,7 +401,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &escrow.Envelope{HolderKeyID: good.HolderKeyID, Batch: b.ID, Enc: b.Enc, Index: index, Sealed: item}
-		if identity, err := w.ring.OpenEnvelope("care", token, e); !errors.Is(err, escrow.ErrToken) || identity != nil || strings.Contains(err.Error(), n) {
+		if identity, err := w.ring.openEnvelope("care", token, e); !errors.Is(err, escrow.ErrToken) || identity != nil || strings.Contains(err.Error(), n) {
 			t.Errorf("a number that is not the token's: %v, %v", identity, err)
 		}
 	}
@@ -418,11 +418,11 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 	w.do(api.OpKeyRetire, api.KeyChange{Domain: "lake", Epoch: 1, Reason: "nobody reads it"})
 	refuse(api.CodeKeyState, "care", same)
 	w.do(api.OpKeyRotate, api.KeyChange{Domain: "lake", Compromised: true, Reason: "laptop lost"})
-	refusedWith(t, failed(w.ring.OpenEnvelope("care", next, fresh)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.openEnvelope("care", next, fresh)), api.CodeKeyState)
 	last, newest := w.sealed("care", patient)
 	w.opens("care", last, newest, patient)
 	w.now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
-	refusedWith(t, failed(w.ring.OpenEnvelope("care", last, newest)), api.CodeProjectExpired)
+	refusedWith(t, failed(w.ring.openEnvelope("care", last, newest)), api.CodeProjectExpired)
 }
 
 // TestEnvelopesOfBeforeOpenInTheKeyring: an escrow key that a store has from an earlier day,
@@ -537,7 +537,7 @@ func TestEnvelopesOpenWhileKeysChange(t *testing.T) {
 					return
 				default:
 				}
-				identity, err := w.ring.OpenEnvelope("care", token, e)
+				identity, err := w.ring.openEnvelope("care", token, e)
 				var refused *api.Error
 				if err != nil && (!errors.As(err, &refused) || refused.Code != api.CodeKeyState) {
 					t.Errorf("%v", err)

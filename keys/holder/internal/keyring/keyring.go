@@ -114,6 +114,7 @@ type Keyring struct {
 	leases        map[string]*lease
 	operations    map[string]*api.Operation
 	escrow        escrowKeys
+	policy        *policyKept           // nil where none was set
 	keys          map[string]secret.Key // by the name of the key's record
 	events        uint64                // how many there are
 	journal       Journal               // nil where there is no log: events wait in the store
@@ -184,6 +185,9 @@ func (k *Keyring) load(key store.Key, value []byte) (err error) {
 		o := new(api.Operation)
 		err = json.Unmarshal(value, o)
 		k.operations[key.Name] = o
+	case kindPolicy:
+		k.policy = new(policyKept)
+		err = k.policy.parse(value)
 	case kindEscrow:
 		err = json.Unmarshal(value, &k.escrow)
 	case kindKey:
@@ -248,6 +252,9 @@ func (k *Keyring) check() error {
 		if _, have := k.keys[name]; have != there {
 			return fmt.Errorf("the key %s and the record of its state disagree", name)
 		}
+	}
+	if _, there := k.keys[auditKey]; there { // a store of before there was one gets it at its start
+		wanted[auditKey] = true
 	}
 	for name := range k.keys {
 		if !wanted[name] {
@@ -438,15 +445,20 @@ type Caller struct {
 	Name         string
 	Role         api.Role
 	Organisation string
+	Issuer       string // of a person's sign-in; empty where it is a certificate
 }
 
 // actor is the caller as events name it.
 func (c Caller) actor() audit.Actor {
+	if c.Issuer != "" {
+		return audit.Actor{Issuer: c.Issuer, Organisation: c.Organisation, Role: string(c.Role), Subject: c.Name}
+	}
 	return audit.Actor{Issuer: "mtls", Organisation: c.Organisation, Role: string(c.Role), Subject: c.Name}
 }
 
 // Started records that the key holder answers from now on. Projects of before there were
-// escrow keys, or whose escrow key did not come back from a backup, get one.
+// escrow keys, or whose escrow key did not come back from a backup, get one; so does a log
+// without a key for the names of tokens and patients in it.
 func (k *Keyring) Started(ctx context.Context) error {
 	return k.change(ctx, func(t *transaction) error {
 		needed := false
@@ -457,7 +469,14 @@ func (k *Keyring) Started(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		names, err := k.firstAuditKey()
+		if err != nil {
+			return err
+		}
 		t.event(audit.Leaf{Kind: audit.KindStart})
+		if names.Valid() {
+			t.putKey(auditKey, names)
+		}
 		if first.Valid() {
 			t.putEscrowKey(first, api.StateReadable)
 		}

@@ -122,6 +122,8 @@ func operationOf(kind api.OperationKind) (operation, bool) {
 		return collected((*Keyring).checkKeyExport, (*transaction).exportKeys), true
 	case api.OpBudgetReset:
 		return plain((*Keyring).checkBudgetReset, (*transaction).resetBudget), true
+	case api.OpPolicySet:
+		return plain((*Keyring).checkPolicySet, (*transaction).setPolicy), true
 	case api.OpBackup:
 		return collected(func(*Keyring, *api.Backup) error { return nil }, func(t *transaction, _ *api.Backup) (*Collected, string, error) {
 			t.event(audit.Leaf{Kind: audit.KindBackup, Decision: audit.Allow})

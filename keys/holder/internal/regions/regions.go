@@ -33,12 +33,15 @@ import (
 const (
 	askTimeout  = 3 * time.Second // all of it: nobody waits longer for a patient's number
 	idleTimeout = time.Minute
-	maxAnswer   = 16 << 10 // bytes; an envelope takes some 1.8 KiB
+	maxAnswer   = 32 << 10 // bytes; an envelope takes some 1.8 KiB, a worklist's practices 13
 	maxHeader   = 8 << 10  // bytes
 )
 
-// path is where a region answers.
-const path = "/v1/relationships/check"
+// Where a region answers.
+const (
+	checkPath = "/v1/relationships/check"
+	routePath = "/v1/relationships/route"
+)
 
 // Region is who answers for a domain's tokens.
 type Region struct {
@@ -51,7 +54,8 @@ type Region struct {
 
 // Options are what all regions are asked with.
 type Options struct {
-	Certificate tls.Certificate // by which regions know the key holder
+	// Certificate returns that by which regions know the key holder.
+	Certificate func() (*tls.Certificate, error)
 	Clock       func() time.Time
 	Timeout     time.Duration // of a question; 0 is three seconds
 }
@@ -87,7 +91,8 @@ func New(all []Region, o Options) (*Regions, error) {
 			// No proxy: a token goes to the region and to nobody between.
 			Transport: &http.Transport{
 				TLSClientConfig: &tls.Config{
-					MinVersion: tls.VersionTLS13, RootCAs: one.Roots, Certificates: []tls.Certificate{o.Certificate}, Time: o.Clock,
+					MinVersion: tls.VersionTLS13, RootCAs: one.Roots, Time: o.Clock,
+					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate() },
 				},
 				ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: o.Timeout, ResponseHeaderTimeout: o.Timeout,
 				MaxResponseHeaderBytes: maxHeader,
@@ -140,7 +145,7 @@ type Answer struct {
 func (r *Regions) Ask(ctx context.Context, domain string, token keys.Token, organisation, requestHash string) (*Answer, error) {
 	one := r.of[domain]
 	if one == nil {
-		return nil, fault.New(fault.Policy, "asking a region for a relationship", "no region answers for the token's domain", "name it: [[relationships]] in keyholder.toml")
+		return nil, noRegion("asking a region for a relationship")
 	}
 	doing := "asking the region of domain " + domain + " for a relationship"
 	q := &relationship.Question{Token: token.String(), Organisation: organisation, At: r.options.Clock().UTC().Truncate(time.Millisecond), RequestHash: requestHash}
@@ -149,7 +154,7 @@ func (r *Regions) Ask(ctx context.Context, domain string, token keys.Token, orga
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
-	b, err := one.ask(ctx, doing, q)
+	b, err := one.ask(ctx, doing, checkPath, q)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +162,8 @@ func (r *Regions) Ask(ctx context.Context, domain string, token keys.Token, orga
 }
 
 // ask sends a question, and returns the bytes that came back with status 200.
-func (r *region) ask(ctx context.Context, doing string, q *relationship.Question) ([]byte, error) {
-	body, err := json.Marshal(q)
+func (r *region) ask(ctx context.Context, doing, path string, question any) ([]byte, error) {
+	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, fault.New(fault.Internal, doing, "the question could not be written", "")
 	}
@@ -197,6 +202,18 @@ func (r *region) ask(ctx context.Context, doing string, q *relationship.Question
 	return b, nil
 }
 
+func noRegion(doing string) error {
+	return fault.New(fault.Policy, doing, "no region answers for the token's domain", "name it: [[relationships]] in keyholder.toml")
+}
+
+func noAnswer(doing string) error {
+	return fault.New(fault.Unavailable, doing, "what it answered is no answer", "see that both are of versions that fit")
+}
+
+func notTheRegions(doing string, err error) error {
+	return fault.Wrap(fault.Policy, doing, err, "check verify_key in keyholder.toml, and both clocks; tell the region's operators")
+}
+
 func stranger(doing string) error {
 	return fault.New(fault.Policy, doing, "it does not take this key holder's certificate, or speaks no TLS 1.3", "see that the certificate has not ended; have the region's operators take it up")
 }
@@ -209,19 +226,17 @@ func unavailable(doing, wrong string) error {
 func (r *region) read(doing string, q *relationship.Question, b []byte, now time.Time) (*Answer, error) {
 	var a relationship.Answer
 	if len(b) > maxAnswer || keys.DecodeStrict(b, &a) != nil {
-		return nil, fault.New(fault.Unavailable, doing, "what it answered is no answer", "see that both are of versions that fit")
+		return nil, noAnswer(doing)
 	}
 	evidence, err := a.Verify(q, r.Key, now)
 	if err != nil {
-		return nil, fault.Wrap(fault.Policy, doing, err, "check verify_key in keyholder.toml, and both clocks; tell the region's operators")
+		return nil, notTheRegions(doing, err)
 	}
-	answer := &Answer{Decision: a.Decision, Evidence: evidence, Until: a.Expires}
-	if end := q.At.Add(r.MaxAge); end.Before(answer.Until) {
-		answer.Until = end
+	until, err := r.until(doing, a.Expires, q.At, now)
+	if err != nil {
+		return nil, err
 	}
-	if !now.Before(answer.Until) {
-		return nil, fault.Wrap(fault.Policy, doing, relationship.ErrExpired, "the region takes too long: see max_age in keyholder.toml")
-	}
+	answer := &Answer{Decision: a.Decision, Evidence: evidence, Until: until}
 	if a.Envelope != nil {
 		e, there := a.Opened(q)
 		if !there {
@@ -230,4 +245,15 @@ func (r *region) read(doing string, q *relationship.Question, b []byte, now time
 		answer.Envelope = &e
 	}
 	return answer, nil
+}
+
+// until returns from when on an answer counts no more; an error where it does not count now.
+func (r *region) until(doing string, expires, at, now time.Time) (time.Time, error) {
+	if end := at.Add(r.MaxAge); end.Before(expires) {
+		expires = end
+	}
+	if !now.Before(expires) {
+		return expires, fault.Wrap(fault.Policy, doing, relationship.ErrExpired, "the region takes too long: see max_age in keyholder.toml")
+	}
+	return expires, nil
 }

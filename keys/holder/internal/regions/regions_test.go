@@ -44,6 +44,10 @@ func envelope() *escrow.Envelope {
 	return &escrow.Envelope{HolderKeyID: strings.Repeat("0c", 16), Batch: [16]byte{9}, Enc: []byte("enc"), Index: 4, Token: patient.Value, Sealed: []byte("sealed")}
 }
 
+func showing(c tls.Certificate) func() (*tls.Certificate, error) {
+	return func() (*tls.Certificate, error) { return &c, nil }
+}
+
 // authority signs certificates of its own.
 type authority struct {
 	key  *ecdsa.PrivateKey
@@ -123,7 +127,7 @@ func newSite(t *testing.T) *site {
 	s.server.StartTLS()
 	t.Cleanup(s.server.Close)
 	s.region = Region{Domain: "lake", URL: s.server.URL, Roots: s.theirs.pool, Key: public}
-	s.options = Options{Certificate: s.ours.certificate(t), Clock: func() time.Time { return noon }}
+	s.options = Options{Certificate: showing(s.ours.certificate(t)), Clock: func() time.Time { return noon }}
 	return s
 }
 
@@ -299,7 +303,7 @@ func TestNothingElseIsAnAnswer(t *testing.T) {
 		"a panic":           {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, nil},
 		"accepted":          {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusAccepted); good(w, r) }, fault.Unavailable, nil},
 		"go elsewhere": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, elsewhere.server.URL+path, http.StatusTemporaryRedirect)
+			http.Redirect(w, r, elsewhere.server.URL+checkPath, http.StatusTemporaryRedirect)
 		}, fault.Unavailable, nil},
 	} {
 		s.answer = tt.answer
@@ -403,7 +407,7 @@ func TestWhoIsAsked(t *testing.T) {
 	roots, certificate := s.region.Roots, s.options.Certificate
 	s.region.Roots = s.ours.pool
 	s.refused("another authority", fault.Policy, nil)
-	s.region.Roots, s.options.Certificate = roots, s.theirs.certificate(t)
+	s.region.Roots, s.options.Certificate = roots, showing(s.theirs.certificate(t))
 	// Which of the two is said depends on whether the alert comes before the connection ends.
 	if a, err := s.ask(); a != nil || fault.KindOf(err) != fault.Policy && fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a certificate that the region does not know: %+v, %v", a, err)

@@ -78,7 +78,7 @@ func TestAsksARegionsService(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := New([]Region{{Domain: "lake", URL: "https://" + (<-ready).String(), Roots: theirs.pool, Key: public}}, Options{Certificate: ours.certificate(t), Clock: clock})
+		r, err := New([]Region{{Domain: "lake", URL: "https://" + (<-ready).String(), Roots: theirs.pool, Key: public}}, Options{Certificate: showing(ours.certificate(t)), Clock: clock})
 		if err != nil {
 			t.Fatal(err)
 		}

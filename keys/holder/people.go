@@ -1,0 +1,131 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"tarn/keys/api"
+	"tarn/keys/holder/internal/keyring"
+	"tarn/keys/holder/internal/regions"
+	"tarn/keys/holder/internal/requests"
+	"tarn/keys/reidentify"
+)
+
+// SignIn says whose bearer token a request carries; see package signin.
+type SignIn interface {
+	// Verify returns who has signed in. Its errors are told, and hold nothing of the token.
+	Verify(ctx context.Context, bearer string) (reidentify.Person, error)
+}
+
+// Region is who answers for a domain's tokens.
+type Region = regions.Region
+
+// floor is the time before which no answer of some methods leaves.
+const floor = 300 * time.Millisecond
+
+// wait waits until it is time for an answer.
+func (c *call) wait() {
+	left := floor - c.holder.options.Clock().Sub(c.arrived)
+	if left <= 0 || left > floor {
+		return
+	}
+	time.Sleep(left)
+}
+
+// signIn finds out who has signed in.
+func (c *call) signIn(ctx context.Context) error {
+	if c.holder.options.SignIn == nil {
+		return api.Refuse(api.CodeSignIn, "this key holder has nowhere to sign in", "its operators say where: [oidc] in keyholder.toml")
+	}
+	scheme, bearer, _ := strings.Cut(c.request.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || len(c.request.Header.Values("Authorization")) != 1 {
+		return api.Refuse(api.CodeSignIn, "the header Authorization: Bearer is missing, or there twice", "sign in, and send the token that you got")
+	}
+	person, err := c.holder.options.SignIn.Verify(ctx, bearer)
+	if err != nil {
+		return api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
+	}
+	c.person = person
+	c.caller = keyring.Caller{Name: person.Subject, Role: api.Role(person.Role), Organisation: person.Organisation, Issuer: person.Issuer}
+	return nil
+}
+
+// requests returns the requests for re-identification; nil while sealed.
+func (h *Holder) requests() *requests.Requests {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.desk
+}
+
+// openRequests reads the requests, and writes down what an end of the process has cut off,
+// before anything is answered.
+func (h *Holder) openRequests(ctx context.Context, v *vault, ring *keyring.Keyring, l *transparency) (*requests.Requests, error) {
+	o := requests.Options{
+		Log: &provingLog{l}, Meter: h.options.Meter, Clock: h.options.Clock, Rand: h.options.Rand, Logger: h.options.Logger,
+		Alerts: h.alerts.spool != nil, Reached: h.options.Reached,
+	}
+	if h.regions != nil {
+		o.Regions = h.regions
+	}
+	desk, err := requests.Open(v.Each, ring, o)
+	if err != nil {
+		return nil, err
+	}
+	return desk, desk.Recover(ctx)
+}
+
+// reidentificationRefusal turns what the rules refuse into what is told; nil where it is
+// something else.
+func reidentificationRefusal(err error) *api.Error {
+	var form *reidentify.FormError
+	if errors.As(err, &form) {
+		e := api.Refuse(api.CodeMalformed, form.Error(), "correct it; see /v1/openapi.json")
+		e.Errors = []api.ProblemError{{Pointer: form.Pointer, Code: api.CodeMalformed}}
+		return e
+	}
+	var refused *reidentify.Refusal
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	code := api.CodeReidentification
+	switch refused.Rule {
+	case reidentify.RuleGone:
+		code = api.CodeGone
+	case reidentify.RuleSelfApproval:
+		code = api.CodeApproverIsAsker
+	case reidentify.RuleHashDiffers:
+		code = api.CodeHashDiffers
+	case reidentify.RuleState, reidentify.RuleDecidedAlready, reidentify.RuleAcknowledged, reidentify.RuleNeedsApproval:
+		code = api.CodeConflict
+	}
+	e := api.Refuse(code, refused.Why(), refused.Next())
+	e.Rule, e.Who = string(refused.Rule), refused.Who()
+	if refused.Limit != "" {
+		e.Rule += "/" + refused.Limit
+	}
+	return e
+}
+
+func me(_ context.Context, c *call) (int, any, error) {
+	return http.StatusOK, shown(&c.person), nil
+}
+
+// Pending is how many requests for re-identification wait for approval; 0 while sealed.
+func (h *Holder) Pending() int {
+	if desk := h.requests(); desk != nil {
+		return desk.Pending()
+	}
+	return 0
+}
+
+// Unreviewed is how many times break-glass was used and nobody has reviewed it; 0 while
+// sealed.
+func (h *Holder) Unreviewed() int {
+	if desk := h.requests(); desk != nil {
+		return desk.Unreviewed()
+	}
+	return 0
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -49,14 +50,15 @@ var people = map[string]reidentify.Person{
 type signIn struct{ clock func() time.Time }
 
 func (s signIn) Verify(_ context.Context, bearer string) (reidentify.Person, error) {
-	name, session, _ := strings.Cut(bearer, "/")
+	// NAME/SESSION, or NAME#NUMBER/SESSION for colleagues who differ in nothing else.
+	name, _, _ := strings.Cut(bearer, "/")
+	name, number, _ := strings.Cut(name, "#")
 	p, there := people[name]
 	if !there {
 		return p, errors.New("the token is nobody's")
 	}
 	sum := sha256.Sum256([]byte(bearer))
-	p.Issuer, p.SignedIn, p.Session = issuer, s.clock(), hex.EncodeToString(sum[:])
-	_ = session
+	p.Subject, p.Issuer, p.SignedIn, p.Session = p.Subject+number, issuer, s.clock(), hex.EncodeToString(sum[:])
 	return p, nil
 }
 
@@ -207,9 +209,28 @@ func newReid(t *testing.T, more func(*holder.Options)) *reid {
 func (s *reid) token(number string) string {
 	s.t.Helper()
 	n, _, _ := nhsnumber.Parse(number)
+	return s.tokens([]nhsnumber.Number{n})[0]
+}
+
+// patients are the tokens of so many patients.
+func (s *reid) patients(n int) []string {
+	s.t.Helper()
+	numbers := []nhsnumber.Number{}
+	for i := 0; len(numbers) < n; i++ {
+		first := [9]byte([]byte(fmt.Sprintf("943%06d", i)))
+		if digit, is := nhsnumber.CheckDigit(first); is {
+			numbers = append(numbers, nhsnumber.Number(append(first[:], digit)))
+		}
+	}
+	return s.tokens(numbers)
+}
+
+// tokens makes the tokens of numbers.
+func (s *reid) tokens(numbers []nhsnumber.Number) (texts []string) {
+	s.t.Helper()
 	id := uuid.New()
 	h := oprf.Header{Operation: oprf.Evaluate, DomainNo: s.domainNo, TokenEpoch: 1, RequestID: id}
-	batch, err := s.blinder.Numbers(h, []nhsnumber.Number{n}, nil)
+	batch, err := s.blinder.Numbers(h, numbers, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -232,7 +253,10 @@ func (s *reid) token(number string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: s.domainNo, TokenEpoch: 1, Value: points[0]}.String()
+	for _, point := range points {
+		texts = append(texts, keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: s.domainNo, TokenEpoch: 1, Value: point}.String())
+	}
+	return texts
 }
 
 // as is somebody who has signed in, in a session of theirs.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tarn/keys/api"
+	"tarn/keys/fault"
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/holder/internal/regions"
 	"tarn/keys/holder/internal/requests"
@@ -63,8 +64,11 @@ func (h *Holder) requests() *requests.Requests {
 // openRequests reads the requests, and writes down what an end of the process has cut off,
 // before anything is answered.
 func (h *Holder) openRequests(ctx context.Context, v *vault, ring *keyring.Keyring, l *transparency) (*requests.Requests, error) {
+	if err := h.options.checkPolicy(ring); err != nil {
+		return nil, err
+	}
 	o := requests.Options{
-		Log: &provingLog{l}, Meter: h.options.Meter, Clock: h.options.Clock, Rand: h.options.Rand, Logger: h.options.Logger,
+		Log: &provingLog{l}, Meter: h.options.Meter, Clock: h.options.Clock, Rand: h.options.Rand, Logger: h.options.Logger, Keep: h.options.KeepRequests,
 		Alerts: h.alerts.spool != nil, Reached: h.options.Reached,
 	}
 	if h.regions != nil {
@@ -128,4 +132,31 @@ func (h *Holder) Unreviewed() int {
 		return desk.Unreviewed()
 	}
 	return 0
+}
+
+// checkPolicy holds the policy that is set to the copy on this machine: what its operators
+// believe to be the policy is.
+func (o *Options) checkPolicy(ring *keyring.Keyring) error {
+	const doing = "comparing the policy that is set with [policy]"
+	policy, _, _ := ring.Policy()
+	switch {
+	case policy == nil:
+		return nil // nobody re-identifies anybody
+	case o.PolicyDigest != "" && policy.Digest() != o.PolicyDigest:
+		return fault.New(fault.Disagreement, doing, "file has SHA-256 "+o.PolicyDigest+", the policy that is set "+policy.Digest(),
+			"put the policy that is set in its place (keyholder policy show), or leave file out and set the other: keyholder policy set")
+	case o.PolicyMode != "" && policy.Mode != o.PolicyMode:
+		return fault.New(fault.Disagreement, doing, "mode is "+string(o.PolicyMode)+", that of the policy that is set "+string(policy.Mode),
+			"correct mode, or set another policy: keyholder policy set")
+	}
+	return nil
+}
+
+// LookAfterRequests does what is to be done with requests for re-identification beside
+// answering. Work calls it each minute.
+func (h *Holder) LookAfterRequests(ctx context.Context) error {
+	if desk := h.requests(); desk != nil {
+		return desk.Work(ctx)
+	}
+	return nil
 }

@@ -68,7 +68,7 @@ func (s *reid) probes(purpose, who, organisation string) {
 			for one := range queue {
 				which, i := one[0], one[1]
 				caller := s.as(fmt.Sprintf("%s#%d-%d/1", who, which, i)) // somebody who has not asked before: limits say nothing
-				caller.call("GET", "/v1/me", nil)                       // so that the connection is there
+				caller.call("GET", "/v1/me", nil)                        // so that the connection is there
 				begun := time.Now()
 				r := must[api.Reidentification](caller, "POST", "/v1/reidentifications", asks(tokens[which][i], purpose, organisation))
 				asked := time.Since(begun)

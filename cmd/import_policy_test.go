@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	// Who has signed in: what an identity provider signs becomes a person.
 	"keys/signin": with(vocabulary, "keys/reidentify"),
 	"keys/client": with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert"),
+	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert", "keys/signin"),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

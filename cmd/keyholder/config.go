@@ -139,7 +139,7 @@ func readConfig(path string) (*config, error) {
 	}
 	c := &config{Production: true, Name: "keyholder", Store: storeConfig{FreeFloor: holder.DefaultFreeFloor}, Operators: operatorsConfig{Required: 2}, Leases: leasesConfig{
 		TTL: boot.Duration(holder.DefaultLeaseTTL), CertificateTTL: boot.Duration(holder.DefaultCertificateTTL),
-	}, Budgets: budgetsConfig{
+	}, Policy: policyConfig{Keep: boot.Duration(holder.DefaultKeepRequests)}, Budgets: budgetsConfig{
 		Period: boot.Duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
 		ReservedShare: holder.DefaultReservedShare, RateFactor: holder.DefaultRateFactor,
 	}}

@@ -69,6 +69,7 @@ const (
 	DefaultLeaseTTL       = keyring.DefaultLeaseTTL
 	DefaultCertificateTTL = authority.DefaultLifetime
 	DefaultFreeFloor      = badgerdb.DefaultFreeFloor
+	DefaultKeepRequests   = 400 * 24 * time.Hour
 )
 
 // Options are what the service is given.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"tarn/keys/api"
@@ -13,6 +12,7 @@ import (
 	"tarn/keys/holder/internal/regions"
 	"tarn/keys/holder/internal/requests"
 	"tarn/keys/reidentify"
+	"tarn/keys/signin"
 )
 
 // SignIn says whose bearer token a request carries; see package signin.
@@ -41,12 +41,15 @@ func (c *call) signIn(ctx context.Context) error {
 	if c.holder.options.SignIn == nil {
 		return api.Refuse(api.CodeSignIn, "this key holder has nowhere to sign in", "its operators say where: [oidc] in keyholder.toml")
 	}
-	scheme, bearer, _ := strings.Cut(c.request.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || len(c.request.Header.Values("Authorization")) != 1 {
-		return api.Refuse(api.CodeSignIn, "the header Authorization: Bearer is missing, or there twice", "sign in, and send the token that you got")
+	bearer, err := signin.Bearer(c.request.Header)
+	if err != nil {
+		return api.Refuse(api.CodeSignIn, err.Error(), "sign in, and send the token that you got")
 	}
 	person, err := c.holder.options.SignIn.Verify(ctx, bearer)
-	if err != nil {
+	switch {
+	case fault.KindOf(err) == fault.Unavailable:
+		return api.Refuse(api.CodeBusy, err.Error(), "ask again in a minute; the key holder's operators see to it")
+	case err != nil:
 		return api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
 	}
 	c.person = person

@@ -52,8 +52,10 @@ var allowed = map[string][]string{
 	"keys/escrow":       vocabulary,
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
-	"keys/client":       with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder":       with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert"),
+	// Who has signed in: what an identity provider signs becomes a person.
+	"keys/signin": with(vocabulary, "keys/reidentify"),
+	"keys/client": with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
+	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert", "keys/signin"),
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.
@@ -96,7 +98,8 @@ var onlyIn = map[string]string{
 	"github.com/schollz/progressbar":      "cmd/internal/boot",
 	"github.com/prometheus/client_golang": "cmd/internal/boot/metrics",
 	"os/signal":                           "cmd/internal/boot",
-	"github.com/google/renameio":          "keys", // its default puts files into the folder of temporary files first
+	"github.com/coreos/go-oidc":           "keys/signin", // what a token must be, beyond what it asks for, is in one place
+	"github.com/google/renameio":          "keys",        // its default puts files into the folder of temporary files first
 }
 
 // measuredBeside names the benchmark that runs a library by itself, beside what we make of
@@ -162,6 +165,7 @@ var inNoBinary = []wall{
 	{tree: "golang.org/x/tools", why: "a library for tests"},
 	{tree: "github.com/prometheus/prometheus", why: "a library for tests"},
 	{tree: "go.yaml.in/yaml/v3", why: "a library for tests"},
+	{tree: "github.com/zitadel/oidc", why: "an identity provider is for tests, and for the workbench's"},
 	{tree: "tarn/keys/holder/disk", why: "it is for tests, and for the workbench's"},
 	{tree: "tarn/keys/audit/tiles/tilestest", why: "it is for tests"},
 	{tree: "tarn/keys/audit/witness/witnesstest", why: "it is for tests"},
@@ -427,6 +431,9 @@ func TestImportPolicyFindsPlantedViolations(t *testing.T) {
 		}},
 		{"binary links a test library", "cmd/linker", "main", "pgregory.net/rapid", []string{
 			"cmd/linker links pgregory.net/rapid: a library for tests",
+		}},
+		{"key holder is an identity provider", "keys/fault", "fault", "github.com/zitadel/oidc/v3/pkg/op", []string{
+			"cmd/keyholder links github.com/zitadel/oidc/v3/",
 		}},
 		{"package without a line", "stray", "stray", "fmt", []string{
 			"stray: no policy line for this package",

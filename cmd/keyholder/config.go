@@ -139,7 +139,7 @@ func readConfig(path string) (*config, error) {
 	}
 	c := &config{Production: true, Name: "keyholder", Store: storeConfig{FreeFloor: holder.DefaultFreeFloor}, Operators: operatorsConfig{Required: 2}, Leases: leasesConfig{
 		TTL: boot.Duration(holder.DefaultLeaseTTL), CertificateTTL: boot.Duration(holder.DefaultCertificateTTL),
-	}, Budgets: budgetsConfig{
+	}, Policy: policyConfig{Keep: boot.Duration(holder.DefaultKeepRequests)}, Budgets: budgetsConfig{
 		Period: boot.Duration(holder.DefaultBudgetPeriod), UnstatedRows: holder.DefaultUnstatedRows, CeilingRows: holder.DefaultCeilingRows,
 		ReservedShare: holder.DefaultReservedShare, RateFactor: holder.DefaultRateFactor,
 	}}
@@ -207,6 +207,7 @@ func (c *config) listen() holder.Listen {
 	if l.Key == "" {
 		l.Key = filepath.Join(c.Store.Dir, holder.ServerKeyFile)
 	}
+	l.People = holder.Pair{Address: c.Console.Address, Cert: c.Console.TLSCert, Key: c.Console.TLSKey}
 	return l
 }
 
@@ -236,6 +237,9 @@ func (c *config) options(env *boot.Environment) (holder.Options, error) {
 		return o, err
 	}
 	if err := c.Alerts.apply(&o); err != nil {
+		return o, err
+	}
+	if err := c.people(env, &o); err != nil {
 		return o, err
 	}
 	if c.Listen.ClientCA == "" {

@@ -9,7 +9,9 @@ import (
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
+	"tarn/keys/reidentify"
 	"tarn/keys/relationship"
+	"tarn/keys/signin"
 )
 
 // consoleConfig says where people who have signed in are answered. Without an address
@@ -45,6 +47,32 @@ type oidcConfig struct {
 	// MaxAge is how long a sign-in counts (default 12h).
 	MaxAge boot.Duration `toml:"max_age"`
 	// Claims say what of a token is what.
+	Claims claimsConfig `toml:"claims"`
+}
+
+// claimsConfig names the claims of tokens: a path with dots between members, such as
+// realm_access.roles. What is left out is the preset's.
+type claimsConfig struct {
+	// Preset is cis2 (NHS Care Identity Service 2), entra (Microsoft Entra ID) or keycloak.
+	Preset string `toml:"preset"`
+	// Subject names the person.
+	Subject string `toml:"subject"`
+	// UserID is what all of a person's accounts share (CIS2: nhsid_useruid).
+	UserID string `toml:"user_id"`
+	// Organisation is the ODS code of the person's organisation; not with cis2.
+	Organisation string `toml:"organisation"`
+	// Role is the role that the person selected.
+	Role string `toml:"role"`
+	// Roles are the roles that the person has.
+	Roles string `toml:"roles"`
+	// Activities are those of the role; not with cis2.
+	Activities string `toml:"activities"`
+	// ACR says how the person proved who they are (default acr).
+	ACR string `toml:"acr"`
+	// AppRoles are the roles that projects know; not with cis2.
+	AppRoles []string `toml:"app_roles"`
+	// Organisations gives an ODS code for each value of the claim organisation.
+	Organisations map[string]string `toml:"organisations"`
 }
 
 // policyConfig is about the policy of re-identification. Two operators set it, with
@@ -53,6 +81,9 @@ type policyConfig struct {
 	// File is a copy of the policy on this machine. Where it is given, a service whose policy
 	// is another does not start.
 	File string `toml:"file"`
+	// Keep is how long requests are kept, with their reasons and comments (default 9600h, 400
+	// days). Then they are erased; the log's entries, which hold neither, stay.
+	Keep boot.Duration `toml:"keep"`
 	// Mode has to be the policy's: enforce or simulate. It is for those who read this file.
 	Mode string `toml:"mode"`
 }
@@ -103,5 +134,69 @@ func (c *config) people(env *boot.Environment, o *holder.Options) error {
 	if c.Console.Address == "" {
 		return nil
 	}
+	verifier, err := c.OIDC.verifier(env)
+	if err != nil {
+		return err
+	}
+	o.SignIn = verifier
+	return c.Policy.apply(o)
+}
+
+// verifier reads whose sign-ins are believed.
+func (c *oidcConfig) verifier(env *boot.Environment) (*signin.Verifier, error) {
+	source, err := c.keys(env)
+	if err != nil {
+		return nil, err
+	}
+	algorithms := c.Algorithms
+	if len(algorithms) == 0 {
+		algorithms = []string{"RS256"}
+	}
+	return signin.New(signin.Options{
+		Issuer: c.Issuer, Audience: c.ClientID, Algorithms: algorithms, Keys: source, MaxAge: time.Duration(c.MaxAge), Clock: env.Wall,
+		Claims: signin.Claims{
+			Preset: c.Claims.Preset, Subject: c.Claims.Subject, UserID: c.Claims.UserID, Organisation: c.Claims.Organisation, Role: c.Claims.Role, Roles: c.Claims.Roles,
+			Activities: c.Claims.Activities, Assurance: c.Claims.ACR, AppRoles: c.Claims.AppRoles, Organisations: c.Claims.Organisations,
+		},
+	})
+}
+
+func (c *oidcConfig) keys(env *boot.Environment) (signin.KeySource, error) {
+	const doing = "reading [oidc]"
+	switch {
+	case (c.JWKSURL == "") == (c.JWKSFile == ""):
+		return nil, fault.New(fault.Usage, doing, "of jwks_url and jwks_file one is needed, and not both", "give the address of the issuer's keys, or a file of them")
+	case c.JWKSFile != "":
+		return signin.KeysInFile(c.JWKSFile, env.Logger)
+	}
+	roots, err := x509.SystemCertPool()
+	if c.CA != "" {
+		roots, err = boot.Authorities("[oidc] ca", c.CA)
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, doing, err, "give the authority of the issuer's certificate as ca")
+	}
+	return signin.KeysAtURL(signin.URLOptions{URL: c.JWKSURL, Roots: roots, Clock: env.Wall, Logger: env.Logger})
+}
+
+// apply has the service compare the policy that is set with the copy on this machine.
+func (c *policyConfig) apply(o *holder.Options) error {
+	const doing = "reading [policy]"
+	if c.Mode != "" && c.Mode != string(reidentify.Enforce) && c.Mode != string(reidentify.Simulate) {
+		return fault.New(fault.Usage, doing, "mode is neither enforce nor simulate", "give what the policy says, or leave it out")
+	}
+	o.PolicyMode, o.KeepRequests = reidentify.Mode(c.Mode), time.Duration(c.Keep)
+	if c.File == "" {
+		return nil
+	}
+	document, err := readPolicy(c.File)
+	if err != nil {
+		return err
+	}
+	policy, err := reidentify.ParsePolicy(document)
+	if err != nil {
+		return err
+	}
+	o.PolicyDigest = policy.Digest()
 	return nil
 }

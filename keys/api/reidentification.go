@@ -175,7 +175,7 @@ type OpenedItem struct {
 type OpenedItems struct {
 	Items  []OpenedItem `json:"items"`
 	Advice string       `json:"advice"`
-	// Receipt proves that the entry of the first item's opening is in the log.
+	// Receipt proves that the opening is in the log, by an entry of it.
 	Receipt jsontext.Value `json:"receipt,omitzero"` // tarn.receipt/1
 	// Unwitnessed says that the log's witness had not signed when it was opened.
 	Unwitnessed bool `json:"unwitnessed,omitzero"`

@@ -28,6 +28,7 @@ import (
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/holder/internal/regions"
 	"tarn/keys/holder/internal/requests"
+	"tarn/keys/reidentify"
 )
 
 // Meter takes what the service counts. It must be safe for concurrent use.
@@ -68,6 +69,7 @@ const (
 	DefaultLeaseTTL       = keyring.DefaultLeaseTTL
 	DefaultCertificateTTL = authority.DefaultLifetime
 	DefaultFreeFloor      = badgerdb.DefaultFreeFloor
+	DefaultKeepRequests   = 400 * 24 * time.Hour
 )
 
 // Options are what the service is given.
@@ -94,10 +96,15 @@ type Options struct {
 	OperatorsRequired int
 	LeaseTTL          time.Duration
 	CertificateTTL    time.Duration
-	FreeFloor         uint64         // bytes; 0 is the store's default
-	SignIn            SignIn         // of people; nil: nobody signs in, and nobody re-identifies
-	Regions           []Region       // that answer for domains
-	ClientCA          *x509.CertPool // a given authority for clients, besides the key holder's own; may be nil
+	FreeFloor         uint64        // bytes; 0 is the store's default
+	SignIn            SignIn        // of people; nil: nobody signs in, and nobody re-identifies
+	Regions           []Region      // that answer for domains
+	KeepRequests      time.Duration // for re-identification; 0 is for ever
+	// PolicyDigest and PolicyMode, where they are not empty, are those that the policy of
+	// re-identification must have: else the service does not open.
+	PolicyDigest string
+	PolicyMode   reidentify.Mode
+	ClientCA     *x509.CertPool // a given authority for clients, besides the key holder's own; may be nil
 
 	Clock  func() time.Time
 	Rand   io.Reader
@@ -392,10 +399,8 @@ func (h *Holder) Work(ctx context.Context) {
 		case <-h.alerts.given:
 			h.takeAlerts(ctx)
 		case <-seldom.C:
-			if desk := h.requests(); desk != nil {
-				if err := desk.Work(ctx); err != nil {
-					h.options.Logger.Error("requests for re-identification could not be looked after", "error", faultOnly(err))
-				}
+			if err := h.LookAfterRequests(ctx); err != nil {
+				h.options.Logger.Error("requests for re-identification could not be looked after", "error", faultOnly(err))
 			}
 		case <-tick.C:
 			if err := h.flushRefusals(ctx); err != nil {

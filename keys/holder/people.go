@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"tarn/keys/api"
+	"tarn/keys/fault"
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/holder/internal/regions"
 	"tarn/keys/holder/internal/requests"
 	"tarn/keys/reidentify"
+	"tarn/keys/signin"
 )
 
 // SignIn says whose bearer token a request carries; see package signin.
@@ -40,12 +41,15 @@ func (c *call) signIn(ctx context.Context) error {
 	if c.holder.options.SignIn == nil {
 		return api.Refuse(api.CodeSignIn, "this key holder has nowhere to sign in", "its operators say where: [oidc] in keyholder.toml")
 	}
-	scheme, bearer, _ := strings.Cut(c.request.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || len(c.request.Header.Values("Authorization")) != 1 {
-		return api.Refuse(api.CodeSignIn, "the header Authorization: Bearer is missing, or there twice", "sign in, and send the token that you got")
+	bearer, err := signin.Bearer(c.request.Header)
+	if err != nil {
+		return api.Refuse(api.CodeSignIn, err.Error(), "sign in, and send the token that you got")
 	}
 	person, err := c.holder.options.SignIn.Verify(ctx, bearer)
-	if err != nil {
+	switch {
+	case fault.KindOf(err) == fault.Unavailable:
+		return api.Refuse(api.CodeBusy, err.Error(), "ask again in a minute; the key holder's operators see to it")
+	case err != nil:
 		return api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
 	}
 	c.person = person
@@ -63,8 +67,11 @@ func (h *Holder) requests() *requests.Requests {
 // openRequests reads the requests, and writes down what an end of the process has cut off,
 // before anything is answered.
 func (h *Holder) openRequests(ctx context.Context, v *vault, ring *keyring.Keyring, l *transparency) (*requests.Requests, error) {
+	if err := h.options.checkPolicy(ring); err != nil {
+		return nil, err
+	}
 	o := requests.Options{
-		Log: &provingLog{l}, Meter: h.options.Meter, Clock: h.options.Clock, Rand: h.options.Rand, Logger: h.options.Logger,
+		Log: &provingLog{l}, Meter: h.options.Meter, Clock: h.options.Clock, Rand: h.options.Rand, Logger: h.options.Logger, Keep: h.options.KeepRequests,
 		Alerts: h.alerts.spool != nil, Reached: h.options.Reached,
 	}
 	if h.regions != nil {
@@ -128,4 +135,31 @@ func (h *Holder) Unreviewed() int {
 		return desk.Unreviewed()
 	}
 	return 0
+}
+
+// checkPolicy holds the policy that is set to the copy on this machine: what its operators
+// believe to be the policy is.
+func (o *Options) checkPolicy(ring *keyring.Keyring) error {
+	const doing = "comparing the policy that is set with [policy]"
+	policy, _, _ := ring.Policy()
+	switch {
+	case policy == nil:
+		return nil // nobody re-identifies anybody
+	case o.PolicyDigest != "" && policy.Digest() != o.PolicyDigest:
+		return fault.New(fault.Disagreement, doing, "file has SHA-256 "+o.PolicyDigest+", the policy that is set "+policy.Digest(),
+			"put the policy that is set in its place (keyholder policy show), or leave file out and set the other: keyholder policy set")
+	case o.PolicyMode != "" && policy.Mode != o.PolicyMode:
+		return fault.New(fault.Disagreement, doing, "mode is "+string(o.PolicyMode)+", that of the policy that is set "+string(policy.Mode),
+			"correct mode, or set another policy: keyholder policy set")
+	}
+	return nil
+}
+
+// LookAfterRequests does what is to be done with requests for re-identification beside
+// answering. Work calls it each minute.
+func (h *Holder) LookAfterRequests(ctx context.Context) error {
+	if desk := h.requests(); desk != nil {
+		return desk.Work(ctx)
+	}
+	return nil
 }

@@ -185,7 +185,7 @@ func openReidentification(ctx context.Context, c *call) (int, any, error) {
 	document := &api.OpenedItems{Items: []api.OpenedItem{}, Advice: api.Advice, Unwitnessed: opened.Unwitnessed}
 	receipts, cancel := context.WithTimeout(context.WithoutCancel(ctx), receiptOfOpening)
 	defer cancel()
-	if r, err := c.desk.Receipt(receipts, opened.Intent); err == nil {
+	if r, err := c.desk.Receipt(receipts, opened.Entry); err == nil {
 		document.Receipt = r // without one the answer is whole: it can be had later
 	}
 	for i := range opened.Items {

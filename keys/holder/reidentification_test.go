@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -33,15 +34,17 @@ const issuer = "https://sign-in.example.nhs.uk"
 
 // The people of these tests, by the bearer token with which they come.
 var people = map[string]reidentify.Person{
-	"gp":       {Subject: "gp", Organisation: "Y12345", Role: "gp"},
-	"gp2":      {Subject: "gp2", Organisation: "Y12345", Role: "gp"},
-	"other-gp": {Subject: "other-gp", Organisation: "Y54321", Role: "gp"},
-	"approver": {Subject: "approver", Organisation: "QMJ", Role: "approver"},
-	"guardian": {Subject: "guardian", Organisation: "QMJ", Role: "guardian"},
-	"analyst":  {Subject: "analyst", Organisation: "QMJ", Role: "analyst"},
-	"doctor":   {Subject: "doctor", Organisation: "RX1", Role: "emergency", Assurance: "AAL3"},
-	"gp-alias": {Subject: "gp-alias", UserID: "910000000001", Organisation: "QMJ", Role: "approver"},
-	"gp-cis2":  {Subject: "gp-cis2", UserID: "910000000001", Organisation: "Y12345", Role: "gp"},
+	"gp":          {Subject: "gp", Organisation: "Y12345", Role: "gp"},
+	"gp2":         {Subject: "gp2", Organisation: "Y12345", Role: "gp"},
+	"other-gp":    {Subject: "other-gp", Organisation: "Y54321", Role: "gp"},
+	"approver":    {Subject: "approver", Organisation: "QMJ", Role: "approver"},
+	"guardian":    {Subject: "guardian", Organisation: "QMJ", Role: "guardian"},
+	"analyst":     {Subject: "analyst", Organisation: "QMJ", Role: "analyst"},
+	"doctor":      {Subject: "doctor", Organisation: "RX1", Role: "emergency", Assurance: "AAL3"},
+	"doctor-weak": {Subject: "doctor-weak", Organisation: "RX1", Role: "emergency", Assurance: "AAL1"},
+	"ward":        {Subject: "ward", Organisation: "RX1", Role: "gp"},
+	"gp-alias":    {Subject: "gp-alias", UserID: "910000000001", Organisation: "QMJ", Role: "approver"},
+	"gp-cis2":     {Subject: "gp-cis2", UserID: "910000000001", Organisation: "Y12345", Role: "gp"},
 }
 
 // signIn knows people by their tokens. (That tokens are believed for good reasons is for
@@ -49,14 +52,15 @@ var people = map[string]reidentify.Person{
 type signIn struct{ clock func() time.Time }
 
 func (s signIn) Verify(_ context.Context, bearer string) (reidentify.Person, error) {
-	name, session, _ := strings.Cut(bearer, "/")
+	// NAME/SESSION, or NAME#NUMBER/SESSION for colleagues who differ in nothing else.
+	name, _, _ := strings.Cut(bearer, "/")
+	name, number, _ := strings.Cut(name, "#")
 	p, there := people[name]
 	if !there {
 		return p, errors.New("the token is nobody's")
 	}
 	sum := sha256.Sum256([]byte(bearer))
-	p.Issuer, p.SignedIn, p.Session = issuer, s.clock(), hex.EncodeToString(sum[:])
-	_ = session
+	p.Subject, p.Issuer, p.SignedIn, p.Session = p.Subject+number, issuer, s.clock(), hex.EncodeToString(sum[:])
 	return p, nil
 }
 
@@ -207,9 +211,28 @@ func newReid(t *testing.T, more func(*holder.Options)) *reid {
 func (s *reid) token(number string) string {
 	s.t.Helper()
 	n, _, _ := nhsnumber.Parse(number)
+	return s.tokens([]nhsnumber.Number{n})[0]
+}
+
+// patients are the tokens of so many patients.
+func (s *reid) patients(n int) []string {
+	s.t.Helper()
+	numbers := []nhsnumber.Number{}
+	for i := 0; len(numbers) < n; i++ {
+		first := [9]byte([]byte(fmt.Sprintf("943%06d", i)))
+		if digit, is := nhsnumber.CheckDigit(first); is {
+			numbers = append(numbers, nhsnumber.Number(append(first[:], digit)))
+		}
+	}
+	return s.tokens(numbers)
+}
+
+// tokens makes the tokens of numbers.
+func (s *reid) tokens(numbers []nhsnumber.Number) (texts []string) {
+	s.t.Helper()
 	id := uuid.New()
 	h := oprf.Header{Operation: oprf.Evaluate, DomainNo: s.domainNo, TokenEpoch: 1, RequestID: id}
-	batch, err := s.blinder.Numbers(h, []nhsnumber.Number{n}, nil)
+	batch, err := s.blinder.Numbers(h, numbers, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -232,7 +255,10 @@ func (s *reid) token(number string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: s.domainNo, TokenEpoch: 1, Value: points[0]}.String()
+	for _, point := range points {
+		texts = append(texts, keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: s.domainNo, TokenEpoch: 1, Value: point}.String())
+	}
+	return texts
 }
 
 // as is somebody who has signed in, in a session of theirs.
@@ -372,5 +398,161 @@ func TestParallelOpenings(t *testing.T) {
 	}
 	if counts[200] != 1 || intents != 1 {
 		t.Errorf("%v, %d intents", counts, intents)
+	}
+}
+
+// TestOldRequestsAreErased: the reason that somebody gave leaves the disk when its time is
+// over; the log keeps its entries.
+func TestOldRequestsAreErased(t *testing.T) {
+	s := newReid(t, func(o *holder.Options) { o.KeepRequests = 24 * time.Hour })
+	token := s.token(patientNumber)
+	s.region.registers(token, "Y12345")
+	r := must[api.Reidentification](s.as("gp/1"), "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+	entries := len(s.leaves())
+	s.late.Add(int64(23 * time.Hour))
+	if err := s.holder.LookAfterRequests(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must[api.Reidentification](s.as("gp/1"), "GET", "/v1/reidentifications/"+r.ID, nil)
+	s.late.Add(int64(2 * time.Hour))
+	if err := s.holder.LookAfterRequests(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.as("gp/1").refused(api.CodeNotFound, "GET", "/v1/reidentifications/"+r.ID, nil)
+	certificate := s.ann.certificate()
+	s.stop()
+	s.start()
+	s.unseal()
+	s.ann = s.with(&certificate)
+	s.as("gp/1").refused(api.CodeNotFound, "GET", "/v1/reidentifications/"+r.ID, nil)
+	if now := len(s.leaves()); now < entries {
+		t.Errorf("%d entries, and there were %d", now, entries)
+	}
+}
+
+// TestBreakGlass: in an emergency it is opened at once, somebody is told before, another
+// reviews it; without a stronger sign-in, a role or anybody to tell, it is not.
+func TestBreakGlass(t *testing.T) {
+	heard := make(chan string, 10)
+	duty := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		heard <- string(b)
+	}))
+	defer duty.Close()
+	s := newReid(t, func(o *holder.Options) { o.AlertsURL = duty.URL })
+	token := s.token(patientNumber)
+	for who, rule := range map[string]string{"gp": "break_glass_role", "doctor-weak": "break_glass_sign_in"} {
+		r := must[api.Reidentification](s.as(who+"/1"), "POST", "/v1/reidentifications", asks(token, "ETREAT", people[who].Organisation))
+		if r.State != "refused" || r.Decision.Rule != rule {
+			t.Errorf("%s: %+v", who, r)
+		}
+	}
+	doctor := s.as("doctor/1")
+	r := must[api.Reidentification](doctor, "POST", "/v1/reidentifications", asks(token, "ETREAT", "RX1"))
+	if r.State != "ready" || r.Decision.Rule != "break_glass" {
+		t.Fatalf("%+v", r)
+	}
+	path := "/v1/reidentifications/" + r.ID
+	s.as("guardian/1").refused(api.CodeConflict, "POST", path+"/review", api.ReviewGiven{Outcome: "justified"}) // nothing is opened yet
+	if opened := must[api.OpenedItems](doctor, "POST", path+"/open", nil); opened.Items[0].Identity == nil || opened.Items[0].Identity.NHSNumber != patientNumber {
+		t.Errorf("%+v", opened)
+	}
+	select {
+	case alert := <-heard:
+		if !strings.Contains(alert, "break-glass") || strings.Contains(alert, patientNumber) || strings.Contains(alert, token) {
+			t.Errorf("%s", alert)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nobody is told")
+	}
+	if due := must[api.List[api.Reidentification]](s.as("guardian/1"), "GET", "/v1/reidentifications?as=reviewer", nil); len(due.Items) != 1 || due.Items[0].ReviewDue.IsZero() {
+		t.Errorf("%+v", due)
+	}
+	// Nobody reviews in time: the doctor's next one waits for it.
+	s.late.Add(int64(73 * time.Hour))
+	if next := must[api.Reidentification](doctor, "POST", "/v1/reidentifications", asks(token, "ETREAT", "RX1")); next.Decision.Rule != "break_glass_suspended" {
+		t.Errorf("%+v", next)
+	}
+	doctor.refused(api.CodeReidentification, "POST", path+"/review", api.ReviewGiven{Outcome: "justified"})
+	reviewed := must[api.Reidentification](s.as("guardian/1"), "POST", path+"/review", api.ReviewGiven{Outcome: "justified", Comment: "Unconscious on arrival."})
+	if reviewed.Review == nil || reviewed.Review.Outcome != "justified" {
+		t.Errorf("%+v", reviewed)
+	}
+	if next := must[api.Reidentification](doctor, "POST", "/v1/reidentifications", asks(token, "ETREAT", "RX1")); next.State != "ready" {
+		t.Errorf("%+v", next)
+	}
+}
+
+// TestWithoutAlertsNobodyBreaksTheGlass: an alert that nobody hears is none.
+func TestWithoutAlertsNobodyBreaksTheGlass(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	if r := must[api.Reidentification](s.as("doctor/1"), "POST", "/v1/reidentifications", asks(s.token(patientNumber), "ETREAT", "RX1")); r.Decision.Rule != "break_glass_alerts" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestWorklist: who finds the patients sees none; each practice opens its own; whose
+// practice nobody knows is nobody's.
+func TestWorklist(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	tokens := s.patients(3)
+	s.region.registers(tokens[0], "Y12345")
+	s.region.registers(tokens[1], "Y54321")
+	list := api.WorklistRequest{
+		Project: "care", Purpose: "CAREMGT", Organisation: "QMJ", Route: "registered_practice", Reason: api.Reason{Code: "invitation", Text: "Frail and not reviewed for a year."},
+		Items: []api.ReidentificationItem{{Row: 10, Token: tokens[0]}, {Row: 11, Token: tokens[1]}, {Row: 12, Token: tokens[2]}},
+	}
+	analyst := s.as("analyst/1")
+	r := must[api.Reidentification](analyst, "POST", "/v1/worklists", list)
+	if r.State != "ready" || r.Decision.Rule != "routed" || len(r.Rows) != 3 {
+		t.Fatalf("%+v", r)
+	}
+	open := "/v1/worklists/" + r.ID + "/open"
+	analyst.refused(api.CodeReidentification, "POST", open, nil)
+	s.as("doctor/1").refused(api.CodeNotFound, "POST", open, nil)
+	if seen := must[api.List[api.Reidentification]](s.as("gp/1"), "GET", "/v1/reidentifications?as=recipient", nil); len(seen.Items) != 1 || len(seen.Items[0].Rows) != 1 || seen.Items[0].Reason != nil {
+		t.Errorf("%+v", seen)
+	}
+	opened := must[api.OpenedItems](s.as("gp/1"), "POST", open, nil)
+	if len(opened.Items) != 1 || opened.Items[0].Row != 10 || opened.Items[0].State != "opened" {
+		t.Errorf("%+v", opened)
+	}
+	// The patient has moved since: the practice that was named sees nobody.
+	s.region.registers(tokens[1], "Y99999")
+	if opened := must[api.OpenedItems](s.as("other-gp/1"), "POST", open, nil); len(opened.Items) != 1 || opened.Items[0].State != "not_available" || opened.Items[0].Identity != nil {
+		t.Errorf("%+v", opened)
+	}
+	if after := must[api.Reidentification](analyst, "GET", "/v1/reidentifications/"+r.ID, nil); after.State != "opened" {
+		t.Errorf("%+v", after)
+	}
+	// Without a token: by reference, to where the record came from.
+	id := strings.Repeat("ab", 16)
+	r = must[api.Reidentification](analyst, "POST", "/v1/worklists", api.WorklistRequest{
+		Project: "care", Purpose: "CAREMGT", Organisation: "QMJ", Route: "source_organisation", Reason: list.Reason,
+		Items: []api.ReidentificationItem{{Row: 1, Reference: &api.Reference{SourceDataset: "north", UniqueID: id}}},
+	})
+	if opened := must[api.OpenedItems](s.as("ward/1"), "POST", "/v1/worklists/"+r.ID+"/open", nil); opened.Items[0].State != "reference" || opened.Items[0].Reference.UniqueID != id {
+		t.Errorf("%+v", opened)
+	}
+}
+
+// TestRegionAway: what rests on a region's answer is not decided without it, and nothing is
+// used up.
+func TestRegionAway(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	token := s.token(patientNumber)
+	s.region.registers(token, "Y12345")
+	gp := s.as("gp/1")
+	r := must[api.Reidentification](gp, "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+	s.region.mu.Lock()
+	s.region.away = true
+	s.region.mu.Unlock()
+	gp.refused(api.CodeRegion, "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+	gp.refused(api.CodeRegion, "POST", "/v1/reidentifications/"+r.ID+"/open", nil)
+	s.region.mu.Lock()
+	s.region.away = false
+	s.region.mu.Unlock()
+	if opened := must[api.OpenedItems](gp, "POST", "/v1/reidentifications/"+r.ID+"/open", nil); opened.Items[0].State != "opened" {
+		t.Errorf("%+v", opened)
 	}
 }

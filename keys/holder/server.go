@@ -279,7 +279,7 @@ func faultOnly(err error) error {
 func (h *Holder) problem(w http.ResponseWriter, id string, refused *api.Error) int {
 	w.Header().Set("Content-Type", api.ProblemType)
 	if refused.Code == api.CodeSignIn {
-		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, 11.6.1
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, 3
 	}
 	return h.write(w, refused.Status(), refused.Problem(id))
 }

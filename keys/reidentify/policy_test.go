@@ -231,6 +231,7 @@ var contradictions = []contradiction{
 	{"an operator twice", `operators = ["op-1", "op-2"]`, `operators = ["op-1", "op-1"]`, SeverityError, "operators", "twice"},
 	{"an operator without a name", `operators = ["op-1", "op-2"]`, `operators = ["op-1", ""]`, SeverityError, "operators", "empty"},
 	{"an operator of no text", `operators = ["op-1", "op-2"]`, `operators = ["op-1", "o\np"]`, SeverityError, "operators", "no text"},
+	{"an operator who links", `linkers = ["linker-1"]`, `linkers = ["op-2"]`, SeverityWarning, "operators", "linker, too"},
 	{"no linkers", `linkers = ["linker-1"]`, "", SeverityWarning, "linkers", "nobody is named"},
 	{"organisation twice", `code = "F84004"`, `code = "RYJ"`, SeverityError, "organisation RYJ", "twice"},
 	{"organisation in words", `code = "F84004"`, `code = "a practice"`, SeverityError, "organisation 2", "no ODS code"},
@@ -325,6 +326,7 @@ func TestDocumentsThatAreNoPolicy(t *testing.T) {
 		"digest that is claimed": {"operators =", "digest = \"x\"\noperators =", "there is no key digest"},
 		"text for a number":      {"approvals = 2", "approvals = \"Quetzalina\"", "line 13"},
 		"not TOML":               {"schema =", "Quetzalina\nschema =", "line 1"},
+		"a day without quotes":   {`"2026-12-25"`, `2026-12-25`, "line"},
 		"key twice":              {"approvals = 2", "approvals = 2\napprovals = 3", "line 14"},
 	} {
 		_, err := ParsePolicy([]byte(strings.Replace(whole, x.replace, x.with, 1)))

@@ -263,6 +263,9 @@ func (c *checker) people() {
 	if len(p.Operators) < 2 {
 		c.unwise("operators", "fewer than two are named: who is not named is not kept from approving and reviewing", "give the subjects or user ids of all who run the key holder")
 	}
+	if slices.ContainsFunc(p.Operators, func(who string) bool { return slices.Contains(p.Linkers, who) }) {
+		c.unwise("operators", "one is a linker, too, and would have the linked data beside its keys", "let somebody else link")
+	}
 	c.texts("linkers", p.Linkers)
 	if len(p.Linkers) == 0 {
 		c.unwise("linkers", "nobody is named: who is not named is not kept from asking", "give the subjects or user ids of all who link the data")

@@ -37,14 +37,17 @@ type Decision string
 // The decisions.
 const (
 	Allow Decision = "allow" // there is a relationship now
-	Deny  Decision = "deny"  // there is none, or the token is nobody's here: the answer does not say which
+	Deny  Decision = "deny"  // there is none, or the token is nobody's here
 )
 
 // Answer is a region's. Signature covers all of it, and the question.
 type Answer struct {
-	Decision  Decision  `json:"decision"`
-	Expires   time.Time `json:"expires"`
-	Envelope  *Envelope `json:"envelope,omitzero"` // whose token it is, of scheme keyed-hash
+	Decision Decision  `json:"decision"`
+	Expires  time.Time `json:"expires"`
+	// Envelope is whose token it is, of scheme keyed-hash, sealed to the key holder. It is there
+	// whatever the decision: others may have approved, or it is an emergency. So a key holder
+	// learns whether the region knows the token; it tells nobody.
+	Envelope  *Envelope `json:"envelope,omitzero"`
 	Signature []byte    `json:"signature"`
 }
 
@@ -141,9 +144,6 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	}
 	a := &Answer{Decision: decision, Expires: expires(now)}
 	if envelope != nil {
-		if decision != Allow {
-			return nil, errors.New("relationship: an envelope goes with what is allowed only")
-		}
 		if !keyText.MatchString(envelope.HolderKeyID) {
 			return nil, errors.New("relationship: the envelope does not name the escrow key that it was sealed to")
 		}
@@ -170,7 +170,7 @@ func (a *Answer) Verify(q *Question, region ed25519.PublicKey, now time.Time) (e
 	if err := q.Check(); err != nil {
 		return evidence, err
 	}
-	if a.Decision != Allow && a.Decision != Deny || len(region) != ed25519.PublicKeySize || a.Decision == Deny && a.Envelope != nil {
+	if a.Decision != Allow && a.Decision != Deny || len(region) != ed25519.PublicKeySize {
 		return evidence, ErrSignature
 	}
 	m, err := message(q, a)

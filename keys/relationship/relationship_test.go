@@ -163,8 +163,17 @@ func TestQuestionsThatAreNone(t *testing.T) {
 			t.Errorf("an envelope goes with an answer that is sealed to %q", key)
 		}
 	}
-	if _, err := Sign(question(), Deny, envelope(), noon, private); err == nil {
-		t.Error("an envelope goes with what is denied")
+	// Whose token it is goes with what is denied, too: others may have approved.
+	a, err := Sign(question(), Deny, envelope(), noon, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Verify(question(), private.Public().(ed25519.PublicKey), noon); err != nil {
+		t.Errorf("a refusal with an envelope: %v", err)
+	}
+	a.Envelope = nil
+	if _, err := a.Verify(question(), private.Public().(ed25519.PublicKey), noon); !errors.Is(err, ErrSignature) {
+		t.Errorf("a refusal of which the envelope was taken: %v", err)
 	}
 }
 

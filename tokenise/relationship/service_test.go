@@ -480,13 +480,18 @@ func TestEnvelopes(t *testing.T) {
 	if e, there := a.Opened(q); !there || string(e.Sealed) != "sealed" || e.Token != hashed.Value {
 		t.Errorf("%+v", a)
 	}
-	for name, q := range map[string]*relationship.Question{"none is kept": r.question(without, "A81001"), "oblivious": r.question(patient(3, 1), "A81001"), "denied": r.question(hashed, "A81002")} {
+	for name, q := range map[string]*relationship.Question{"none is kept": r.question(without, "A81001"), "oblivious": r.question(patient(3, 1), "A81001")} {
 		if a := r.decided(t, q); a.Envelope != nil {
 			t.Errorf("%s: there is an envelope", name)
 		}
 	}
-	if k.asked != 2 {
-		t.Errorf("envelopes were looked for %d times, want 2", k.asked)
+	// With a refusal, too: others may have approved, or it is an emergency.
+	q = r.question(hashed, "A81002")
+	if a := r.decided(t, q); a.Decision != relationship.Deny || a.Envelope == nil {
+		t.Errorf("denied: %+v", a)
+	}
+	if k.asked != 3 {
+		t.Errorf("envelopes were looked for %d times, want 3", k.asked)
 	}
 	k.envelope.Token[0] ^= 1
 	r.problem(t, "/v1/relationships/check", q, 503, CodeTable, nil)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tarn/keys/audit"
+	"tarn/keys/holder/internal/store"
 )
 
 // Change is one change of records that others keep beside the keyring's: it is decided
@@ -26,6 +27,12 @@ func (c *Change) Put(kind, name string, record any) { c.t.put(kind, name, record
 
 // Remove removes a record.
 func (c *Change) Remove(kind, name string) { c.t.remove(kind, name) }
+
+// Erase takes a record from the store such that no copy of the store from now on holds it:
+// the store is written anew, which takes a while.
+func (c *Change) Erase(kind, name string) {
+	c.t.erase = append(c.t.erase, store.Key{Kind: kind, Name: name})
+}
 
 // Event records what was done, and returns its index in the log.
 func (c *Change) Event(leaf audit.Leaf) uint64 {

@@ -210,6 +210,9 @@ func (r *Requests) Work(ctx context.Context) error {
 	if err := r.Recover(ctx); err != nil {
 		return err
 	}
+	if err := r.erase(ctx); err != nil {
+		return err
+	}
 	policy, _, _ := r.ring.Policy()
 	if policy == nil {
 		return nil

@@ -19,8 +19,9 @@ import (
 type Opened struct {
 	Request *reidentify.Request
 	Items   []OpenedItem
-	// Intent is the index of the entry of the first item that was opened.
-	Intent      uint64
+	// Entry is the index of the first entry that the opening has written: the intent of its
+	// first item, or that it is denied.
+	Entry       uint64
 	Unwitnessed bool
 }
 
@@ -71,18 +72,19 @@ func (r *Requests) Open(ctx context.Context, by *reidentify.Person, id string, a
 	// From here on it is written down what comes of it, whether or not the caller waits.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishingTime)
 	defer cancel()
-	opening, err := r.begin(ctx, by, id, arrived, answers)
+	opening, entries, err := r.begin(ctx, by, id, arrived, answers)
 	if err != nil {
 		return nil, err
 	}
 	key := openingKey{id, by.Organisation}
 	defer r.ended(key)
 	r.options.Reached(StepConsumed)
-	if err := r.witnessed(ctx, by, id, opening); err != nil {
+	if err := r.witnessed(ctx, by, id, opening, entries.last+1); err != nil {
 		return nil, err
 	}
 	r.options.Reached(StepWitnessed)
 	opened := r.openItems(request, opening, answers)
+	opened.Entry = entries.first
 	r.options.Reached(StepOpened)
 	if err := r.finish(ctx, id, by, opening, opened); err != nil {
 		opened.Forget()
@@ -119,9 +121,9 @@ func (r *Requests) answersFor(ctx context.Context, request *reidentify.Request, 
 
 // begin uses up what allows an opening, and writes down that it is going to be: of two at
 // once the second is refused.
-func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (*reidentify.Opening, error) {
-	opening := &reidentify.Opening{By: *by}
-	err := r.ring.Change(ctx, func(c *keyring.Change) error {
+func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (opening *reidentify.Opening, entries entries, err error) {
+	opening = &reidentify.Opening{By: *by}
+	err = r.ring.Change(ctx, func(c *keyring.Change) error {
 		request := *r.get(id)
 		places, shown, refused := request.Opens(by, arrived, c.Now())
 		if refused != nil {
@@ -136,7 +138,7 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 			if rests(&request) && item.Token != "" {
 				a := answerOf(answers, i)
 				allowed := related(a) && c.Now().Before(a.Until)
-				r.settled(c, &request, by, item, a, allowed)
+				entries.add(r.settled(c, &request, by, item, a, allowed))
 				if !allowed {
 					opening.Denied = append(opening.Denied, i)
 					continue
@@ -145,7 +147,9 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 			opening.Items = append(opening.Items, i)
 			leaf := leafOf(audit.KindReidIntent, &request, by)
 			leaf.Ref = &request.Entry
-			opening.Intents = append(opening.Intents, c.Event(about(leaf, item)))
+			intent := c.Event(about(leaf, item))
+			entries.add(intent)
+			opening.Intents = append(opening.Intents, intent)
 		}
 		if request.BreakGlass {
 			alarm := leafOf(audit.KindAlarm, &request, by)
@@ -161,13 +165,26 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 	})
 	if err != nil {
 		r.ended(openingKey{id, by.Organisation})
-		return nil, err
+		return nil, entries, err
 	}
-	return opening, nil
+	return opening, entries, nil
+}
+
+// entries are the first and the last entry of several that follow one another.
+type entries struct {
+	first, last uint64
+	any         bool
+}
+
+func (e *entries) add(index uint64) {
+	if !e.any {
+		e.first, e.any = index, true
+	}
+	e.last = index
 }
 
 // settled writes down that the region has answered anew.
-func (r *Requests) settled(c *keyring.Change, request *reidentify.Request, by *reidentify.Person, item *reidentify.Item, a *regions.Answer, allowed bool) {
+func (r *Requests) settled(c *keyring.Change, request *reidentify.Request, by *reidentify.Person, item *reidentify.Item, a *regions.Answer, allowed bool) uint64 {
 	leaf := leafOf(audit.KindReidDecision, request, by)
 	leaf.Decision, leaf.Rule, leaf.Ref, leaf.Policy = audit.Deny, string(reidentify.RuleNoRelationship), &request.Entry, request.Decision.Policy
 	if allowed {
@@ -176,7 +193,7 @@ func (r *Requests) settled(c *keyring.Change, request *reidentify.Request, by *r
 	if a != nil {
 		leaf.EvidenceH = hex.EncodeToString(a.Evidence[:])
 	}
-	c.Event(about(leaf, item))
+	return c.Event(about(leaf, item))
 }
 
 func (r *Requests) ended(key openingKey) {
@@ -187,11 +204,7 @@ func (r *Requests) ended(key openingKey) {
 
 // witnessed waits until the witness has signed what is going to be opened. An emergency
 // does not wait for it any longer, a few times; all else is given back, unopened.
-func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id string, o *reidentify.Opening) error {
-	if len(o.Intents) == 0 {
-		return nil
-	}
-	size := o.Intents[len(o.Intents)-1] + 1
+func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id string, o *reidentify.Opening, size uint64) error {
 	waiting, cancel := context.WithTimeout(ctx, witnessTime)
 	defer cancel()
 	err := r.options.Log.Witnessed(waiting, size)
@@ -258,9 +271,6 @@ func (r *Requests) outcomes(c *keyring.Change, request *reidentify.Request, by *
 // asks is not told why.
 func (r *Requests) openItems(request *reidentify.Request, o *reidentify.Opening, answers []*regions.Answer) *Opened {
 	opened := &Opened{Request: request, Unwitnessed: o.Unwitnessed}
-	if len(o.Intents) > 0 {
-		opened.Intent = o.Intents[0]
-	}
 	for _, i := range o.Items {
 		opened.Items = append(opened.Items, OpenedItem{Item: request.Items[i], Identity: r.openItem(request, i, answers)})
 	}
@@ -318,6 +328,7 @@ func (r *Requests) finish(ctx context.Context, id string, by *reidentify.Person,
 func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (*Opened, error) {
 	var request reidentify.Request
 	var opening reidentify.Opening
+	var entry uint64
 	err := r.ring.Change(ctx, func(c *keyring.Change) error {
 		request = *r.get(id)
 		_, shown, refused := request.Opens(by, arrived, c.Now())
@@ -331,7 +342,7 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 		for n, i := range shown.Items {
 			leaf := leafOf(audit.KindRedeliver, &request, by)
 			leaf.Ref = &shown.Intents[n]
-			c.Event(about(leaf, &request.Items[i]))
+			entry = c.Event(about(leaf, &request.Items[i]))
 		}
 		request.Redeliver(by.Organisation)
 		r.put(c, &request)
@@ -340,7 +351,9 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 	if err != nil {
 		return nil, err
 	}
-	return r.openItems(&request, &opening, answers), nil
+	opened := r.openItems(&request, &opening, answers)
+	opened.Entry = entry
+	return opened, nil
 }
 
 // Recover writes down, before anything is answered, that it is not known what came of

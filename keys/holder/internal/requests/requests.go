@@ -63,6 +63,9 @@ type Options struct {
 	Clock   func() time.Time
 	Rand    io.Reader
 	Logger  *slog.Logger
+	// Keep is how long requests are kept, with their reasons and comments; then they are
+	// erased, and the log's entries are what is left of them.
+	Keep time.Duration
 	// Alerts says that somebody is told of alarms at once: break-glass needs it.
 	Alerts bool
 	// Reached is called at each step of an opening, for tests that end the process there;
@@ -94,6 +97,8 @@ type Requests struct {
 	// opening are openings that this process is at: what it is not at and has no outcome is
 	// finished as unknown.
 	opening map[openingKey]bool
+
+	erased time.Time // when requests were erased last, by this process
 
 	limiting sync.Mutex
 	limits   map[string]*rate.Limiter // by person

@@ -1,0 +1,252 @@
+// Package signin says who has signed in: it turns the signed token of an OpenID Connect
+// provider (an ID token, or a JWT access token) into a [reidentify.Person].
+//
+// The provider is configured, and nothing about it is discovered. A token chooses neither
+// the algorithm nor the key: the algorithms are an allow-list without none and HMAC, keys
+// come from a configured file or address only, and a token that brings a key or says where
+// one is, is refused. The signature is verified by go-oidc and go-jose; what the claims say
+// is then read strictly, with every member there once. Sources: OpenID Connect Core 1.0,
+// 3.1.3.7; RFC 7515, 7519, 8725 and 9068.
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"tarn/keys"
+	"tarn/keys/fault"
+	"tarn/keys/reidentify"
+)
+
+// Options are what a verifier is given.
+type Options struct {
+	Issuer     string   // https://..., exactly as tokens have it in iss
+	Audience   string   // the client_id: exactly as tokens have it in aud
+	Algorithms []string // that tokens may be signed with: of [Algorithms]
+	Keys       KeySource
+	Claims     Claims
+	MaxAge     time.Duration // how long ago a person may have signed in (auth_time); 0 is 12 hours
+	Clock      func() time.Time
+}
+
+// Algorithms returns what tokens may be signed with (RFC 7518, 3.1; RFC 8037): what is
+// verified with a public key.
+func Algorithms() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
+// Times.
+const (
+	defaultMaxAge = 12 * time.Hour
+	clockSkew     = 30 * time.Second // how far the issuer's clock may be from ours
+)
+
+// Verifier verifies tokens of one issuer. It is safe for concurrent use.
+type Verifier struct {
+	options Options
+	config  oidc.Config
+}
+
+// nameText is what the log takes for a name, specification (i).
+var nameText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$`)
+
+// New returns what verifies tokens. The error is of kind [fault.Usage].
+func New(o Options) (*Verifier, error) {
+	if wrong, next := o.check(); wrong != "" {
+		return nil, fault.New(fault.Usage, "reading [oidc]", wrong, next)
+	}
+	claims, err := o.Claims.complete()
+	if err != nil {
+		return nil, err
+	}
+	o.Claims, o.Algorithms = claims, slices.Clone(o.Algorithms)
+	if o.MaxAge == 0 {
+		o.MaxAge = defaultMaxAge
+	}
+	clock := o.Clock
+	return &Verifier{options: o, config: oidc.Config{
+		ClientID: o.Audience, SupportedSigningAlgs: o.Algorithms,
+		Now: func() time.Time { return clock().Add(-clockSkew) }, // it allows for none at exp
+	}}, nil
+}
+
+// check says what is wrong with options, and what to do; "" of good ones.
+func (o *Options) check() (wrong, next string) {
+	issuer, err := url.Parse(o.Issuer)
+	switch {
+	case err != nil || issuer.Scheme != "https" || issuer.Host == "" || issuer.User != nil || issuer.RawQuery != "" || issuer.ForceQuery || strings.Contains(o.Issuer, "#"):
+		return "issuer cannot be used", "give it as tokens have it in iss: https://..., without query and fragment"
+	case !nameText.MatchString(o.Issuer):
+		return "issuer is none that the log takes", "it has at most 128 letters, digits and ._:/@+-"
+	case o.Audience == "":
+		return "client_id is missing", "give it as tokens have it in aud"
+	case len(o.Algorithms) == 0:
+		return "algorithms are missing", `name what the issuer signs with, as in algorithms = ["RS256"]`
+	case o.Keys == nil:
+		return "the issuer's keys are missing", "give jwks_file, or jwks_url and ca"
+	case o.MaxAge < 0:
+		return "max_age is negative", "give how long ago a person may have signed in, or leave it out"
+	}
+	for _, algorithm := range o.Algorithms {
+		if !slices.Contains(Algorithms(), algorithm) {
+			return "algorithms names one that is not taken", "choose of " + strings.Join(Algorithms(), ", ") + ": never none, and never HS256 and its like, whose key would be shared"
+		}
+	}
+	return "", ""
+}
+
+// Verify returns who has signed in, in the role that they selected. bearer is the token by
+// itself, see [Bearer]. The error is an [*Error], or the context's.
+func (v *Verifier) Verify(ctx context.Context, bearer string) (reidentify.Person, error) {
+	var nobody reidentify.Person
+	token, err := readCompact(bearer)
+	if err != nil {
+		return nobody, err
+	}
+	if !slices.Contains(v.options.Algorithms, token.algorithm) {
+		return nobody, refuse(Algorithm, "the token is signed with an algorithm that is not allowed")
+	}
+	key, err := find(ctx, v.options.Keys, token)
+	if err != nil {
+		return nobody, err
+	}
+	set := &oneKey{key: key, algorithm: jose.SignatureAlgorithm(token.algorithm)}
+	_, failed := oidc.NewVerifier(v.options.Issuer, set, &v.config).Verify(ctx, token.text)
+	if set.payload == nil {
+		return nobody, refuse(Signature, "the token is not signed by the key that it names")
+	}
+	// Our own reading comes first, for the reason: the library's errors repeat claims.
+	person, err := v.read(token, set.payload)
+	if err != nil {
+		return nobody, err
+	}
+	if failed != nil {
+		return nobody, refuse(BadClaims, "the token's claims are not those of an ID token")
+	}
+	return person, nil
+}
+
+// oneKey is a set of the one key that a token was found to name.
+type oneKey struct {
+	key       *jose.JSONWebKey
+	algorithm jose.SignatureAlgorithm
+	payload   []byte // of a token whose signature is right
+}
+
+// VerifySignature implements [oidc.KeySet].
+func (o *oneKey) VerifySignature(_ context.Context, token string) ([]byte, error) {
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{o.algorithm})
+	if err != nil {
+		return nil, errors.New("signin: no compact form")
+	}
+	payload, err := signed.Verify(o.key.Key)
+	if err != nil {
+		return nil, errors.New("signin: the signature is wrong")
+	}
+	o.payload = payload
+	return payload, nil
+}
+
+// read holds the claims of a token whose signature is right.
+func (v *Verifier) read(token *compact, payload []byte) (reidentify.Person, error) {
+	c, err := readClaims(payload)
+	if err != nil {
+		return reidentify.Person{}, err
+	}
+	if err := v.meant(c); err != nil {
+		return reidentify.Person{}, err
+	}
+	signedIn, err := v.inTime(c)
+	if err != nil {
+		return reidentify.Person{}, err
+	}
+	p, err := v.options.Claims.person(c)
+	if err != nil {
+		return reidentify.Person{}, err
+	}
+	p.Issuer, p.SignedIn = v.options.Issuer, signedIn
+	p.Session, err = session(c, p.Issuer, token.signed)
+	return p, err
+}
+
+// maxAudiences is how many a token may be for.
+const maxAudiences = 16
+
+// meant refuses tokens of another issuer, and for another audience.
+func (v *Verifier) meant(c claims) error {
+	if issuer, err := c.required("iss"); err != nil || issuer != v.options.Issuer {
+		return refuse(Issuer, "the token is of another issuer")
+	}
+	audiences, err := c.oneOrMore("aud")
+	if err != nil || len(audiences) > maxAudiences || !slices.Contains(audiences, v.options.Audience) {
+		return refuse(Audience, "the token is for another audience")
+	}
+	if len(audiences) == 1 {
+		return nil
+	}
+	if party, err := c.required("azp"); err != nil || party != v.options.Audience {
+		return refuse(Audience, "the token is for several audiences, and was not issued to this one")
+	}
+	return nil
+}
+
+// inTime refuses tokens that do not count now, and returns when the person signed in.
+func (v *Verifier) inTime(c claims) (time.Time, error) {
+	var none time.Time
+	now := v.options.Clock()
+	times := map[string]time.Time{}
+	for _, name := range []string{"exp", "nbf", "iat", "auth_time"} {
+		t, err := c.time(name)
+		if err != nil {
+			return none, err
+		}
+		times[name] = t
+	}
+	signedIn := times["auth_time"]
+	if signedIn.IsZero() && v.options.Claims.issuedIsSignedIn() {
+		signedIn = times["iat"]
+	}
+	switch latest := now.Add(clockSkew); {
+	case times["exp"].IsZero():
+		return none, refuse(BadClaims, "the token does not say when it expires")
+	case !now.Before(times["exp"].Add(clockSkew)):
+		return none, refuse(Expired, "the token has expired")
+	case times["nbf"].After(latest), times["iat"].After(latest), signedIn.After(latest):
+		return none, refuse(NotYet, "the token is of a time to come: see that both clocks are right")
+	case signedIn.IsZero():
+		return none, refuse(BadClaims, "the token does not say when the person signed in")
+	case now.Sub(signedIn) > v.options.MaxAge:
+		return none, refuse(TooOld, "the person signed in too long ago")
+	}
+	return signedIn, nil
+}
+
+// session names a sign-in: by the provider's own name of it, which all its tokens share,
+// else by the token. That is by what is signed of it: a signature may have another form
+// that verifies.
+func session(c claims, issuer, signed string) (string, error) {
+	subject, err := c.required("sub")
+	if err != nil {
+		return "", err
+	}
+	id, there, err := c.optional("sid")
+	if err != nil {
+		return "", err
+	}
+	message := keys.LP(keys.Text("tarn/session/v1"), keys.Text(issuer), keys.Text(subject), keys.Text(id))
+	if !there {
+		message = keys.LP(keys.Text("tarn/session-of-token/v1"), keys.Text(issuer), keys.Text(signed))
+	}
+	sum := sha256.Sum256(message)
+	return hex.EncodeToString(sum[:]), nil
+}

@@ -35,7 +35,7 @@ const (
 	careTokens     = "care.tokens.csv" // a table with tokens that may be opened
 	careTable      = "relationships.csv"
 	policyFile     = "policy.toml"
-	requestFile    = "request.json"
+	requestFile    = signedInFolder + "/request.json"
 	receiptFile    = "receipt.json"
 	signedInFolder = "signed-in" // tokens of sign-ins; taken away at the end
 )

@@ -24,11 +24,18 @@ func TestMethodsAreAnAllowList(t *testing.T) {
 		}
 		names[m.Name] = true
 		mux.HandleFunc(m.Pattern(), func(http.ResponseWriter, *http.Request) {}) // panics where two are the same
-		if m.Public != public[m.Name] || m.Public == (len(m.Roles) > 0) || m.Sealed && !m.Public {
-			t.Errorf("%s: public %v, roles %v, sealed %v", m.Name, m.Public, m.Roles, m.Sealed)
+		ways := 0 // of proving who one is: none is needed, a certificate, or a sign-in
+		for _, way := range []bool{m.Public, len(m.Roles) > 0, m.SignedIn} {
+			if way {
+				ways++
+			}
+		}
+		if m.Public != public[m.Name] || ways != 1 || m.Sealed && !m.Public || m.Floor && !m.SignedIn {
+			t.Errorf("%s: public %v, roles %v, signed in %v, sealed %v, floor %v", m.Name, m.Public, m.Roles, m.SignedIn, m.Sealed, m.Floor)
 		}
 		for _, role := range api.Roles() {
-			if changes := m.Verb != http.MethodGet; changes && m.Allows(role) && role == api.RoleAuditor {
+			// A simulation has a policy in its body, and changes nothing.
+			if changes := m.Verb != http.MethodGet && m.Name != "policy.simulate"; changes && m.Allows(role) && role == api.RoleAuditor {
 				t.Errorf("an auditor may call %s, which changes something", m.Name)
 			}
 		}
@@ -38,7 +45,7 @@ func TestMethodsAreAnAllowList(t *testing.T) {
 // TestProblemsBecomeFaults: each code has a status, and a kind that says what a
 // command's user can do.
 func TestProblemsBecomeFaults(t *testing.T) {
-	kinds := map[int]fault.Kind{400: fault.Usage, 401: fault.Policy, 403: fault.Policy, 404: fault.Usage, 405: fault.Usage, 409: fault.Policy, 413: fault.Usage,
+	kinds := map[int]fault.Kind{400: fault.Usage, 401: fault.Policy, 403: fault.Policy, 404: fault.Usage, 405: fault.Usage, 409: fault.Policy, 410: fault.Policy, 413: fault.Usage,
 		415: fault.Usage, 429: fault.Unavailable, 500: fault.Internal, 503: fault.Unavailable, 507: fault.Unavailable}
 	for code, status := range api.Codes() {
 		e := api.Refuse(code, "a detail", "what to do")

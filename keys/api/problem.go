@@ -186,7 +186,7 @@ func (p *Problem) Fault(doing string) *fault.Error {
 	switch {
 	case p.Code == CodeKeyCheckDiffers:
 		kind = fault.Disagreement
-	case p.Status == 401 || p.Status == 403 || p.Status == 409 || p.Code == CodeBudget:
+	case p.Status == 401 || p.Status == 403 || p.Status == 409 || p.Status == 410 || p.Code == CodeBudget:
 		kind = fault.Policy
 	case p.Status == 429 || p.Status == 503 || p.Status == 507:
 		kind = fault.Unavailable

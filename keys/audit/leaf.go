@@ -159,7 +159,9 @@ func (l Leaf) Encode() ([]byte, error) {
 			return nil, fmt.Errorf("audit: member %s is no name", m.name)
 		}
 	}
-	for _, m := range []struct{ name, value string }{{"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH}} {
+	for _, m := range []struct{ name, value string }{
+		{"evidence_h", l.EvidenceH}, {"policy", l.Policy}, {"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH},
+	} {
 		if m.value != "" && !hashText.MatchString(m.value) {
 			return nil, fmt.Errorf("audit: member %s is no hash", m.name)
 		}
@@ -208,5 +210,7 @@ var ruleTexts = map[string]string{
 	RuleRateAbnormal:    "A client uses a key for several times as many rows as it usually does.",
 	RuleBeyondGrant:     "A client says that it has used a key for more rows than it was granted.",
 	RuleTestRange:       "A client was given NHS numbers of the test range, which no patient has.",
+	RuleBreakGlass:      "Somebody has used break-glass to find out who a patient is, and another person has to review it.",
+	RuleReviewOverdue:   "Nobody has reviewed a break-glass in time, and who used it may not use it again until somebody has.",
 	RuleTooManyTries:    "Somebody has given wrong shares, passphrases, identities or enrolment codes, one after another.",
 }

@@ -931,7 +931,7 @@ func TestOpenAPIDescribesRefusalsAndOperations(t *testing.T) {
 	}
 	for _, kind := range []api.OperationKind{
 		api.OpDomainAdd, api.OpProjectAdd, api.OpProjectRenew, api.OpClientAdd, api.OpClientRenew, api.OpClientRevoke, api.OpGrantAdd, api.OpGrantRevoke,
-		api.OpKeyRotate, api.OpKeyRetire, api.OpKeyDestroy, api.OpKeyExport, api.OpBackup, api.OpBudgetReset,
+		api.OpKeyRotate, api.OpKeyRetire, api.OpKeyDestroy, api.OpKeyExport, api.OpBackup, api.OpBudgetReset, api.OpPolicySet,
 	} {
 		if !kinds[kind] {
 			t.Errorf("the body of %s is not described", kind)

@@ -1,6 +1,10 @@
 package reidentify
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Rule names what a decision rests on, in answers and in the log.
 type Rule string
@@ -47,6 +51,9 @@ const (
 	RuleNotGuardian         Rule = "not_guardian"
 	RuleAcknowledged        Rule = "reviewed_already"
 )
+
+// Rules returns every rule, sorted.
+func Rules() []Rule { return slices.Sorted(maps.Keys(ruleWords)) }
 
 // words are what a rule says to whoever is refused or has to wait.
 type words struct {

@@ -195,7 +195,11 @@ func (e *FormError) Error() string { return e.Pointer + ": " + e.Wrong }
 var (
 	organisationText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)
 	uniqueIDText     = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
+
+// IsHash reports whether a text is a request's hash by its form.
+func IsHash(text string) bool { return hashText.MatchString(text) }
 
 // New makes a request of a draft. What it returns is not decided yet. The error is a
 // *FormError.
@@ -274,7 +278,7 @@ func (r *Request) checkReference(item *Item, at string) (string, error) {
 		return "", &FormError{at + "/reference", "a reference goes by a worklist with route source_organisation: nothing can be opened of it"}
 	case item.Token != "":
 		return "", &FormError{at, "give a token or a reference, not both"}
-	case !keys.ValidName(item.Reference.SourceDataset):
+	case !keys.ValidSourceDataset(item.Reference.SourceDataset):
 		return "", &FormError{at + "/reference/source_dataset", "it is no name of a source data set"}
 	case !uniqueIDText.MatchString(item.Reference.UniqueID):
 		return "", &FormError{at + "/reference/unique_id", "it is no unique_id: 32 hexadecimal digits"}

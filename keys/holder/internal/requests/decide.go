@@ -48,6 +48,9 @@ func (r *Requests) Decide(ctx context.Context, by *reidentify.Person, id string,
 	if err := reidentify.CheckComment(comment); err != nil {
 		return nil, &reidentify.FormError{Pointer: "/comment", Wrong: err.Error()}
 	}
+	if !reidentify.IsHash(hash) {
+		return nil, &reidentify.FormError{Pointer: "/request_hash", Wrong: "it is no hash: 64 hexadecimal digits in small letters, as the request shows it"}
+	}
 	return r.changed(ctx, by, id, func(c *keyring.Change, policy *reidentify.Policy, request *reidentify.Request) (bool, error) {
 		again, refused := request.Decides(policy, reidentify.Approval{By: *by, Verdict: verdict, Hash: hash, Comment: comment, At: c.Now()})
 		if refused != nil {

@@ -35,7 +35,7 @@ type Document struct {
 	Served      *Served      `json:"served"`
 	Moved       *Moved       `json:"moved"`
 	Enumeration *Enumeration `json:"enumeration"`
-	Reidentify  *struct{}    `json:"reidentify"`
+	Reidentify  *Reidentify  `json:"reidentify"`
 	Audit       *Audit       `json:"audit"`
 	LeakScan    *LeakScan    `json:"leak_scan"`
 	Artefacts   []string     `json:"artefacts"` // relative to the folder
@@ -144,6 +144,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 	}
 	if l := d.LeakScan; l != nil {
 		fmt.Fprintf(&b, "  %-24s %d people who would be recognised anywhere: found nowhere but in the table they came in\n", "leaks", l.Canaries)
+	}
+	if r := d.Reidentify; r != nil {
+		fmt.Fprintf(&b, "  %-24s a patient's own practice was told at once; another waited for an approver, could not approve itself, and was shown the patient once\n", "re-identified")
 	}
 	if a := d.Audit; a != nil && a.TamperDetectedAt != nil {
 		fmt.Fprintf(&b, "  %-24s %d entries, all as recorded; in a copy one was changed, and entry %d was named\n", "log", a.Entries, *a.TamperDetectedAt)

@@ -57,7 +57,7 @@ const answering = "answering on "
 // keyholder makes a key holder, starts it, and has its operator ask for the domain
 // and the project.
 func (d *demo) keyholder() (string, error) {
-	if err := d.write(holderConfig, fmt.Sprintf(holderText, max(leastBudget, budgetPeople*d.People), d.duty.URL)); err != nil {
+	if err := d.write(holderConfig, fmt.Sprintf(holderText, max(leastBudget, budgetPeople*d.People), d.duty.URL)+d.holderPeople()); err != nil {
 		return "", err
 	}
 	if err := d.folder(anchorFolder); err != nil {

@@ -6,10 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"tarn/bench/keyholder"
-	"tarn/bench/process"
 	"tarn/keys/api"
 	"tarn/keys/fault"
 )
@@ -17,27 +15,12 @@ import (
 // witness makes a witness of a log, starts it, and returns its address and the path
 // of its verifier key.
 func (t *Trial) witness(log string) (url, key string, err error) {
-	folder := filepath.Join(t.folder, "witness")
-	code, _, said, err := t.command("auditor", "witness", "new", "--dir", folder, "--name", "witness.example")
-	if err == nil && code != 0 {
-		err = fault.New(fault.Internal, "making a witness", said, "")
-	}
+	w, err := keyholder.StartWitness(t.ctx, t.binary("auditor"), t.folder, log)
 	if err != nil {
 		return "", "", err
 	}
-	config := filepath.Join(t.folder, "witness.toml")
-	text := fmt.Sprintf("dir = %q\nlog_keys = [%q]\n[listen]\naddress = \"127.0.0.1:0\"\n", folder, filepath.Join(log, "log.vkey"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return "", "", fault.Wrap(fault.Internal, "making a witness", err, "")
-	}
-	const witnessing = "witnessing on "
-	p, answer, err := process.Start(t.ctx, process.Options{Until: witnessing, Within: time.Minute}, t.binary("auditor"), "witness", "--config", config)
-	if err != nil {
-		return "", "", err
-	}
-	t.later(p.Kill)
-	_, address, _ := strings.Cut(answer, witnessing)
-	return "http://" + strings.TrimSpace(address), filepath.Join(folder, "witness.vkey"), nil
+	t.later(w.Process.Kill)
+	return w.URL, w.Key, nil
 }
 
 // leases leases keys, one after another.

@@ -38,6 +38,7 @@ type Options struct {
 	BudgetRows           int64          // of a client whose project states none; 0 is the service's default
 	AlertsURL            string         // where alarms are sent; empty is nowhere
 	Metrics              bool           // whether it answers Prometheus
+	More                 string         // further tables of its configuration
 	LogLevel             string         // of its log; empty is the service's default
 	Software             string
 	Clock                func() time.Time
@@ -51,6 +52,7 @@ type KeyHolder struct {
 	Config  string              // the path of its keyholder.toml
 	Made    *holder.Initialised // what would be handed out
 	URL     string              // since its last start
+	People  string              // where it answers people since its last start, https://host:port; empty where it does not
 	Process *process.Process    // of its last start
 
 	// Witness, if it is not empty, is the witness that it is configured with.
@@ -147,6 +149,7 @@ func (k *KeyHolder) Configure() error {
 	if k.WitnessURL != "" {
 		fmt.Fprintf(&b, "witness_url = %q\nwitness_key = %q\n", k.WitnessURL, k.WitnessKey)
 	}
+	b.WriteString(k.More)
 	if err := os.WriteFile(k.Config, []byte(b.String()), 0o600); err != nil {
 		return fault.Wrap(fault.Internal, "configuring the key holder", err, "")
 	}
@@ -181,7 +184,11 @@ func (k *KeyHolder) Start(ctx context.Context, before ...string) error {
 	}
 	_, after, _ := strings.Cut(answer, answering)
 	address, _, _ := strings.Cut(after, ",")
-	k.URL = "https://" + address
+	k.URL, k.People = "https://"+address, ""
+	if _, people, said := strings.Cut(p.Said(), "answering people on "); said {
+		people, _, _ = strings.Cut(people, "\n")
+		k.People = "https://" + people
+	}
 	return nil
 }
 
@@ -252,6 +259,11 @@ func (k *KeyHolder) AddDomain(ctx context.Context, name, scheme string) error {
 // AddProject adds a project of which this is the record.
 func (k *KeyHolder) AddProject(ctx context.Context, record []byte) error {
 	return k.ask(ctx, api.OpProjectAdd, api.ProjectAdd{Record: record})
+}
+
+// SetPolicy sets the policy of re-identification.
+func (k *KeyHolder) SetPolicy(ctx context.Context, document string) error {
+	return k.ask(ctx, api.OpPolicySet, api.PolicySet{Document: document})
 }
 
 func (k *KeyHolder) ask(ctx context.Context, kind api.OperationKind, body any) error {

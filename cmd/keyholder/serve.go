@@ -159,10 +159,10 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		if !h.Sealed() {
 			state = "ready"
 		}
-		fmt.Fprintf(env.Stderr, "answering on %s, %s\n", at.Service, state)
 		if at.People != nil {
 			fmt.Fprintf(env.Stderr, "answering people on %s\n", at.People)
 		}
+		fmt.Fprintf(env.Stderr, "answering on %s, %s\n", at.Service, state)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"tarn/bench/measure"
 	"tarn/bench/process"
 	"tarn/bench/quality"
+	"tarn/bench/reid"
 	"tarn/bench/serve"
 	"tarn/cmd/internal/boot"
 	"tarn/keys/fault"
@@ -50,6 +51,9 @@ func suites(env *boot.Environment) map[string]func(context.Context, benchOptions
 		link.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return link.Run(ctx, link.Options{Folder: o.folder, Cache: o.cache, Full: o.full, Linker: o.linker, Python: o.python, Skip: o.skip,
 				Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
+		},
+		reid.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
+			return reid.Run(ctx, reid.Options{Folder: o.folder, Full: o.full, Keyholder: process.Beside("keyholder"), Auditor: process.Beside("auditor"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})
 		},
 		serve.Suite: func(ctx context.Context, o benchOptions) ([]*measure.Result, error) {
 			return serve.Run(ctx, serve.Options{Folder: o.folder, Full: o.full, Tokeniser: process.Beside("tokeniser"), Workbench: process.Beside("tarn"), Software: boot.Software(), Clock: env.Wall, Progress: o.progress})

@@ -1,0 +1,356 @@
+// Package care makes what re-identification needs, for benchmarks and fault scenarios: a
+// key holder as a process of its own where people sign in, a project whose tokens may be
+// opened, patients with tokens, and a region that answers whose patients they are. Tokens
+// of sign-ins are signed here, by a key of which the key holder has the public half in a
+// file: the sign-in itself is tried with package idp.
+package care
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"tarn/bench/keyholder"
+	"tarn/keys"
+	"tarn/keys/api"
+	"tarn/keys/client"
+	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
+	"tarn/keys/relationship"
+	"tarn/keys/trialcert"
+	service "tarn/tokenise/relationship"
+)
+
+// What there is.
+const (
+	Issuer   = "https://sign-in.example.nhs.uk"
+	ClientID = "tarn"
+	Project  = "care"
+	Domain   = "pond"
+	Practice = "Y12345" // with whom all patients are registered
+	Other    = "Y54321" // with whom none is
+	Board    = "QMJ"    // the data controller
+	Hospital = "RX1"
+)
+
+// Policy is who may ask for what here.
+const Policy = `schema = "tarn.policy/1"
+[break_glass]
+assurances = ["AAL3"]
+[[guardian]]
+roles = ["guardian"]
+organisations = ["QMJ"]
+[[project]]
+name = "care"
+issuer = "https://sign-in.example.nhs.uk"
+controllers = ["QMJ"]
+[[project.allow]]
+roles = ["gp"]
+purposes = ["TREAT"]
+when = "relationship"
+[[project.allow]]
+roles = ["analyst"]
+purposes = ["CAREMGT"]
+when = "route"
+[[project.allow]]
+roles = ["analyst"]
+purposes = ["HQUALIMP"]
+when = "approval"
+[[project.approver]]
+roles = ["approver"]
+organisations = ["QMJ"]
+[[project.reviewer]]
+roles = ["guardian"]
+organisations = ["QMJ"]
+[[project.break_glass]]
+roles = ["emergency"]
+`
+
+// Options are what a site is made of.
+type Options struct {
+	Keyholder keyholder.Options // Folder, Binary, Software and Clock at least
+	Patients  int
+}
+
+// Patient is somebody with a token.
+type Patient struct{ Number, Token string }
+
+// Site is a key holder with people, patients and a region.
+type Site struct {
+	*keyholder.KeyHolder
+	Patients []Patient
+
+	signer  *rsa.PrivateKey
+	region  *service.Service
+	stopped chan error
+	stop    context.CancelFunc
+}
+
+// keyID names the issuer's key.
+const keyID = "trial"
+
+// Begin makes a site and starts it.
+func Begin(ctx context.Context, o Options) (s *Site, err error) {
+	s = &Site{}
+	if s.signer, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		return nil, fault.Wrap(fault.Internal, "drawing the issuer's key", err, "")
+	}
+	set, err := json.Marshal(map[string]any{"keys": []any{jose.JSONWebKey{Key: s.signer.Public(), KeyID: keyID, Algorithm: "RS256", Use: "sig"}}})
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "writing the issuer's key", err, "")
+	}
+	jwks := filepath.Join(o.Keyholder.Folder, "jwks.json")
+	if err := keys.WriteFile(jwks, set); err != nil {
+		return nil, err
+	}
+	address, key, err := s.prepareRegion(o.Keyholder.Folder)
+	if err != nil {
+		return nil, err
+	}
+	in := func(name string) string { return filepath.Join(o.Keyholder.Folder, name) }
+	o.Keyholder.More += fmt.Sprintf(`[console]
+address = "127.0.0.1:0"
+[oidc]
+issuer = %q
+client_id = %q
+jwks_file = %q
+[oidc.claims]
+preset = "cis2"
+[[relationships]]
+domain = %q
+url = "https://%s"
+ca = %q
+verify_key = %q
+`, Issuer, ClientID, jwks, Domain, address, in(regionTLS+"/"+trialcert.AuthorityFile), relationship.VerifyKeyText(key.Public()))
+	if s.KeyHolder, err = keyholder.Begin(ctx, o.Keyholder); err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*Site, error) { return nil, errors.Join(err, s.Close()) }
+	if err := s.populate(ctx, o.Patients); err != nil {
+		return fail(err)
+	}
+	if err := s.startRegion(ctx, address); err != nil {
+		return fail(err)
+	}
+	return s, nil
+}
+
+const (
+	regionTLS   = "region-tls"
+	regionTable = "region-table"
+	signingFile = "region-signing.key"
+)
+
+// prepareRegion makes what the region listens and signs with.
+func (s *Site) prepareRegion(folder string) (address string, key service.SigningKey, err error) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", key, fault.Wrap(fault.Internal, "choosing the region's address", err, "")
+	}
+	address = socket.Addr().String()
+	if err := socket.Close(); err != nil {
+		return "", key, fault.Wrap(fault.Internal, "choosing the region's address", err, "")
+	}
+	if err := trialcert.Make(filepath.Join(folder, regionTLS), []string{"localhost", "127.0.0.1"}, []string{"nobody"}, time.Now()); err != nil {
+		return "", key, err
+	}
+	if key, err = service.NewSigningKey(nil); err != nil {
+		return "", key, err
+	}
+	return address, key, key.Write(filepath.Join(folder, signingFile))
+}
+
+// populate makes the project, the policy and the patients.
+func (s *Site) populate(ctx context.Context, patients int) error {
+	record := strings.Replace(string(keyholder.Record(Project, Domain, keys.SchemeOblivious)), `"reidentify":{"mode":"none"}`, `"reidentify":{"mode":"direct","approvals":1}`, 1)
+	if err := s.AddDomain(ctx, Domain, keys.SchemeOblivious); err != nil {
+		return err
+	}
+	if err := s.AddProject(ctx, []byte(record)); err != nil {
+		return err
+	}
+	if err := s.SetPolicy(ctx, Policy); err != nil {
+		return err
+	}
+	if err := s.AddTokeniser(ctx, "north", Project); err != nil {
+		return err
+	}
+	return s.mint(ctx, patients)
+}
+
+// mint makes the patients' tokens, as a region's tokeniser does.
+func (s *Site) mint(ctx context.Context, n int) error {
+	numbers := Numbers(n)
+	c, err := s.As("north")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	running, session, err := client.Open(ctx, c, s.Clock, Project, int64(n), api.UseToken)
+	if err != nil {
+		return err
+	}
+	project, _ := session.Keys()
+	tokens, err := session.Tokens(running, numbers)
+	if err := errors.Join(err, session.Close(ctx)); err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		t := keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: project.Keys.DomainNo, TokenEpoch: uint16(project.Keys.TokenEpoch), Value: tokens[i]}
+		s.Patients = append(s.Patients, Patient{string(n[:]), t.String()})
+	}
+	return nil
+}
+
+// Numbers are so many numbers that nobody has been given.
+func Numbers(n int) (numbers []nhsnumber.Number) {
+	for i := 0; len(numbers) < n; i++ {
+		first := [9]byte([]byte(fmt.Sprintf("943%06d", i)))
+		if digit, is := nhsnumber.CheckDigit(first); is {
+			numbers = append(numbers, nhsnumber.Number(append(first[:], digit)))
+		}
+	}
+	return numbers
+}
+
+// startRegion loads the table, and answers.
+func (s *Site) startRegion(ctx context.Context, address string) error {
+	in := func(name string) string { return filepath.Join(s.Folder, name) }
+	var table strings.Builder
+	table.WriteString("token,organisation,from,to,relationship\n")
+	for _, p := range s.Patients {
+		fmt.Fprintf(&table, "%s,%s,2020-01-01,,registered\n", p.Token, Practice)
+	}
+	if err := os.WriteFile(in("relationships.csv"), []byte(table.String()), 0o600); err != nil {
+		return fault.Wrap(fault.Internal, "writing the region's table", err, "")
+	}
+	if _, err := service.Load(ctx, service.LoadOptions{In: in("relationships.csv"), Dir: in(regionTable), Threads: 1, Software: s.Software, Clock: s.Clock, Wall: s.Clock}); err != nil {
+		return err
+	}
+	c := service.Config{
+		Address: address, TLSCert: in(regionTLS + "/" + trialcert.ServerCert), TLSKey: in(regionTLS + "/" + trialcert.ServerKey), ClientCA: s.CA(), Clients: []string{"keyholder"},
+		SigningKeyFile: in(signingFile), Dir: in(regionTable), ChecksPerSecond: 1e6, ChecksBurst: 1e6,
+	}
+	region, listen, err := c.Open(nil, s.Clock, slog.New(slog.DiscardHandler), nothing{})
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop, s.stopped = stop, make(chan error, 1)
+	ready := make(chan struct{})
+	go func() { s.stopped <- region.Serve(running, listen, func(net.Addr) { close(ready) }) }()
+	select {
+	case <-ready:
+		return nil
+	case err := <-s.stopped:
+		s.stopped <- err
+		return err
+	}
+}
+
+// RegionAway ends the region's service.
+func (s *Site) RegionAway() error {
+	if s.stop == nil {
+		return nil
+	}
+	s.stop()
+	s.stop = nil
+	return <-s.stopped
+}
+
+// Close ends all.
+func (s *Site) Close() error { return errors.Join(s.RegionAway(), s.Kill()) }
+
+// Person is somebody who signs in.
+type Person struct {
+	Subject, UserID, Organisation, Role, Assurance string
+	Session                                        string // empty is one of their own
+	Now                                            time.Time
+}
+
+// Token is the token of a sign-in. change may change its claims; it may be nil.
+func (s *Site) Token(p Person, change func(claims map[string]any)) (string, error) {
+	if p.Now.IsZero() {
+		p.Now = s.Clock()
+	}
+	if p.Session == "" {
+		p.Session = p.Subject
+	}
+	if p.UserID == "" {
+		p.UserID = "user-" + p.Subject
+	}
+	if p.Assurance == "" {
+		p.Assurance = "AAL2"
+	}
+	claims := map[string]any{
+		"iss": Issuer, "aud": ClientID, "sub": p.Subject, "sid": p.Session, "iat": p.Now.Unix(), "exp": p.Now.Add(time.Hour).Unix(), "auth_time": p.Now.Unix(), "acr": p.Assurance,
+		"nhsid_useruid": p.UserID, "selected_roleid": "555",
+		"nhsid_nrbac_roles": []any{map[string]any{"person_roleid": "555", "org_code": p.Organisation, "role_code": p.Role, "activity_codes": []string{"B0264"}}},
+	}
+	if change != nil {
+		change(claims)
+	}
+	return s.Sign(claims)
+}
+
+// Sign signs claims as the issuer does.
+func (s *Site) Sign(claims map[string]any) (string, error) {
+	payload, err := json.Marshal(claims, json.Deterministic(true))
+	if err != nil {
+		return "", err
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.signer, KeyID: keyID}}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
+}
+
+// Key is the issuer's key.
+func (s *Site) Key() *rsa.PrivateKey { return s.signer }
+
+// SignedIn is a client of somebody who has signed in.
+func (s *Site) SignedIn(p Person) (*client.Person, error) {
+	token, err := s.Token(p, nil)
+	if err != nil {
+		return nil, err
+	}
+	var id [8]byte
+	if _, err := io.ReadFull(rand.Reader, id[:]); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.Folder, "sign-in-"+hex.EncodeToString(id[:]))
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
+		return nil, fault.Wrap(fault.Internal, "writing a token", err, "")
+	}
+	defer func() { _ = os.Remove(path) }()
+	return client.SignedIn(s.People, s.CA(), path, s.Clock)
+}
+
+// NewID is an id for a request.
+func NewID() string { return uuid.NewString() }
+
+// nothing counts for nobody.
+type nothing struct{}
+
+func (nothing) Request(string, int, time.Duration) {}
+func (nothing) Routed(int)                         {}
+func (nothing) Stranger()                          {}

@@ -539,7 +539,7 @@ func TestWorklist(t *testing.T) {
 // TestRegionAway: what rests on a region's answer is not decided without it, and nothing is
 // used up.
 func TestRegionAway(t *testing.T) {
-	s := newReid(t, func(*holder.Options) {})
+	s := newReid(t, func(o *holder.Options) { o.AlertsURL = "http://127.0.0.1:1/" })
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
 	gp := s.as("gp/1")
@@ -549,6 +549,11 @@ func TestRegionAway(t *testing.T) {
 	s.region.mu.Unlock()
 	gp.refused(api.CodeRegion, "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
 	gp.refused(api.CodeRegion, "POST", "/v1/reidentifications/"+r.ID+"/open", nil)
+	doctor := s.as("doctor/1") // what those are told to do who cannot wait
+	emergency := must[api.Reidentification](doctor, "POST", "/v1/reidentifications", asks(token, "ETREAT", "RX1"))
+	if opened := must[api.OpenedItems](doctor, "POST", "/v1/reidentifications/"+emergency.ID+"/open", nil); opened.Items[0].State != "opened" {
+		t.Errorf("%+v", opened)
+	}
 	s.region.mu.Lock()
 	s.region.away = false
 	s.region.mu.Unlock()

@@ -102,9 +102,12 @@ func TestWhatIsCountedIsThereFromTheStart(t *testing.T) {
 	keyholder := prometheus.NewRegistry()
 	metrics.NewKeyholder(keyholder, metrics.KeyholderState{
 		Sealed: func() bool { return false }, FreeBytes: zero, CertificateExpiry: time.Now, Records: zero, TreeSize: zero, AlertsWaiting: zero, Budgets: clients, Rules: []string{"test-range"},
+		Pending: zero, Unreviewed: zero, Decisions: []metrics.Decision{{Purpose: "TREAT", Outcome: "ready", Rule: "relationship"}},
 	})
 	if said := page(t, keyholder); !strings.Contains(said, `tarn_alarms_total{rule="test-range"} 0`+"\n") {
 		t.Error("the rule of alarms is not there")
+	} else if !strings.Contains(said, `tarn_reidentification_requests_total{outcome="ready",purpose="TREAT",rule="relationship"} 0`+"\n") {
+		t.Error("the decision is not there")
 	}
 	for _, has := range []bool{true, false} {
 		tokeniser := prometheus.NewRegistry()

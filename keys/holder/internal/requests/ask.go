@@ -44,8 +44,9 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 			return nil, err
 		}
 	}
+	var routes *regions.Routes
 	if refused == nil && request.Route != "" {
-		if err := r.route(ctx, request, &project); err != nil {
+		if routes, err = r.route(ctx, request, &project); err != nil {
 			return nil, err
 		}
 	}
@@ -70,7 +71,7 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 		request.State = request.Decision.Outcome
 		request.Counted = request.State != reidentify.Refused
 		request.Entry = requested(c, request, answers)
-		decided(c, request, person, evidenceOf(answers))
+		decided(c, request, person, evidenceOf(answers, routes))
 		r.put(c, request)
 		if request.Counted {
 			r.mu.Lock()
@@ -163,15 +164,15 @@ func (r *Requests) region(err error) error {
 
 // route finds who opens each patient of a worklist. Whose practice nobody knows is opened
 // by nobody, and whoever asks is not told which.
-func (r *Requests) route(ctx context.Context, request *reidentify.Request, project *keyring.Reidentifiable) error {
+func (r *Requests) route(ctx context.Context, request *reidentify.Request, project *keyring.Reidentifiable) (*regions.Routes, error) {
 	if request.Route == reidentify.ToSource {
 		for i := range request.Items {
 			request.Items[i].Recipient = project.Organisations[request.Items[i].Reference.SourceDataset]
 		}
-		return nil
+		return nil, nil
 	}
 	if r.options.Regions == nil {
-		return api.Refuse(api.CodeRegion, "no region answers for the project's domain", "the key holder's operators name it: [[relationships]] in keyholder.toml")
+		return nil, api.Refuse(api.CodeRegion, "no region answers for the project's domain", "the key holder's operators name it: [[relationships]] in keyholder.toml")
 	}
 	tokens := make([]string, len(request.Items))
 	for i := range request.Items {
@@ -179,12 +180,12 @@ func (r *Requests) route(ctx context.Context, request *reidentify.Request, proje
 	}
 	routes, err := r.options.Regions.Route(ctx, request.Domain, tokens, request.Hash)
 	if err != nil {
-		return r.region(err)
+		return nil, r.region(err)
 	}
 	for i, organisation := range routes.Organisations {
 		request.Items[i].Recipient = organisation
 	}
-	return nil
+	return routes, nil
 }
 
 // name gives each item its names in the log.

@@ -75,12 +75,16 @@ func decisionOf(a *regions.Answer) audit.Decision {
 
 // evidenceOf is the digest of all that a region has said of a request's patients: of one
 // patient the answer's own, of several that of theirs, one after another.
-func evidenceOf(answers []*regions.Answer) string {
+// routes, nil where none were asked for, come last.
+func evidenceOf(answers []*regions.Answer, routes *regions.Routes) string {
 	var all []byte
 	for _, a := range answers {
 		if a != nil {
 			all = append(all, a.Evidence[:]...)
 		}
+	}
+	if routes != nil {
+		all = append(all, routes.Evidence[:]...)
 	}
 	switch len(all) {
 	case 0:

@@ -24,7 +24,7 @@ func TestMethodsAreAnAllowList(t *testing.T) {
 		}
 		names[m.Name] = true
 		mux.HandleFunc(m.Pattern(), func(http.ResponseWriter, *http.Request) {}) // panics where two are the same
-		ways := 0 // of proving who one is: none is needed, a certificate, or a sign-in
+		ways := 0                                                                // of proving who one is: none is needed, a certificate, or a sign-in
 		for _, way := range []bool{m.Public, len(m.Roles) > 0, m.SignedIn} {
 			if way {
 				ways++

@@ -193,8 +193,8 @@ type FormError struct{ Pointer, Wrong string }
 func (e *FormError) Error() string { return e.Pointer + ": " + e.Wrong }
 
 var (
-	uniqueIDText     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	uniqueIDText = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	hashText     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // IsHash reports whether a text is a request's hash by its form.

@@ -17,6 +17,7 @@ import (
 	"tarn/keys/audit"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
+	"tarn/keys/reidentify"
 	"tarn/keys/servercert"
 )
 
@@ -84,6 +85,19 @@ func checkConfig(env *boot.Environment, config *config) error {
 	return err
 }
 
+// usualDecisions are those that a policy is made for.
+func usualDecisions() []metrics.Decision {
+	decision := func(p reidentify.Purpose, s reidentify.State, r reidentify.Rule) metrics.Decision {
+		return metrics.Decision{Purpose: string(p), Outcome: string(s), Rule: string(r)}
+	}
+	return []metrics.Decision{
+		decision(reidentify.Treatment, reidentify.Ready, reidentify.RuleRelationship),
+		decision(reidentify.Treatment, reidentify.Pending, reidentify.RuleNoRelationship),
+		decision(reidentify.EmergencyTreatment, reidentify.Ready, reidentify.RuleBreakGlass),
+		decision(reidentify.CareManagement, reidentify.Ready, reidentify.RuleRouted),
+	}
+}
+
 func serve(ctx context.Context, env *boot.Environment, config *config) (err error) {
 	options, err := config.options(env)
 	if err != nil {
@@ -99,6 +113,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		TreeSize:      func() float64 { return float64(h.TreeSize()) },
 		AlertsWaiting: func() float64 { return float64(h.AlertsWaiting()) },
 		Rules:         audit.Rules(),
+		Decisions:     usualDecisions(),
 		Pending:       func() float64 { return float64(h.Pending()) },
 		Unreviewed:    func() float64 { return float64(h.Unreviewed()) },
 		Budgets: func(each func(project, client string, left int64)) {

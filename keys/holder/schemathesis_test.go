@@ -98,6 +98,7 @@ func TestPeopleAreAnsweredAsDescribed(t *testing.T) {
 		s.tokens = append(s.tokens, token)
 	}
 	pending := must[api.Reidentification](s.as("other-gp/1"), "POST", "/v1/reidentifications", asks(s.tokens[0], "TREAT", "Y54321"))
+	taken := must[api.Reidentification](s.as("other-gp/1"), "POST", "/v1/reidentifications", asks(s.tokens[1], "TREAT", "Y54321"))
 	emergency := must[api.Reidentification](s.as("doctor/1"), "POST", "/v1/reidentifications", asks(s.tokens[0], "ETREAT", "RX1"))
 	must[api.OpenedItems](s.as("doctor/1"), "POST", "/v1/reidentifications/"+emergency.ID+"/open", nil)
 	worklist := must[api.Reidentification](s.as("analyst/1"), "POST", "/v1/worklists", api.WorklistRequest{
@@ -118,10 +119,10 @@ func TestPeopleAreAnsweredAsDescribed(t *testing.T) {
 		{"a clinician", "gp/1", "Y12345", nil, []string{"--include-path-regex", "^/v1/(me|reidentifications)$", "--phases", "coverage"}},
 		{"a clinician who goes on", "gp2/1", "Y12345", nil, []string{"--include-path-regex", "^/v1/reidentifications", "--phases", "stateful", "--max-examples", "10"}},
 		{"an approver", "approver/1", "QMJ", &pending, []string{"--include-path-regex", "^/v1/reidentifications/.*/(approvals|receipt)$", "--phases", "coverage,fuzzing"}},
-		{"a guardian", "guardian/1", "QMJ", &emergency, []string{"--include-path-regex", "^/v1/(reidentifications/.*/review|audit/who-asked)$", "--phases", "coverage"}},
-		{"an analyst", "analyst/1", "QMJ", nil, []string{"--include-path-regex", "^/v1/worklists$", "--phases", "coverage"}},
+		{"a guardian", "guardian/1", "QMJ", &emergency, []string{"--include-path-regex", "^/v1/(reidentifications/.*/review|audit/who-asked)$", "--phases", "coverage,fuzzing"}},
+		{"an analyst", "analyst/1", "QMJ", nil, []string{"--include-path-regex", "^/v1/worklists$", "--phases", "fuzzing", "--max-examples", "40"}},
 		{"a practice", "gp2/2", "Y12345", &worklist, []string{"--include-path-regex", "^/v1/worklists/.*/open$", "--phases", "coverage,fuzzing"}},
-		{"who asked", "other-gp/1", "Y54321", &pending, []string{"--include-path-regex", "^/v1/reidentifications/[^/]*(/(cancel|open))?$", "--phases", "coverage"}},
+		{"who asked", "other-gp/1", "Y54321", &taken, []string{"--include-path-regex", "^/v1/reidentifications/[^/]*(/(cancel|open))?$", "--phases", "coverage"}},
 	} {
 		work.Go(func() {
 			code, said, err := s.call(x.bearer, x.organisation, x.about, path, x.more...)

@@ -34,9 +34,15 @@ type KeyholderState struct {
 	// Pending is how many requests for re-identification wait for approval, Unreviewed how
 	// many times break-glass was used and nobody has reviewed it.
 	Pending, Unreviewed func() float64
+	// Decisions are the purposes, outcomes and rules of requests for re-identification that
+	// are counted from 0: others are counted from when there is one.
+	Decisions []Decision
 	// Budgets gives how many rows each client has left of a project's budget.
 	Budgets func(each func(project, client string, left int64))
 }
+
+// Decision is what is decided on a request for re-identification.
+type Decision struct{ Purpose, Outcome, Rule string }
 
 // budgets looks up what clients have left, or may have, when metrics are read.
 type budgets struct {
@@ -93,6 +99,9 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	k.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tarn_reidentification_requests_total", Help: "Requests for re-identification that were decided, by purpose, outcome and rule.",
 	}, []string{"purpose", "outcome", "rule"})
+	for _, d := range state.Decisions {
+		k.asked.WithLabelValues(d.Purpose, d.Outcome, d.Rule)
+	}
 	k.elements = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_keyholder_evaluations_total", Help: "Blinded numbers that were evaluated."})
 	registry.MustRegister(k.elements, k.duration, k.leases, k.refusals, k.appended, k.failing, k.alarms, k.heard, k.unheard, k.asked, &budgets{
 		left: prometheus.NewDesc("tarn_budget_remaining_rows", "Rows that a client may still use a project's keys for in this period, for the use of which it has least.", []string{"project", "client"}, nil),

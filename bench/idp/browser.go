@@ -172,6 +172,24 @@ func (b *Browser) do(ctx context.Context, method, address string, form url.Value
 	return answer, errors.Join(err, answer.Body.Close())
 }
 
+// UserInfo returns what the userinfo endpoint says to who has an access token.
+func (b *Browser) UserInfo(ctx context.Context, access string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.provider.URL+"/userinfo", nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+access)
+	answer, err := b.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }() // read to its end, or of no use
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("idp: the access token is not taken: status %d", answer.StatusCode)
+	}
+	return io.ReadAll(answer.Body)
+}
+
 // exchange gives the code for tokens, as the client does.
 func (b *Browser) exchange(ctx context.Context, form url.Values) (t Tokens, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.provider.URL+"/oauth/token", strings.NewReader(form.Encode()))

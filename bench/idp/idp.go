@@ -50,6 +50,9 @@ type Options struct {
 	Users        []User          // none are [Users]
 	Algorithm    string          // RS256 or ES256; empty is RS256
 	Lifetime     time.Duration   // of tokens; 0 is an hour
+	// RolesApart leaves nhsid_useruid and nhsid_nrbac_roles out of the tokens, as CIS2 does: the
+	// userinfo endpoint has them.
+	RolesApart bool
 }
 
 // Provider is a provider that is served.
@@ -160,8 +163,9 @@ func (p *Provider) handler() (http.Handler, error) {
 		return nil, err
 	}
 	s := &storage{
-		client: &client{id: p.ClientID, secret: p.options.ClientSecret, redirects: p.options.RedirectURIs, lifetime: p.options.Lifetime},
-		keys:   keys, clock: time.Now, // the library's tokens have the system's time, too
+		client:     &client{id: p.ClientID, secret: p.options.ClientSecret, redirects: p.options.RedirectURIs, lifetime: p.options.Lifetime},
+		rolesApart: p.options.RolesApart,
+		keys:       keys, clock: time.Now, // the library's tokens have the system's time, too
 		requests: map[string]*request{}, codes: map[string]string{}, access: map[string]*signIn{},
 	}
 	config := &op.Config{CodeMethodS256: true, SupportedScopes: []string{"openid", "profile", scopeRoles}}

@@ -137,6 +137,41 @@ func TestEverybodySignsIn(t *testing.T) {
 	}
 }
 
+// TestRolesApart: where tokens are without roles, as those of CIS2, the userinfo endpoint has
+// them, for the same person.
+func TestRolesApart(t *testing.T) {
+	o := options(t)
+	o.RolesApart = true
+	p := serve(t, o)
+	v := verifier(t, p, o.Roots, same)
+	sign := func(user string) (tokens idp.Tokens, info []byte) {
+		t.Helper()
+		b, err := p.Browser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tokens, err = b.SignIn(t.Context(), idp.Request{User: user}); err != nil {
+			t.Fatal(err)
+		}
+		if info, err = b.UserInfo(t.Context(), tokens.Access); err != nil {
+			t.Fatal(err)
+		}
+		return tokens, info
+	}
+	tokens, info := sign(idp.Emergency)
+	if _, err := v.Verify(t.Context(), tokens.ID); err == nil {
+		t.Error("the token has roles")
+	}
+	got, err := v.VerifyWith(t.Context(), tokens.ID, info)
+	if err != nil || got.Organisation != idp.Trust || got.UserID != "555000000008" || !got.Does([]string{idp.ActivityBreakGlass}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, others := sign(idp.GPOfA)
+	if got, err := v.VerifyWith(t.Context(), tokens.ID, others); err == nil {
+		t.Errorf("with what is said of somebody else it is %+v", got)
+	}
+}
+
 // TestTwoAccountsOfOnePerson are one person, and nobody else is.
 func TestTwoAccountsOfOnePerson(t *testing.T) {
 	o := options(t)

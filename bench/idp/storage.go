@@ -58,6 +58,16 @@ func (r *request) signedIn() *signIn {
 	return r.as
 }
 
+// inToken are the claims of a token beside the standard's.
+func (s *storage) inToken(as *signIn) map[string]any {
+	c := as.claims()
+	if s.rolesApart {
+		delete(c, "nhsid_useruid")
+		delete(c, "nhsid_nrbac_roles")
+	}
+	return c
+}
+
 // claims are what CIS2 says beside the standard's claims.
 func (s *signIn) claims() map[string]any {
 	roles := s.user.Roles
@@ -77,6 +87,8 @@ type storage struct {
 	client *client
 	keys   []*key // the first signs
 	clock  func() time.Time
+
+	rolesApart bool // see Options
 
 	mu       sync.Mutex
 	requests map[string]*request // by their ids
@@ -176,7 +188,7 @@ func (s *storage) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 	if !is || !one.Done() {
 		return errUnsupported
 	}
-	info.Subject, info.Claims = one.as.user.Subject, one.as.claims()
+	info.Subject, info.Claims = one.as.user.Subject, s.inToken(one.as)
 	return nil
 }
 
@@ -187,7 +199,7 @@ func (s *storage) GetPrivateClaimsFromRequest(_ context.Context, r op.TokenReque
 	if !is || !one.Done() {
 		return nil, errUnsupported
 	}
-	c := one.as.claims()
+	c := s.inToken(one.as)
 	c["acr"], c["auth_time"] = one.as.assurance, one.as.at.Unix()
 	return c, nil
 }

@@ -79,13 +79,23 @@ func (p *Person) Worklist(ctx context.Context, id string, request *api.WorklistR
 }
 
 // Reidentifications lists requests that the person sees as what they say (requester,
-// approver, recipient, reviewer or guardian), in a state, or in all where it is empty.
-func (p *Person) Reidentifications(ctx context.Context, as, state string) ([]api.Reidentification, error) {
+// approver, recipient, reviewer or guardian), in a state, or in all where it is empty;
+// oldest first.
+func (p *Person) Reidentifications(ctx context.Context, as, state string) (all []api.Reidentification, err error) {
 	query := url.Values{"as": {as}}
 	if state != "" {
 		query.Set("state", state)
 	}
-	return list[api.Reidentification](ctx, p.client, "listing requests", "/v1/reidentifications?"+query.Encode())
+	for {
+		page, err := call[api.List[api.Reidentification]](ctx, p.client, "listing requests", http.MethodGet, "/v1/reidentifications?"+query.Encode(), nil)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, page.Items...); page.Next == "" {
+			return all, nil
+		}
+		query.Set("after", page.Next)
+	}
 }
 
 func requestPath(id, more string) string { return "/v1/reidentifications/" + url.PathEscape(id) + more }

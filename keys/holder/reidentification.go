@@ -126,13 +126,30 @@ func listReidentifications(_ context.Context, c *call) (int, any, error) {
 	if there && !slices.Contains(reidentify.States(), reidentify.State(state)) {
 		return 0, nil, api.Refuse(api.CodeMalformed, "state is not one that a request can have", "see /v1/openapi.json, or leave it out for all")
 	}
-	found := c.desk.List(&c.person, reidentify.View(as), reidentify.State(state))
-	documents := make([]*api.Reidentification, len(found))
-	for i, request := range found {
-		documents[i] = c.document(request)
+	after, there, err := c.query("after")
+	if err != nil {
+		return 0, nil, err
 	}
-	return list(documents)
+	found := c.desk.List(&c.person, reidentify.View(as), reidentify.State(state))
+	if there {
+		at := slices.IndexFunc(found, func(r *reidentify.Request) bool { return r.ID == after })
+		if at < 0 {
+			return 0, nil, api.Refuse(api.CodeMalformed, "after is no request of this list", "give what next said, or leave it out")
+		}
+		found = found[at+1:]
+	}
+	page := api.List[*api.Reidentification]{Items: []*api.Reidentification{}}
+	for _, request := range found[:min(len(found), requestPage)] {
+		page.Items = append(page.Items, c.document(request))
+	}
+	if len(found) > requestPage {
+		page.Next = found[requestPage-1].ID
+	}
+	return http.StatusOK, page, nil
 }
+
+// requestPage is how many requests one answer holds.
+const requestPage = 200
 
 // one answers with a request, or with why there is none.
 func (c *call) one(request *reidentify.Request, err error) (int, any, error) {

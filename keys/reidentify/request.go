@@ -193,9 +193,8 @@ type FormError struct{ Pointer, Wrong string }
 func (e *FormError) Error() string { return e.Pointer + ": " + e.Wrong }
 
 var (
-	organisationText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)
-	uniqueIDText     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	hashText         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	uniqueIDText = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	hashText     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // IsHash reports whether a text is a request's hash by its form.
@@ -240,7 +239,7 @@ func (r *Request) check(domainNo uint32) error {
 		return &FormError{"/items", "it is empty: name one patient at least"}
 	case len(r.Items) > MaxItems:
 		return &FormError{"/items", fmt.Sprintf("it has more than %d patients", MaxItems)}
-	case !organisationText.MatchString(r.Organisation):
+	case !isODS(r.Organisation):
 		return &FormError{"/organisation", "it is no ODS code: 3 to 10 of A-Z and 0-9"}
 	case !r.Purpose.Known():
 		return &FormError{"/purpose", "there is no such purpose of use"}

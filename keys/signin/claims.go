@@ -2,6 +2,7 @@ package signin
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -130,6 +131,35 @@ func readClaims(payload []byte) (claims, error) {
 		return nil, refuse(BadClaims, "the token is a message about an event, and signs nobody in")
 	}
 	return c, nil
+}
+
+// maxUserInfo bounds what a provider says beside the token, in bytes.
+const maxUserInfo = 64 << 10
+
+// ofSignIn returns the members that are about the sign-in and not the person.
+func (c *Claims) ofSignIn() []string { return []string{members(c.Assurance)[0], members(c.Role)[0]} }
+
+// with returns claims with those that the userinfo endpoint adds, but for some members.
+func (c claims) with(userInfo []byte, but []string) (claims, error) {
+	if userInfo == nil {
+		return c, nil
+	}
+	var more claims
+	if len(userInfo) > maxUserInfo || json.Unmarshal(userInfo, &more) != nil {
+		return nil, refuse(BadClaims, "what the provider says of the person is no JSON object, has a member twice, or is longer than 64 KiB")
+	}
+	subject, err := c.required("sub")
+	if err != nil {
+		return nil, err
+	}
+	if other, err := more.required("sub"); err != nil || other != subject {
+		return nil, refuse(BadClaims, "what the provider says is of another person")
+	}
+	for _, member := range but {
+		delete(more, member)
+	}
+	maps.Copy(more, c)
+	return more, nil
 }
 
 // members returns the members that a claim's name leads through.

@@ -3,6 +3,7 @@ package signin
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -79,6 +80,62 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// TestUserInfo: what the userinfo endpoint says adds to a token of the same person, and
+// changes nothing of it.
+func TestUserInfo(t *testing.T) {
+	v, ec := verifier(t, options(t)), signers()["ec"]
+	whole := taken(t, v, ec.token(cis2()))
+	short := ec.token(but(cis2(), object{"nhsid_useruid": nil, "nhsid_nrbac_roles": nil}))
+	refused(t, v, short, BadClaims)
+	more := object{"sub": cis2()["sub"], "nhsid_useruid": cis2()["nhsid_useruid"], "nhsid_nrbac_roles": cis2()["nhsid_nrbac_roles"]}
+	for name, differ := range map[string]object{
+		"as it should be":     nil,
+		"more than it should": {"iss": "https://evil.example", "aud": "another", "exp": 1, "auth_time": 1, "acr": "AAL1", "sid": "s-2", "selected_roleid": "1"},
+	} {
+		if got, err := v.VerifyWith(t.Context(), short, []byte(document(but(more, differ)))); err != nil || !reflect.DeepEqual(got, whole) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for name, info := range map[string]string{
+		"of somebody else": document(but(more, object{"sub": "910000000002"})), "of nobody": document(but(more, object{"sub": nil})), "empty": "{}", "null": "null", "nothing": "",
+		"no JSON": "<html>", "twice": strings.Replace(document(more), "{", `{"sub":"910000000001",`, 1), "long": document(more) + strings.Repeat(" ", maxUserInfo),
+		"without the role": document(but(more, object{"nhsid_nrbac_roles": []any{role("1", "A81001", "R1")}})),
+	} {
+		p, err := v.VerifyWith(t.Context(), short, []byte(info))
+		var known *Error
+		if !errors.As(err, &known) || known.Reason != BadClaims || p.Subject != "" {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	// It makes no token good.
+	for reason, token := range map[Reason]string{
+		Expired: ec.token(but(cis2(), object{"exp": 1})), Audience: ec.token(but(cis2(), object{"aud": "another"})), Signature: signer{"ed", "EdDSA", stranger()}.token(cis2()),
+		BadClaims: ec.token(but(cis2(), object{"auth_time": nil})),
+	} {
+		_, err := v.VerifyWith(t.Context(), token, []byte(document(but(more, object{"aud": audience, "exp": noon.Add(time.Hour).Unix(), "auth_time": noon.Unix()}))))
+		var known *Error
+		if !errors.As(err, &known) || known.Reason != reason {
+			t.Errorf("not refused for %s: %v", reason, err)
+		}
+	}
+	if got, err := v.VerifyWith(t.Context(), ec.token(cis2()), []byte(document(but(more, object{"nhsid_useruid": "555000000002", "nhsid_nrbac_roles": []any{}})))); err != nil || !reflect.DeepEqual(got, whole) {
+		t.Errorf("what the token says is changed: %+v, %v", got, err)
+	}
+	// How, and in which role, somebody has signed in is the token's to say.
+	if p, err := v.VerifyWith(t.Context(), ec.token(but(cis2(), object{"acr": nil})), []byte(document(but(more, object{"acr": "AAL3"})))); err != nil || p.Assurance != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := v.VerifyWith(t.Context(), ec.token(but(cis2(), object{"selected_roleid": nil})), []byte(document(but(more, object{"selected_roleid": "2"})))); err == nil {
+		t.Errorf("%+v", p)
+	}
+	// Its sid is no token's.
+	without := but(cis2(), object{"sid": nil})
+	bare := taken(t, v, ec.token(without))
+	if got, err := v.VerifyWith(t.Context(), ec.token(without), []byte(document(but(more, object{"sid": "s-1"})))); err != nil || got.Session != bare.Session {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // FuzzClaims: whatever is signed, a person that comes of it is one that the log takes, and
 // what is refused is refused for one of the reasons.
 func FuzzClaims(f *testing.F) {
@@ -99,7 +156,7 @@ func FuzzClaims(f *testing.F) {
 		known[reason] = true
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, preset byte) {
-		p, err := all[int(preset)%len(all)].read(&compact{signed: "a.b"}, payload)
+		p, err := all[int(preset)%len(all)].read(&compact{signed: "a.b"}, payload, nil)
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || !known[e.Reason] {

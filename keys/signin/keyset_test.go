@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -119,6 +120,7 @@ func TestKeysThatAreNotUsed(t *testing.T) {
 		"private":              {with(object{"d": "AQAB"}), signers()["rsa"], false},
 		"of a small exponent":  {with(object{"e": "Aw"}), signers()["rsa"], false},
 		"of an even modulus":   {with(object{"n": text64(append(signers()["rsa"].private.(*rsa.PrivateKey).N.Bytes()[:255], 0))}), signers()["rsa"], false},
+		"of 8200 bits":         {with(object{"n": text64(bytes.Repeat([]byte{0xff}, 1025))}), signers()["rsa"], false},
 		"of 1024 bits":         {signer{"rsa", "RS256", short}.jwk(), signer{"rsa", "RS256", short}, false},
 		"symmetric":            {symmetric, signers()["rsa"], false},
 		"of another curve":     {but(ec.jwk(), object{"kid": "rsa", "crv": "P-384"}), signer{"rsa", "ES256", ec.private}, false},
@@ -201,6 +203,13 @@ func TestFilesAreReadAgain(t *testing.T) {
 	write(document(object{"keys": []object{ed.jwk()}}))
 	taken(t, v, ed.token(cis2()))
 	refused(t, v, ec.token(cis2()), KeyUnknown)
+	// As long as it was.
+	write(document(object{"keys": []object{but(ed.jwk(), object{"kid": "de"})}}))
+	if err := os.Chtimes(path, noon, noon); err != nil {
+		t.Fatal(err)
+	}
+	ed.id = "de"
+	taken(t, v, ed.token(cis2()))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +305,10 @@ func TestFetching(t *testing.T) {
 	p.wasAsked(1)
 	// The provider is away.
 	for name, answer := range map[string]http.HandlerFunc{
-		"failed":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"failed": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, document(object{"keys": []object{ec.jwk()}})) // not taken
+		},
 		"no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"no keys": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
 		"too long": func(w http.ResponseWriter, _ *http.Request) {

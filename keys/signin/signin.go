@@ -108,6 +108,16 @@ func (o *Options) check() (wrong, next string) {
 // Verify returns who has signed in, in the role that they selected. bearer is the token by
 // itself, see [Bearer]. The error is an [*Error], or the context's.
 func (v *Verifier) Verify(ctx context.Context, bearer string) (reidentify.Person, error) {
+	return v.VerifyWith(ctx, bearer, nil)
+}
+
+// VerifyWith is Verify of an ID token that does not say all: CIS2 has nhsid_useruid and
+// nhsid_nrbac_roles at its userinfo endpoint only. userInfo is the JSON that the caller got
+// there itself, over TLS and for this very sign-in (OpenID Connect Core 1.0, 5.3); nobody
+// else may bring it. It must be of the token's subject, and it adds claims: what the token
+// says stays as it is, and how a person has signed in and in which role it alone says. A nil
+// userInfo adds none.
+func (v *Verifier) VerifyWith(ctx context.Context, bearer string, userInfo []byte) (reidentify.Person, error) {
 	var nobody reidentify.Person
 	token, err := readCompact(bearer)
 	if err != nil {
@@ -126,7 +136,7 @@ func (v *Verifier) Verify(ctx context.Context, bearer string) (reidentify.Person
 		return nobody, refuse(Signature, "the token is not signed by the key that it names")
 	}
 	// Our own reading comes first, for the reason: the library's errors repeat claims.
-	person, err := v.read(token, set.payload)
+	person, err := v.read(token, set.payload, userInfo)
 	if err != nil {
 		return nobody, err
 	}
@@ -158,7 +168,7 @@ func (o *oneKey) VerifySignature(_ context.Context, token string) ([]byte, error
 }
 
 // read holds the claims of a token whose signature is right.
-func (v *Verifier) read(token *compact, payload []byte) (reidentify.Person, error) {
+func (v *Verifier) read(token *compact, payload, userInfo []byte) (reidentify.Person, error) {
 	c, err := readClaims(payload)
 	if err != nil {
 		return reidentify.Person{}, err
@@ -170,13 +180,19 @@ func (v *Verifier) read(token *compact, payload []byte) (reidentify.Person, erro
 	if err != nil {
 		return reidentify.Person{}, err
 	}
+	name, err := session(c, v.options.Issuer, token.signed)
+	if err != nil {
+		return reidentify.Person{}, err
+	}
+	if c, err = c.with(userInfo, v.options.Claims.ofSignIn()); err != nil {
+		return reidentify.Person{}, err
+	}
 	p, err := v.options.Claims.person(c)
 	if err != nil {
 		return reidentify.Person{}, err
 	}
-	p.Issuer, p.SignedIn = v.options.Issuer, signedIn
-	p.Session, err = session(c, p.Issuer, token.signed)
-	return p, err
+	p.Issuer, p.SignedIn, p.Session = v.options.Issuer, signedIn, name
+	return p, nil
 }
 
 // maxAudiences is how many a token may be for.

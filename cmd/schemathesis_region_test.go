@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
+	"tarn/bench/schemathesis"
 	"tarn/tokenise/httpapi"
 )
 
@@ -18,10 +17,9 @@ import (
 // that it does not, in all four forms: no failure of the service, no status, type, header or
 // document that is not described; and in each form whole rows that are answered, each.
 func TestTokeniserAnswersAsDescribed(t *testing.T) {
-	python := os.Getenv("TARN_PYTHON")
-	program := filepath.Join(filepath.Dir(python), "schemathesis")
-	if _, err := os.Stat(program); python == "" || err != nil {
-		t.Skip("TARN_PYTHON is not set or has no schemathesis beside it, so the service is not called by it: make venv installs it")
+	program := schemathesis.Program()
+	if program == "" {
+		t.Skip(schemathesis.Absent)
 	}
 	r := newRegion(t)
 	description := filepath.Join(repository(t), "tokenise/httpapi/openapi.json")
@@ -29,17 +27,13 @@ func TestTokeniserAnswersAsDescribed(t *testing.T) {
 	call := func(who, description string, more ...string) (int, string) {
 		t.Helper()
 		r.write("schemathesis.toml", fmt.Sprintf("hooks = %q\n[parameters]\nproject = %q\n", filepath.Join(repository(t), "testdata", "python", "rows.py"), regionProject))
-		command := exec.Command(program, slices.Concat([]string{
-			"--no-color", "--config-file", r.path("schemathesis.toml"), "run", description, "--url", "https://" + r.address, "--tls-verify", r.path("tls/ca.pem"),
-			"--request-cert", r.path("tls/" + who + ".pem"), "--request-cert-key", r.path("tls/" + who + ".key"),
-			"--generation-deterministic", "--max-examples", "20", "--phases", "coverage,fuzzing", "--continue-on-failure",
-		}, more)...)
-		command.Dir, command.Env = r.folder, append(os.Environ(), "TARN_ANSWERS="+answers)
-		said, err := command.CombinedOutput()
-		if err != nil && command.ProcessState == nil {
-			t.Fatal(err)
+		called := schemathesis.Run{
+			Program: program, Config: r.path("schemathesis.toml"), URL: "https://" + r.address, CA: r.path("tls/ca.pem"), Folder: r.folder, Environment: []string{"TARN_ANSWERS=" + answers},
+			Arguments: []string{"--request-cert", r.path("tls/" + who + ".pem"), "--request-cert-key", r.path("tls/" + who + ".key"), "--phases", "coverage,fuzzing"},
 		}
-		return command.ProcessState.ExitCode(), string(said)
+		code, said, err := called.Call(t.Context(), description, more...)
+		must(t, err)
+		return code, said
 	}
 	for name, x := range map[string][]string{
 		// What a schema cannot say, such as that a client may see a project, may be refused.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"tarn/bench/keyholder"
+	"tarn/bench/schemathesis"
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/audit"
@@ -24,10 +24,9 @@ import (
 // with some that it does not: no failure of the service, no status, type or
 // document that is not described, nothing taken that is not allowed.
 func TestKeyholderAnswersAsDescribed(t *testing.T) {
-	python := os.Getenv("TARN_PYTHON")
-	program := filepath.Join(filepath.Dir(python), "schemathesis")
-	if _, err := os.Stat(program); python == "" || err != nil {
-		t.Skip("TARN_PYTHON is not set or has no schemathesis beside it, so the service is not called by it: make venv installs it")
+	program := schemathesis.Program()
+	if program == "" {
+		t.Skip(schemathesis.Absent)
 	}
 	s := newService(t)
 	err := s.AddDomain(t.Context(), "lake", keys.SchemeKeyedHash)
@@ -58,19 +57,16 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 	call := func(config string, environment []string, who, description string, more ...string) (int, string) {
 		t.Helper()
 		folder := filepath.Join(s.Folder, who)
-		command := exec.Command(program, slices.Concat([]string{
-			"--no-color", "--config-file", config, "run", description, "--url", s.URL, "--tls-verify", s.CA(),
+		// The methods of people are called as people: see keys/holder.
+		called := schemathesis.Run{Program: program, Config: config, URL: s.URL, CA: s.CA(), Folder: s.Folder, Environment: environment, Arguments: []string{
 			"--request-cert", filepath.Join(folder, "cert.pem"), "--request-cert-key", filepath.Join(folder, "key.pem"),
-			"--generation-deterministic", "--max-examples", "20", "--phases", "coverage,fuzzing,stateful", "--continue-on-failure",
+			"--exclude-path-regex", "^/v1/(me$|reidentifications|worklists|audit/)", "--phases", "coverage,fuzzing,stateful",
 			// What a schema cannot say, such as that a thing exists, may be refused.
 			"--exclude-checks", "positive_data_acceptance",
-		}, more)...)
-		command.Dir, command.Env = s.Folder, append(os.Environ(), environment...) // it leaves what failed there
-		said, err := command.CombinedOutput()
-		if err != nil && command.ProcessState == nil {
-			t.Fatal(err)
-		}
-		return command.ProcessState.ExitCode(), string(said)
+		}}
+		code, said, err := called.Call(t.Context(), description, more...)
+		must(t, err)
+		return code, said
 	}
 	run := func(who, description string, more ...string) (int, string) {
 		t.Helper()

@@ -7,15 +7,23 @@ import (
 	"testing"
 )
 
-// keysOf returns the keys of a configuration, as a reader of its documentation
-// knows them.
-func keysOf(section string, of reflect.Type) (keys []string) {
+// keysOf returns the keys of a table of a configuration, as a reader of its documentation
+// knows them: "[oidc.claims] preset". The configuration's own table has no name.
+func keysOf(table string, of reflect.Type) (keys []string) {
 	for field := range of.Fields() {
 		name := field.Tag.Get("toml")
-		if field.Type.Kind() == reflect.Struct {
-			keys = append(keys, keysOf("["+name+"] ", field.Type)...)
-		} else {
-			keys = append(keys, section+name)
+		inner := strings.TrimPrefix(table+"."+name, ".")
+		switch kind := field.Type.Kind(); {
+		case kind == reflect.Struct:
+			keys = append(keys, keysOf(inner, field.Type)...)
+		case kind == reflect.Slice && field.Type.Elem().Kind() == reflect.Struct:
+			for _, key := range keysOf(inner, field.Type.Elem()) {
+				keys = append(keys, "["+strings.Replace(key, "]", "]]", 1))
+			}
+		case table == "":
+			keys = append(keys, name)
+		default:
+			keys = append(keys, "["+table+"] "+name)
 		}
 	}
 	return keys

@@ -28,9 +28,11 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/client"
+	"tarn/keys/escrow"
 	"tarn/keys/fault"
 	"tarn/keys/nhsnumber"
 	"tarn/keys/relationship"
+	"tarn/keys/secret"
 	"tarn/keys/trialcert"
 	service "tarn/tokenise/relationship"
 )
@@ -84,6 +86,7 @@ roles = ["emergency"]
 type Options struct {
 	Keyholder keyholder.Options // Folder, Binary, Software and Clock at least
 	Patients  int
+	Scheme    string // of tokens: oblivious where it is empty, or keyed-hash
 }
 
 // Patient is somebody with a token.
@@ -95,7 +98,8 @@ type Site struct {
 	Patients []Patient
 
 	signer  *rsa.PrivateKey
-	region  *service.Service
+	scheme  string
+	sealed  envelopes // of scheme keyed-hash
 	stopped chan error
 	stop    context.CancelFunc
 }
@@ -105,7 +109,10 @@ const keyID = "trial"
 
 // Begin makes a site and starts it.
 func Begin(ctx context.Context, o Options) (s *Site, err error) {
-	s = &Site{}
+	s = &Site{scheme: o.Scheme}
+	if s.scheme == "" {
+		s.scheme = keys.SchemeOblivious
+	}
 	if s.signer, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return nil, fault.Wrap(fault.Internal, "drawing the issuer's key", err, "")
 	}
@@ -176,8 +183,8 @@ func (s *Site) prepareRegion(folder string) (address string, key service.Signing
 
 // populate makes the project, the policy and the patients.
 func (s *Site) populate(ctx context.Context, patients int) error {
-	record := strings.Replace(string(keyholder.Record(Project, Domain, keys.SchemeOblivious)), `"reidentify":{"mode":"none"}`, `"reidentify":{"mode":"direct","approvals":1}`, 1)
-	if err := s.AddDomain(ctx, Domain, keys.SchemeOblivious); err != nil {
+	record := strings.Replace(string(keyholder.Record(Project, Domain, s.scheme)), `"reidentify":{"mode":"none"}`, `"reidentify":{"mode":"direct","approvals":1}`, 1)
+	if err := s.AddDomain(ctx, Domain, s.scheme); err != nil {
 		return err
 	}
 	if err := s.AddProject(ctx, []byte(record)); err != nil {
@@ -204,16 +211,64 @@ func (s *Site) mint(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	project, _ := session.Keys()
-	tokens, err := session.Tokens(running, numbers)
+	project, file := session.Keys()
+	var tokens [][keys.TokenSize]byte
+	if s.scheme == keys.SchemeKeyedHash {
+		tokens, err = s.seal(project, file, numbers)
+	} else {
+		tokens, err = session.Tokens(running, numbers)
+	}
 	if err := errors.Join(err, session.Close(ctx)); err != nil {
 		return err
 	}
+	scheme, err := keys.SchemeNo(s.scheme, false)
+	if err != nil {
+		return err
+	}
 	for i, n := range numbers {
-		t := keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: project.Keys.DomainNo, TokenEpoch: uint16(project.Keys.TokenEpoch), Value: tokens[i]}
+		t := keys.Token{Scheme: scheme, DomainNo: project.Keys.DomainNo, TokenEpoch: uint16(project.Keys.TokenEpoch), Value: tokens[i]}
 		s.Patients = append(s.Patients, Patient{string(n[:]), t.String()})
 	}
 	return nil
+}
+
+// envelopes are what a region keeps beside tokens of scheme keyed-hash.
+type envelopes map[[keys.TokenSize]byte]*escrow.Envelope
+
+// Envelope implements what the region's service asks for.
+func (e envelopes) Envelope(_ context.Context, _, _ uint32, token [keys.TokenSize]byte) (*escrow.Envelope, error) {
+	return e[token], nil
+}
+
+// seal makes tokens with the leased key, and seals whose they are to the key holder.
+func (s *Site) seal(project *keys.Project, file *keys.KeyFile, numbers []nhsnumber.Number) ([][keys.TokenSize]byte, error) {
+	public, err := hex.DecodeString(*project.Keys.EscrowPublicKey)
+	if err != nil {
+		return nil, err
+	}
+	c := escrow.Context{Project: Project, Domain: Domain, TokenEpoch: project.Keys.TokenEpoch, HolderKeyID: escrow.KeyID(public)}
+	var id [16]byte
+	if _, err := io.ReadFull(rand.Reader, id[:]); err != nil {
+		return nil, err
+	}
+	batch, err := escrow.NewBatch(public, c, id)
+	if err != nil {
+		return nil, err
+	}
+	s.sealed = envelopes{}
+	key, hasher := file.TokenDeriver(project.Keys.TokenEpoch), secret.NewHasher()
+	defer key.Destroy()
+	mac := key.MAC()
+	tokens := make([][keys.TokenSize]byte, len(numbers))
+	for i, n := range numbers {
+		tokens[i] = *hasher.Sum(mac, n[:])
+		item, index, err := batch.Seal(nil, tokens[i], n)
+		if err != nil {
+			return nil, err
+		}
+		s.sealed[tokens[i]] = &escrow.Envelope{HolderKeyID: c.HolderKeyID, Batch: batch.ID, Enc: batch.Enc, Index: index, Token: tokens[i], Sealed: item}
+	}
+	return tokens, nil
 }
 
 // Numbers are so many numbers that nobody has been given.
@@ -245,7 +300,7 @@ func (s *Site) startRegion(ctx context.Context, address string) error {
 		Address: address, TLSCert: in(regionTLS + "/" + trialcert.ServerCert), TLSKey: in(regionTLS + "/" + trialcert.ServerKey), ClientCA: s.CA(), Clients: []string{"keyholder"},
 		SigningKeyFile: in(signingFile), Dir: in(regionTable), ChecksPerSecond: 1e6, ChecksBurst: 1e6,
 	}
-	region, listen, err := c.Open(nil, s.Clock, slog.New(slog.DiscardHandler), nothing{})
+	region, listen, err := c.Open(s.sealed, s.Clock, slog.New(slog.DiscardHandler), nothing{})
 	if err != nil {
 		return err
 	}

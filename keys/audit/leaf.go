@@ -144,7 +144,7 @@ var (
 // error in the program, and the message names the member only.
 func (l Leaf) Encode() ([]byte, error) {
 	l.V = Version
-	if _, err := time.Parse(TimeLayout, l.Time); err != nil {
+	if at, err := time.Parse(TimeLayout, l.Time); err != nil || FormatTime(at) != l.Time || at.Year() == 0 { // Parse takes a comma, too
 		return nil, errors.New("audit: member time is not a time")
 	}
 	if l.Kind == "" {
@@ -159,7 +159,9 @@ func (l Leaf) Encode() ([]byte, error) {
 			return nil, fmt.Errorf("audit: member %s is no name", m.name)
 		}
 	}
-	for _, m := range []struct{ name, value string }{{"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH}} {
+	for _, m := range []struct{ name, value string }{
+		{"evidence_h", l.EvidenceH}, {"policy", l.Policy}, {"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH},
+	} {
 		if m.value != "" && !hashText.MatchString(m.value) {
 			return nil, fmt.Errorf("audit: member %s is no hash", m.name)
 		}

@@ -360,3 +360,47 @@ func TestResourcesAreFHIR(t *testing.T) {
 		}
 	}
 }
+
+// TestTheTableIsTrue: docs/audit.md has a line for each kind, with its type and its action.
+func TestTheTableIsTrue(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| kinds | type | subtype | action |")
+	if !found {
+		t.Fatal("the table is gone")
+	}
+	row := func(kind audit.Kind) string {
+		for line := range strings.Lines(table) {
+			if strings.HasPrefix(line, "|") && strings.Contains(line, "`"+string(kind)+"`") {
+				return line
+			}
+		}
+		return ""
+	}
+	for _, l := range samples() {
+		var e struct {
+			Type   struct{ Code string }
+			Action string
+		}
+		b, err := fhir.Resource(l, 0, here)
+		if err == nil {
+			err = json.Unmarshal(b, &e, json.MatchCaseInsensitiveNames(true))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := row(l.Kind)
+		if l.Kind == "of-a-later-version" {
+			if line != "" {
+				t.Error("a kind that there is not has a line")
+			}
+			continue
+		}
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || !strings.Contains(cells[2], e.Type.Code) || !strings.Contains(cells[4], e.Action) {
+			t.Errorf("%s has type %s and action %s, and the page says %q", l.Kind, e.Type.Code, e.Action, line)
+		}
+	}
+}

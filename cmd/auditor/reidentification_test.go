@@ -11,15 +11,10 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/mod/sumdb/note"
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/audit"
-	"tarn/keys/audit/checkpoint"
-	"tarn/keys/audit/tiles"
 	"tarn/keys/audit/tiles/tilestest"
-
-	"encoding/base64"
 )
 
 // subject is the hash of the patient whom everything is about: no report may show it.
@@ -71,20 +66,7 @@ func encoded(t *testing.T, leaves []audit.Leaf) [][]byte {
 func signedLog(t *testing.T, entries [][]byte) string {
 	t.Helper()
 	folder := t.TempDir()
-	root := tilestest.Write(t, folder, entries)
-	signer, key, err := checkpoint.NewSigner("keyholder/log-test", &[32]byte{1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("keyholder/log-test\n%d\n%s\n", len(entries), base64.StdEncoding.EncodeToString(root[:]))}, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{tiles.CheckpointFile: signed, tiles.KeyFile: []byte(key + "\n")} {
-		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	tilestest.WriteSigned(t, folder, "keyholder/log-test", entries)
 	return folder
 }
 

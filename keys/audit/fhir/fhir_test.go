@@ -17,6 +17,7 @@ import (
 
 	"tarn/keys/audit"
 	"tarn/keys/audit/fhir"
+	"tarn/keys/reidentify"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -401,6 +402,20 @@ func TestTheTableIsTrue(t *testing.T) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 6 || !strings.Contains(cells[2], e.Type.Code) || !strings.Contains(cells[4], e.Action) {
 			t.Errorf("%s has type %s and action %s, and the page says %q", l.Kind, e.Type.Code, e.Action, line)
+		}
+	}
+}
+
+// TestPurposesAreCodes: every purpose that may be asked for is a code of ActReason, and no
+// other is.
+func TestPurposesAreCodes(t *testing.T) {
+	const system = `"purposeOfEvent":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActReason","code":"`
+	for _, purpose := range append(reidentify.Purposes(), "token") {
+		l := samples()[len(kinds)]
+		l.Purpose = string(purpose)
+		b, err := fhir.Resource(l, 0, here)
+		if err != nil || bytes.Contains(b, []byte(system+string(purpose)+`","display":"`)) != purpose.Known() {
+			t.Errorf("%s: %v\n%s", purpose, err, b)
 		}
 	}
 }

@@ -146,6 +146,7 @@ func newJourney(t *testing.T) *journey {
 	log := filepath.Join(j.folder, "keyholder", "holder", "log", "1")
 	j.run(t, 0, "auditor", "verify", log, "--json")
 	j.run(t, 0, "auditor", "report", log, "--month", time.Now().UTC().Format("2006-01"), "--json")
+	j.dishonestLog(t)
 	tampered := filepath.Join(log, "tile", "entries")
 	if err := os.RemoveAll(tampered); err != nil {
 		t.Fatal(err)

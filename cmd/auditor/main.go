@@ -22,8 +22,9 @@ nothing in it can be changed, removed, put in or moved without that showing. aud
 needs no connection to the key holder: a copy of the log's folder is enough.`,
 		Example: `  auditor verify /srv/keyholder/log/1
   auditor report /srv/keyholder/log/1 --month 2026-11
+  auditor export /srv/keyholder/log/1 --format fhir --out log.ndjson
   auditor witness --config witness.toml`,
 	}
-	root.AddCommand(verifyCommand(env), reportCommand(env), receiptCommand(env), witnessCommand(env))
+	root.AddCommand(verifyCommand(env), reportCommand(env), exportCommand(env), receiptCommand(env), witnessCommand(env))
 	return root
 }

@@ -15,6 +15,7 @@ import (
 
 	"tarn/cmd/internal/boot"
 	"tarn/keys/audit"
+	"tarn/keys/audit/openings"
 	"tarn/keys/audit/verify"
 	"tarn/keys/fault"
 )
@@ -29,6 +30,8 @@ type monthly struct {
 	Whole         bool           `json:"whole"`
 	Entries       int64          `json:"entries"` // of the month
 	Organisations []organisation `json:"organisations"`
+	// Findings are what does not follow from what was recorded before it.
+	Findings []openings.Finding `json:"findings"`
 }
 
 // organisation is what one organisation did in the month; "" is the key holder
@@ -38,6 +41,8 @@ type organisation struct {
 	Rows         int64  `json:"rows"` // that its tokenisers say they made tokens of
 	Refused      int64  `json:"refused"`
 	Did          []did  `json:"did"`
+	// Reidentification is nil where it has had nothing to do with any.
+	Reidentification *openings.Counts `json:"reidentification"`
 }
 
 // did is how often something happened.
@@ -50,15 +55,17 @@ type did struct {
 
 // counter counts entries, from several goroutines at once.
 type counter struct {
-	mu      sync.Mutex
-	month   string
-	entries int64
-	rows    map[string]int64
-	refused map[string]int64
-	times   map[string]map[did]int64
+	openings openings.Reading
+	mu       sync.Mutex
+	month    string
+	entries  int64
+	rows     map[string]int64
+	refused  map[string]int64
+	times    map[string]map[did]int64
 }
 
-func (c *counter) visit(_ uint64, leaf audit.Leaf) {
+func (c *counter) visit(index uint64, leaf audit.Leaf) {
+	c.openings.Visit(index, leaf) // of any month: what is opened in one may have been allowed in another
 	if !strings.HasPrefix(leaf.Time, c.month) {
 		return
 	}
@@ -79,10 +86,19 @@ func (c *counter) visit(_ uint64, leaf audit.Leaf) {
 	}
 }
 
-func (c *counter) organisations() []organisation {
+// organisations returns what was counted, with what was read of re-identifications.
+func (c *counter) organisations(opened []openings.Organisation) []organisation {
+	for _, o := range opened {
+		if c.times[o.Organisation] == nil { // others have done what concerns it
+			c.times[o.Organisation] = map[did]int64{}
+		}
+	}
 	all := []organisation{}
 	for who, times := range c.times {
 		o := organisation{Organisation: who, Rows: c.rows[who], Refused: c.refused[who], Did: []did{}}
+		if i := slices.IndexFunc(opened, func(o openings.Organisation) bool { return o.Organisation == who }); i >= 0 {
+			o.Reidentification = &opened[i].Counts
+		}
 		for what, n := range times {
 			what.Times = n
 			o.Did = append(o.Did, what)
@@ -105,8 +121,13 @@ func reportCommand(env *boot.Environment) *cobra.Command {
 		Short: "What each organisation did in a month",
 		Long: `Count what is in a log for a month, organisation by organisation: keys leased, rows that
 tokens were made of (as the tokenisers say), changes asked for and approved, refusals,
-and re-identifications. The log is verified first: a report on one that is not whole
-says so, and the exit code is 6.`,
+and re-identifications: requests, the patients they were about, those who were opened,
+approvals, emergencies and their reviews, limits. It names no patient, by any hash.
+
+The log is verified first: a report on one that is not whole says so, and the exit code
+is 6. It is also read as a whole for openings that do not follow from what was recorded
+before them, such as one that no decision allows. There must be none: each is named by
+its index, and the exit code is 6, too.`,
 		Example: "  auditor report /srv/keyholder/log/1 --month 2026-11",
 		Args:    oneLog,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -123,17 +144,24 @@ says so, and the exit code is 6.`,
 			if err != nil {
 				return err
 			}
+			opened := count.openings.Of(month, env.Clock())
 			d := &monthly{Schema: "tarn.log-report/1", Software: boot.Software(), Created: env.Clock().Format(time.RFC3339), Log: r.Origin, Month: month, Whole: r.Whole(),
-				Entries: count.entries, Organisations: count.organisations()}
+				Entries: count.entries, Organisations: count.organisations(opened.Organisations), Findings: opened.Findings}
 			if asJSON {
 				err = env.PrintJSON(d)
 			} else {
 				err = writeReport(env.Stdout, d)
 			}
-			if err == nil && !r.Whole() {
-				err = fault.New(fault.Disagreement, "reporting on the log "+args[0], "it is not whole", "see what is wrong: auditor verify")
+			doing := "reporting on the log " + args[0]
+			switch {
+			case err != nil:
+				return err
+			case !r.Whole():
+				return fault.New(fault.Disagreement, doing, "it is not whole", "see what is wrong: auditor verify")
+			case len(d.Findings) > 0:
+				return fault.New(fault.Disagreement, doing, "it is what the key holder has signed, and something was opened that does not follow from it", "look at the entries that the report names, and ask the key holder's operators; keep this copy")
 			}
-			return err
+			return nil
 		},
 	}
 	f.add(c.Flags())
@@ -162,10 +190,46 @@ func writeReport(w io.Writer, d *monthly) error {
 		if err := table.Flush(); err != nil {
 			return err
 		}
+		writeReidentification(&b, o.Reidentification)
 	}
 	if len(d.Organisations) == 0 {
 		b.WriteString("nothing was recorded in this month\n")
 	}
+	if len(d.Organisations) > 0 || len(d.Findings) > 0 {
+		writeFindings(&b, d)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func writeReidentification(b *strings.Builder, c *openings.Counts) {
+	if c == nil {
+		return
+	}
+	comma := humanize.Comma
+	fmt.Fprintf(b, "  re-identification: %s requests about %s patients, %s cancelled; %s patients opened, %s shown again\n",
+		comma(c.Requests), comma(c.Patients), comma(c.Cancelled), comma(c.Opened), comma(c.Redeliveries))
+	fmt.Fprintf(b, "    approvals given: %s, rejections: %s; questions who has asked: %s\n", comma(c.Approvals), comma(c.Rejections), comma(c.WhoAsked))
+	if g := c.BreakGlass; g.Used > 0 {
+		fmt.Fprintf(b, "    break-glass: used %s times; reviewed %s, to be reviewed %s, OVERDUE %s\n", comma(g.Used), comma(g.Reviewed), comma(g.Outstanding), comma(g.Overdue))
+	}
+	for _, t := range c.Refused {
+		fmt.Fprintf(b, "    refused by %s: %s\n", t.Rule, comma(t.Times))
+	}
+	for _, t := range c.Limits {
+		fmt.Fprintf(b, "    beyond the limit %s (%s): %s\n", t.Rule, t.Action, comma(t.Times))
+	}
+}
+
+func writeFindings(b *strings.Builder, d *monthly) {
+	if len(d.Findings) == 0 {
+		if d.Whole { // else it is not known what was recorded
+			b.WriteString("\nEvery opening of the month follows from a decision that was recorded before it.\n")
+		}
+		return
+	}
+	fmt.Fprintf(b, "\nOPENINGS THAT DO NOT FOLLOW FROM WHAT WAS RECORDED: %s\n", humanize.Comma(int64(len(d.Findings))))
+	for _, f := range d.Findings {
+		fmt.Fprintf(b, "  entry %d: %s\n", f.Index, f.What.Text())
+	}
 }

@@ -144,7 +144,7 @@ var (
 // error in the program, and the message names the member only.
 func (l Leaf) Encode() ([]byte, error) {
 	l.V = Version
-	if _, err := time.Parse(TimeLayout, l.Time); err != nil {
+	if at, err := time.Parse(TimeLayout, l.Time); err != nil || FormatTime(at) != l.Time || at.Year() == 0 { // Parse takes a comma, too
 		return nil, errors.New("audit: member time is not a time")
 	}
 	if l.Kind == "" {

@@ -59,6 +59,10 @@ func TestLeafTakesNoFreeText(t *testing.T) {
 		"evidence":     func(l *audit.Leaf) { l.EvidenceH = planted },
 		"policy":       func(l *audit.Leaf) { l.Policy = planted },
 		"commitment":   func(l *audit.Leaf) { l.ReasonCommit = planted },
+		"evidence":     func(l *audit.Leaf) { l.EvidenceH = planted },
+		"policy":       func(l *audit.Leaf) { l.Policy = planted },
+		"comma":        func(l *audit.Leaf) { l.Time = "2026-11-26T09:00:00,001Z" },
+		"year nought":  func(l *audit.Leaf) { l.Time = "0000-11-26T09:00:00.001Z" },
 		"time":         func(l *audit.Leaf) { l.Time = "2026-11-26" },
 		"long":         func(l *audit.Leaf) { l.Request = strings.Repeat("x", 129) },
 	} {

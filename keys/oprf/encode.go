@@ -94,29 +94,36 @@ func Encode(n nhsnumber.Number) Point {
 	return newEncoder().encode(new(ristretto.Element), value(n))
 }
 
+// numbersEnd is the first integer that has more than ten digits.
+const numbersEnd = 10_000_000_000
+
 // Decode returns the number whose element a point is, and false where it is nobody's:
 // not one that Encode gives, or no number that identifies anybody. test says that
 // numbers of the test range do.
+//
+// Whether a point is somebody's does not show in the time: of anybody else's an integer
+// that comes of its bytes is encoded, and takes what a number takes. How long that is
+// depends on the point, as with Encode.
 func Decode(p Point, test bool) (nhsnumber.Number, bool) {
 	e := newEncoder()
 	b := p
 	e.unpermute(&b)
-	for _, rest := range b[10:] {
-		if rest != 0 {
-			return nhsnumber.Number{}, false
-		}
+	var rest byte
+	for _, one := range b[10:] {
+		rest |= one
 	}
 	x := binary.BigEndian.Uint64(b[:])
-	if x >= 10_000_000_000 {
-		return nhsnumber.Number{}, false
-	}
+	number := x < numbersEnd && rest == 0
+	x %= numbersEnd
 	var digits nhsnumber.Number
-	for rest, i := x, len(digits)-1; i >= 0; rest, i = rest/10, i-1 {
-		digits[i] = byte('0' + rest%10)
+	for left, i := x, len(digits)-1; i >= 0; left, i = left/10, i-1 {
+		digits[i] = byte('0' + left%10)
 	}
+	_, state, _ := nhsnumber.Parse(string(digits[:]))
 	// Without encoding it again one patient would have thousands of tokens: a later counter
 	// that gives an element, too.
-	if _, state, _ := nhsnumber.Parse(string(digits[:])); !state.Identifies(test) || e.encode(new(ristretto.Element), x) != p {
+	again := e.encode(new(ristretto.Element), x) == p
+	if !number || !again || !state.Identifies(test) {
 		return nhsnumber.Number{}, false
 	}
 	return digits, true

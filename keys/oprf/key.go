@@ -95,19 +95,6 @@ func Quotient(to, from secret.Key) (quotient secret.Key, err error) {
 	return quotient, err
 }
 
-// Open returns (1/k)T: the element of the number of whom a token is.
-func Open(key secret.Key, token Point) (number Point, err error) {
-	t := new(ristretto.Element)
-	if !t.SetBytes(token[:]) || t.IsIdentity() {
-		return number, ErrElement
-	}
-	err = useScalar(key, func(k *edwards25519.Scalar) error {
-		number = t.Multiply(edwards25519.NewScalar().Invert(k), t).Bytes()
-		return nil
-	})
-	return number, err
-}
-
 // circlScalar is a key as circl has it, which prints it: it stays in f.
 func circlScalar(k *edwards25519.Scalar) group.Scalar {
 	s := group.Ristretto255.NewScalar()

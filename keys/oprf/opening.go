@@ -8,51 +8,54 @@ import (
 	"tarn/keys/secret"
 )
 
-// Opening is whose token it is, as the key holder answers it: the element of the number,
-// and the proof that it is the one of which the domain's key makes the token. Whoever has
-// the domain's public key can check that the key holder has not used another key.
+// Opening is the element that a token was made of, (1/k)T, with the proof that it is the
+// domain's key that opened it, so that an answer by another key shows. Whoever has the
+// point knows whose token it is: the encoding is public.
 type Opening struct {
 	Point Point
-	Proof [ProofSize]byte // c || s, little-endian, as those of batches
+	Proof [ProofSize]byte
 }
 
-// opening is what the proof says: that k, with which the generator becomes the domain's
-// public key, makes the token of the element. The context is
+// openingContext is what the proof of an opening is about:
 // LP("tarn/dleq-open/v1", u32(domain_no), u32(token_epoch)).
-func opening(public Point, domainNo, tokenEpoch uint32) *statement {
-	return &statement{keys.LP(keys.Text("tarn/dleq-open/v1"), keys.U32(domainNo), keys.U32(tokenEpoch)), Generator(), public}
+func openingContext(domainNo, tokenEpoch uint32) []byte {
+	return keys.LP(keys.Text("tarn/dleq-open/v1"), keys.U32(domainNo), keys.U32(tokenEpoch))
 }
 
-// OpenProved is Open with the proof. public is the key's.
-func OpenProved(key secret.Key, public Point, domainNo, tokenEpoch uint32, token Point) (*Opening, error) {
-	number, err := Open(key, token)
-	if err != nil {
-		return nil, err
+// Open opens a token of a domain's epoch with its key, which public is the public half of.
+// Whose it is, if anybody's, says [Decode]: a token that was made up opens, too, to a point
+// that is nobody's, by the same work. A token that is no element, or the identity, is
+// refused with [ErrElement].
+//
+// The proof is of one pair and has no weights of its own: there is nothing that errors could
+// cancel with.
+func Open(key secret.Key, public Point, domainNo, tokenEpoch uint32, token Point) (o Opening, err error) {
+	t := new(ristretto.Element)
+	if !t.SetBytes(token[:]) || t.IsIdentity() {
+		return o, ErrElement
 	}
-	element := make([]ristretto.Element, 1)
-	if !element[0].SetBytes(number[:]) {
-		return nil, ErrElement
-	}
-	s, o := opening(public, domainNo, tokenEpoch), &Opening{Point: number}
-	weights := s.weights(1, func(int) []byte { return number[:] }, func(int) []byte { return token[:] })
 	err = useScalar(key, func(k *edwards25519.Scalar) error {
-		o.Proof, err = s.prove(circlScalar(k), weights, element)
+		number := new(ristretto.Element).Multiply(edwards25519.NewScalar().Invert(k), t)
+		o.Point = number.Bytes()
+		s := statement{openingContext(domainNo, tokenEpoch), Generator(), public}
+		o.Proof, err = s.provePair(circlScalar(k), circlElement(number), circlElement(t))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return Opening{}, err
 	}
 	return o, nil
 }
 
-// Verify refuses, with [ErrProof], an opening that is not that of a token by the key of a
-// domain's public key.
-func (o *Opening) Verify(public Point, domainNo, tokenEpoch uint32, token Point) error {
-	input, output := make([]ristretto.Element, 1), make([]ristretto.Element, 1)
-	if !input[0].SetBytes(o.Point[:]) || input[0].IsIdentity() || !output[0].SetBytes(token[:]) || output[0].IsIdentity() {
+// VerifyOpening refuses an opening that is not of this token, domain, epoch and public key,
+// with [ErrProof], or [ErrElement] where one of the three is no element. The public key is
+// that of the project's record, never of the answer. A number that came with the opening is
+// the token's if [Encode] of it is the opening's point: that is the caller's to compare.
+func VerifyOpening(public Point, domainNo, tokenEpoch uint32, token Point, o Opening) error {
+	t, number := new(ristretto.Element), new(ristretto.Element)
+	if !t.SetBytes(token[:]) || t.IsIdentity() || !number.SetBytes(o.Point[:]) || number.IsIdentity() {
 		return ErrElement
 	}
-	s := opening(public, domainNo, tokenEpoch)
-	weights := s.weights(1, func(int) []byte { return o.Point[:] }, func(int) []byte { return token[:] })
-	return s.verify(weights, input, output, o.Proof[:])
+	s := statement{openingContext(domainNo, tokenEpoch), Generator(), public}
+	return s.verifyPair(circlElement(number), circlElement(t), o.Proof[:])
 }

@@ -204,8 +204,8 @@ func TestTokensAreTheKeysMultiples(t *testing.T) {
 				t.Fatalf("%d: token %d is another", size, i)
 			}
 		}
-		opened, err := Open(key, tokens[size-1])
-		if n, ok := Decode(opened, true); err != nil || !ok || n != all[size-1] {
+		opened, err := Open(key, public, 7, 3, tokens[size-1])
+		if n, ok := Decode(opened.Point, true); err != nil || !ok || n != all[size-1] {
 			t.Fatalf("%d: the last token opens as %s, %v, %v", size, n, ok, err)
 		}
 	}

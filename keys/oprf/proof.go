@@ -89,6 +89,13 @@ func circlPoint(p Point) (group.Element, error) {
 
 // prove proves that the outputs are k times the inputs. The scalar is in k only.
 func (s *statement) prove(k group.Scalar, weights []ristretto.Weight, inputs []ristretto.Element) (proof [ProofSize]byte, err error) {
+	// With the scalar the other sum need not be made: it is k times this one.
+	m := circlElement(new(ristretto.Element).VarTimeSum(weights, inputs))
+	return s.provePair(k, m, group.Ristretto255.NewElement().Mul(m, k))
+}
+
+// provePair proves that w is k times m.
+func (s *statement) provePair(k group.Scalar, m, w group.Element) (proof [ProofSize]byte, err error) {
 	base, err := circlPoint(s.base)
 	if err != nil {
 		return proof, err
@@ -97,9 +104,6 @@ func (s *statement) prove(k group.Scalar, weights []ristretto.Weight, inputs []r
 	if err != nil {
 		return proof, err
 	}
-	// With the scalar the other sum need not be made: it is k times this one.
-	m := circlElement(new(ristretto.Element).VarTimeSum(weights, inputs))
-	w := group.Ristretto255.NewElement().Mul(m, k)
 	p, err := dleq.Prover{Params: s.parameters()}.Prove(k, base, public, m, w, rand.Reader)
 	if err != nil {
 		return proof, errors.New("oprf: a proof could not be made")
@@ -113,6 +117,13 @@ func (s *statement) prove(k group.Scalar, weights []ristretto.Weight, inputs []r
 
 // verify refuses outputs that are not the inputs times the scalar of the public key.
 func (s *statement) verify(weights []ristretto.Weight, inputs, outputs []ristretto.Element, proof []byte) error {
+	m := circlElement(new(ristretto.Element).VarTimeSum(weights, inputs))
+	w := circlElement(new(ristretto.Element).VarTimeSum(weights, outputs))
+	return s.verifyPair(m, w, proof)
+}
+
+// verifyPair refuses a w that is not m times the scalar of the public key.
+func (s *statement) verifyPair(m, w group.Element, proof []byte) error {
 	base, err := circlPoint(s.base)
 	if err != nil {
 		return err
@@ -125,8 +136,6 @@ func (s *statement) verify(weights []ristretto.Weight, inputs, outputs []ristret
 	if err := p.UnmarshalBinary(group.Ristretto255, proof); err != nil {
 		return ErrProof
 	}
-	m := circlElement(new(ristretto.Element).VarTimeSum(weights, inputs))
-	w := circlElement(new(ristretto.Element).VarTimeSum(weights, outputs))
 	if !(dleq.Verifier{Params: s.parameters()}).Verify(base, public, m, w, p) {
 		return ErrProof
 	}

@@ -11,6 +11,8 @@ bring. One JSON document a line in, one out; bytes are hex.
 {"finish": response, "request": .., "factors": [..], "base": .., "public": ..} -> {"tokens": [..]} or {"refused": why}
 {"parcel": {header}, "recipient": point, "seal": .., "tokens": [point or null, ..], "payloads": [..], "factors": [..]} -> {"request": ..}
 {"answer_parcel": request, "key": .., "base": .., "public": .., "recipient": .., "nonce": .., "order": [..], "factors": [..]} -> {"answer": ..}
+{"open": token, "domain_no": n, "token_epoch": n, "key": scalar, "public": point, "nonce": scalar} -> {"point": .., "proof": .., "number": ".." or null} or {"refused": why}
+{"verify_opening": token, "domain_no": n, "token_epoch": n, "public": point, "point": .., "proof": ..} -> {"number": ".." or null} or {"refused": why}
 {"open_parcel": answer, "key": scalar, "base": .., "public": ..} -> {"tokens": [.. or null], "payloads": [..]} or {"refused": why}
 
 A header is {"op", "domain_no", "token_epoch", "to_domain_no", "to_epoch", "request_id"}.
@@ -278,6 +280,26 @@ def finish(d):
     return [encode_point(add(z, opposite(multiply(scalar(f), key)))).hex() for z, f in zip(outputs, d["factors"])]
 
 
+# Openings (docs/oblivious.md)
+
+def opening_context(d):
+    return lp(b"tarn/dleq-open/v1", u32(d["domain_no"]), u32(d["token_epoch"]))
+
+
+def open_token(d):
+    t, k = element(bytes.fromhex(d["open"])), scalar(d["key"])
+    p = multiply(pow(k, ORDER - 2, ORDER), t)
+    proof = prove(opening_context(d), encode_point(GENERATOR), bytes.fromhex(d["public"]), k, scalar(d["nonce"]), p)
+    return {"point": encode_point(p).hex(), "proof": proof.hex(), "number": decode(encode_point(p))}
+
+
+def verify_opening(d):
+    t, p = element(bytes.fromhex(d["verify_opening"])), element(bytes.fromhex(d["point"]))
+    if not verify(opening_context(d), encode_point(GENERATOR), bytes.fromhex(d["public"]), p, t, bytes.fromhex(d["proof"])):
+        raise ValueError("the proof does not hold")
+    return {"number": decode(encode_point(p))}
+
+
 # Conversions for another party (docs/oblivious.md)
 
 class Parcel:
@@ -355,6 +377,11 @@ for line in sys.stdin:
         result = {"request": make_parcel(asked).hex()}
     elif "answer_parcel" in asked:
         result = {"answer": answer_parcel(asked).hex()}
+    elif "open" in asked or "verify_opening" in asked:
+        try:
+            result = open_token(asked) if "open" in asked else verify_opening(asked)
+        except ValueError as why:
+            result = {"refused": str(why)}
     elif "open_parcel" in asked:
         try:
             result = open_parcel(asked)

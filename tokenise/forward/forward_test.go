@@ -134,11 +134,15 @@ func (h *holder) tokens(i int) (from, to string) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		token, err := oprf.Open(inverse, p)
+		public, err := oprf.PublicKey(inverse)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		return keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: record.Keys.DomainNo, TokenEpoch: uint16(record.Keys.TokenEpoch), Value: token}.String()
+		token, err := oprf.Open(inverse, public, 1, 1, p)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return keys.Token{Scheme: keys.SchemeNoOblivious, DomainNo: record.Keys.DomainNo, TokenEpoch: uint16(record.Keys.TokenEpoch), Value: token.Point}.String()
 	}
 	return text(h.from, h.records[0]), text(h.to, h.records[1])
 }

@@ -3,14 +3,19 @@
 package tilestest
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/transparency-dev/tessera/api/layout"
+	"golang.org/x/mod/sumdb/note"
 
+	"tarn/keys/audit/checkpoint"
 	"tarn/keys/audit/tiles"
 )
 
@@ -58,6 +63,23 @@ func Write(t testing.TB, folder string, entries [][]byte) tiles.Hash {
 		hashes = above
 	}
 	return root
+}
+
+// WriteSigned writes a log with its checkpoint, signed, and the key that it is verified
+// with: one that a key holder could have made.
+func WriteSigned(t testing.TB, folder, origin string, entries [][]byte) {
+	t.Helper()
+	root := Write(t, folder, entries)
+	signer, key, err := checkpoint.NewSigner(origin, &[ed25519.SeedSize]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", origin, len(entries), base64.StdEncoding.EncodeToString(root[:]))}, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, folder, tiles.CheckpointFile, signed)
+	write(t, folder, tiles.KeyFile, []byte(key+"\n"))
 }
 
 // WriteBundles writes the entries only.

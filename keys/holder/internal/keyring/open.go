@@ -94,14 +94,11 @@ func (k *Keyring) Open(projectName string, token keys.Token, envelope *escrow.En
 // identity is Open without the proof.
 func (k *Keyring) identity(projectName string, token keys.Token, envelope *escrow.Envelope) (*Identity, error) {
 	if token.Scheme == keys.SchemeNoOblivious {
-		opening, err := k.point(projectName, token, func(key secret.Key, _ oprf.Point) (*oprf.Opening, error) {
-			point, err := oprf.Open(key, oprf.Point(token.Value))
-			return &oprf.Opening{Point: point}, err
-		})
+		opened, err := k.openPoint(projectName, token)
 		if err != nil {
 			return nil, err
 		}
-		return k.decode(opening.Point)
+		return opened.Identity, nil
 	}
 	if envelope == nil {
 		return nil, escrow.ErrClosed
@@ -109,10 +106,9 @@ func (k *Keyring) identity(projectName string, token keys.Token, envelope *escro
 	return k.openEnvelope(projectName, token, envelope)
 }
 
+// openPoint opens an oblivious token, with the proof.
 func (k *Keyring) openPoint(projectName string, token keys.Token) (*Opened, error) {
-	opening, err := k.point(projectName, token, func(key secret.Key, public oprf.Point) (*oprf.Opening, error) {
-		return oprf.OpenProved(key, public, token.DomainNo, uint32(token.TokenEpoch), oprf.Point(token.Value))
-	})
+	opening, err := k.point(projectName, token)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +129,20 @@ func (k *Keyring) decode(p oprf.Point) (*Identity, error) {
 	return newIdentity(number), nil
 }
 
-// point calls f with the key of an oblivious token that may be opened. The lock is held
-// throughout: who destroys a key clears it.
-func (k *Keyring) point(projectName string, token keys.Token, f func(key secret.Key, public oprf.Point) (*oprf.Opening, error)) (*oprf.Opening, error) {
+// point opens a token that may be opened to an element. The lock is held throughout: who
+// destroys a key clears it.
+func (k *Keyring) point(projectName string, token keys.Token) (oprf.Opening, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	d, epoch, err := k.openable(projectName, token)
 	if err != nil {
-		return nil, err
+		return oprf.Opening{}, err
 	}
 	public, err := publicKey(epoch)
 	if err != nil {
-		return nil, err
+		return oprf.Opening{}, err
 	}
-	return f(k.keys[tokenKey(d.Name, epoch.Epoch)], public)
+	return oprf.Open(k.keys[tokenKey(d.Name, epoch.Epoch)], public, token.DomainNo, uint32(token.TokenEpoch), oprf.Point(token.Value))
 }
 
 // openable refuses a token that a project does not open: one of another domain or scheme,

@@ -56,8 +56,6 @@ func TestLeafTakesNoFreeText(t *testing.T) {
 		"no kind":      func(l *audit.Leaf) { l.Kind = "" },
 		"hash":         func(l *audit.Leaf) { l.SubjectH = planted },
 		"token":        func(l *audit.Leaf) { l.TokenH = strings.Repeat("c", 31) },
-		"evidence":     func(l *audit.Leaf) { l.EvidenceH = planted },
-		"policy":       func(l *audit.Leaf) { l.Policy = planted },
 		"commitment":   func(l *audit.Leaf) { l.ReasonCommit = planted },
 		"evidence":     func(l *audit.Leaf) { l.EvidenceH = planted },
 		"policy":       func(l *audit.Leaf) { l.Policy = planted },

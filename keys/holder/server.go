@@ -30,7 +30,8 @@ import (
 
 // Bounds of what a caller may take.
 const (
-	maxBody       = 1 << 20 // bytes; a project's record is the largest document
+	maxBody       = 1 << 20 // bytes; a project's record is the largest document but for policies
+	maxPolicyBody = 8 << 20 // bytes; of methods that take a policy, which is a JSON text there
 	maxInFlight   = 256     // requests that are worked on at once
 	answerTimeout = 10 * time.Second
 	retryAfter    = 2 // seconds, for callers that come too early
@@ -181,8 +182,16 @@ func (c *call) answer(ctx context.Context, w http.ResponseWriter, answer handler
 	if c.method.Verb != http.MethodGet && c.id == "" {
 		return 0, nil, api.Refuse(api.CodeRequestID, "the header X-Request-ID is missing or no UUID", "send a UUID, the same one when the request is sent again")
 	}
-	c.request.Body = http.MaxBytesReader(w, c.request.Body, maxBody)
+	c.request.Body = http.MaxBytesReader(w, c.request.Body, c.most())
 	return answer(ctx, c)
+}
+
+// most is how many bytes the request's body may have.
+func (c *call) most() int64 {
+	if c.method.Name == "operations.create" || c.method.Name == "policy.simulate" {
+		return maxPolicyBody
+	}
+	return maxBody
 }
 
 // identify returns who the caller's certificate belongs to. TLS has proved that
@@ -204,7 +213,7 @@ func (c *call) body(want string) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, api.Refuse(api.CodeTooLarge, fmt.Sprintf("a request may have %d bytes", maxBody), "")
+		return nil, api.Refuse(api.CodeTooLarge, fmt.Sprintf("a request may have %d bytes", c.most()), "")
 	case err != nil:
 		return nil, api.Refuse(api.CodeMalformed, "the request ended too early", "send it again")
 	}

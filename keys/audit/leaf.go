@@ -57,6 +57,7 @@ const (
 	KindRefuse           Kind = "refuse"
 	KindAlarm            Kind = "alarm"
 	KindStart            Kind = "start"
+	KindWhoAsked         Kind = "who-asked" // somebody was told who had asked about a patient
 )
 
 // RuleLogBegun is the rule of a log's first entry, of kind start, where the log goes
@@ -77,6 +78,10 @@ const (
 	RuleBeyondGrant     = "beyond-grant"     // a client has used a key for more rows than it was granted
 	RuleTestRange       = "test-range"       // numbers of the test range were given: canaries, or somebody who tries
 	RuleTooManyTries    = "too-many-tries"   // wrong shares, passphrases, identities or enrolment codes, one after another
+
+	RuleBreakGlass    = "break-glass"                // a token was opened in an emergency, without the approval that it needs else
+	RuleReviewOverdue = "break-glass-review-overdue" // nobody has looked at such an opening in time
+	RuleLimit         = "reidentification-limit"     // a user or an organisation has asked for more patients, or at other times, than is usual
 )
 
 // Decision is what was decided.
@@ -105,9 +110,11 @@ type Leaf struct {
 	Decision      Decision `json:"decision,omitzero"`
 	Domain        string   `json:"domain,omitzero"`
 	EncodingEpoch uint32   `json:"encoding_epoch,omitzero"`
+	EvidenceH     string   `json:"evidence_h,omitzero"` // of a region's answer, on which a decision rests
 	Holder        string   `json:"holder,omitzero"`
 	Kind          Kind     `json:"kind"`
 	Outcome       string   `json:"outcome,omitzero"`
+	Policy        string   `json:"policy,omitzero"` // digest of the policy by which it was decided
 	Project       string   `json:"project,omitzero"`
 	Purpose       string   `json:"purpose,omitzero"`
 	ReasonCommit  string   `json:"reason_commit,omitzero"`
@@ -153,7 +160,9 @@ func (l Leaf) Encode() ([]byte, error) {
 			return nil, fmt.Errorf("audit: member %s is no name", m.name)
 		}
 	}
-	for _, m := range []struct{ name, value string }{{"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH}} {
+	for _, m := range []struct{ name, value string }{
+		{"evidence_h", l.EvidenceH}, {"policy", l.Policy}, {"reason_commit", l.ReasonCommit}, {"subject_h", l.SubjectH}, {"token_h", l.TokenH},
+	} {
 		if m.value != "" && !hashText.MatchString(m.value) {
 			return nil, fmt.Errorf("audit: member %s is no hash", m.name)
 		}
@@ -203,4 +212,7 @@ var ruleTexts = map[string]string{
 	RuleBeyondGrant:     "A client says that it has used a key for more rows than it was granted.",
 	RuleTestRange:       "A client was given NHS numbers of the test range, which no patient has.",
 	RuleTooManyTries:    "Somebody has given wrong shares, passphrases, identities or enrolment codes, one after another.",
+	RuleBreakGlass:      "Somebody has had a token opened in an emergency, without the approval that it needs else; another person is to review it.",
+	RuleReviewOverdue:   "Nobody has reviewed in time an opening that was made in an emergency.",
+	RuleLimit:           "A user or an organisation has asked for more patients, or at other times, than is usual.",
 }

@@ -37,10 +37,12 @@ type Decision string
 // The decisions.
 const (
 	Allow Decision = "allow" // there is a relationship now
-	Deny  Decision = "deny"  // there is none, or the token is nobody's here: the answer does not say which
+	Deny  Decision = "deny"  // there is none, or the token is nobody's here: the decision does not say which
 )
 
-// Answer is a region's. Signature covers all of it, and the question.
+// Answer is a region's. Signature covers all of it, and the question. Envelope goes with
+// either decision, if the region has it: the key holder may have another ground to open a
+// token than a relationship. With it a deny says that the token is somebody's.
 type Answer struct {
 	Decision  Decision  `json:"decision"`
 	Expires   time.Time `json:"expires"`
@@ -131,7 +133,8 @@ func inTime(expires, at, now time.Time) bool {
 	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
 }
 
-// Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
+// Sign answers a question at a time. envelope is what the region keeps beside the token,
+// whatever is decided, or nil. The answer lasts a minute.
 func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Time, key ed25519.PrivateKey) (*Answer, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -141,9 +144,6 @@ func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Ti
 	}
 	a := &Answer{Decision: decision, Expires: expires(now)}
 	if envelope != nil {
-		if decision != Allow {
-			return nil, errors.New("relationship: an envelope goes with what is allowed only")
-		}
 		if !keyText.MatchString(envelope.HolderKeyID) {
 			return nil, errors.New("relationship: the envelope does not name the escrow key that it was sealed to")
 		}
@@ -170,7 +170,7 @@ func (a *Answer) Verify(q *Question, region ed25519.PublicKey, now time.Time) (e
 	if err := q.Check(); err != nil {
 		return evidence, err
 	}
-	if a.Decision != Allow && a.Decision != Deny || len(region) != ed25519.PublicKeySize || a.Decision == Deny && a.Envelope != nil {
+	if a.Decision != Allow && a.Decision != Deny || len(region) != ed25519.PublicKeySize {
 		return evidence, ErrSignature
 	}
 	m, err := message(q, a)

@@ -400,12 +400,13 @@ func check(ctx context.Context, c *call) (any, error) {
 		return nil, c.unreadable(err)
 	}
 	decision := relationship.Deny
-	var envelope *escrow.Envelope
 	if related {
 		decision = relationship.Allow
-		if envelope, err = c.envelope(ctx, &token); err != nil {
-			return nil, err
-		}
+	}
+	// With a refusal, too: an approval or an emergency is the key holder's to judge.
+	envelope, err := c.envelope(ctx, &token)
+	if err != nil {
+		return nil, err
 	}
 	var answer *relationship.Answer
 	err = c.options.Key.use(func(key ed25519.PrivateKey) error {
@@ -429,8 +430,7 @@ func (c *call) related(ctx context.Context, token *keys.Token, q *relationship.Q
 	return t.Related(ctx, token.Value, table.Organisation(q.Organisation), table.DayOf(q.At))
 }
 
-// envelope returns what is sealed beside a token that may be opened, nil where there is
-// none.
+// envelope returns what is sealed beside a token, nil where there is none.
 func (c *call) envelope(ctx context.Context, token *keys.Token) (*escrow.Envelope, error) {
 	if c.options.Envelopes == nil || token.Scheme != keys.SchemeNoKeyedHash {
 		return nil, nil

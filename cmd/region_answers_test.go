@@ -96,8 +96,8 @@ func TestARegionAnswersWithWhatItSealed(t *testing.T) {
 	if len(held) != 1 || held[0].KeyCheck != a.Envelope.Key || project.Keys.EscrowPublicKey == nil {
 		t.Errorf("the envelope is sealed to %s, of %d keys of the key holder", a.Envelope.Key, len(held))
 	}
-	if _, denied, status := ask("keyholder", "B82002"); status != http.StatusOK || denied.Decision != relationship.Deny || denied.Envelope != nil {
-		t.Errorf("another practice: status %d, %q", status, denied.Decision)
+	if _, denied, status := ask("keyholder", "B82002"); status != http.StatusOK || denied.Decision != relationship.Deny || denied.Envelope == nil {
+		t.Errorf("another practice: status %d, %q, envelope %v", status, denied.Decision, denied.Envelope != nil)
 	}
 	if _, _, status := ask("stranger", "A81001"); status != http.StatusForbidden {
 		t.Errorf("a stranger: status %d", status)

@@ -57,7 +57,7 @@ const (
 	KindRefuse           Kind = "refuse"
 	KindAlarm            Kind = "alarm"
 	KindStart            Kind = "start"
-	KindWhoAsked         Kind = "who-asked"
+	KindWhoAsked         Kind = "who-asked" // somebody was told who had asked about a patient
 )
 
 // RuleLogBegun is the rule of a log's first entry, of kind start, where the log goes
@@ -77,10 +77,11 @@ const (
 	RuleRateAbnormal    = "rate-abnormal"    // a client uses several times what it usually does
 	RuleBeyondGrant     = "beyond-grant"     // a client has used a key for more rows than it was granted
 	RuleTestRange       = "test-range"       // numbers of the test range were given: canaries, or somebody who tries
-	RuleBreakGlass      = "break-glass"
-	RuleReviewOverdue   = "break-glass-review-overdue"
-	RuleLimit           = "reidentification-limit"
-	RuleTooManyTries    = "too-many-tries" // wrong shares, passphrases, identities or enrolment codes, one after another
+	RuleTooManyTries    = "too-many-tries"   // wrong shares, passphrases, identities or enrolment codes, one after another
+
+	RuleBreakGlass    = "break-glass"                // a token was opened in an emergency, without the approval that it needs else
+	RuleReviewOverdue = "break-glass-review-overdue" // nobody has looked at such an opening in time
+	RuleLimit         = "reidentification-limit"     // a user or an organisation has asked for more patients, or at other times, than is usual
 )
 
 // Decision is what was decided.
@@ -109,11 +110,11 @@ type Leaf struct {
 	Decision      Decision `json:"decision,omitzero"`
 	Domain        string   `json:"domain,omitzero"`
 	EncodingEpoch uint32   `json:"encoding_epoch,omitzero"`
-	EvidenceH     string   `json:"evidence_h,omitzero"`
+	EvidenceH     string   `json:"evidence_h,omitzero"` // of a region's answer, on which a decision rests
 	Holder        string   `json:"holder,omitzero"`
 	Kind          Kind     `json:"kind"`
 	Outcome       string   `json:"outcome,omitzero"`
-	Policy        string   `json:"policy,omitzero"`
+	Policy        string   `json:"policy,omitzero"` // digest of the policy by which it was decided
 	Project       string   `json:"project,omitzero"`
 	Purpose       string   `json:"purpose,omitzero"`
 	ReasonCommit  string   `json:"reason_commit,omitzero"`
@@ -213,4 +214,7 @@ var ruleTexts = map[string]string{
 	RuleBreakGlass:      "Somebody has used break-glass to find out who a patient is, and another person has to review it.",
 	RuleReviewOverdue:   "Nobody has reviewed a break-glass in time, and who used it may not use it again until somebody has.",
 	RuleTooManyTries:    "Somebody has given wrong shares, passphrases, identities or enrolment codes, one after another.",
+	RuleBreakGlass:      "Somebody has had a token opened in an emergency, without the approval that it needs else; another person is to review it.",
+	RuleReviewOverdue:   "Nobody has reviewed in time an opening that was made in an emergency.",
+	RuleLimit:           "A user or an organisation has asked for more patients, or at other times, than is usual.",
 }

@@ -37,10 +37,12 @@ type Decision string
 // The decisions.
 const (
 	Allow Decision = "allow" // there is a relationship now
-	Deny  Decision = "deny"  // there is none, or the token is nobody's here
+	Deny  Decision = "deny"  // there is none, or the token is nobody's here: the decision does not say which
 )
 
-// Answer is a region's. Signature covers all of it, and the question.
+// Answer is a region's. Signature covers all of it, and the question. Envelope goes with
+// either decision, if the region has it: the key holder may have another ground to open a
+// token than a relationship. With it a deny says that the token is somebody's.
 type Answer struct {
 	Decision Decision  `json:"decision"`
 	Expires  time.Time `json:"expires"`
@@ -134,7 +136,8 @@ func inTime(expires, at, now time.Time) bool {
 	return now.Before(expires) && !expires.After(now.Add(MaxAge+clockSkew)) && !expires.After(at.Add(MaxAge+clockSkew))
 }
 
-// Sign answers a question at a time. envelope may be nil. The answer lasts a minute.
+// Sign answers a question at a time. envelope is what the region keeps beside the token,
+// whatever is decided, or nil. The answer lasts a minute.
 func Sign(q *Question, decision Decision, envelope *escrow.Envelope, now time.Time, key ed25519.PrivateKey) (*Answer, error) {
 	if err := q.Check(); err != nil {
 		return nil, err

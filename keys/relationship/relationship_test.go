@@ -1,10 +1,12 @@
 package relationship
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
 	stdjson "encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +57,8 @@ func TestAnswersAreOfTheirQuestion(t *testing.T) {
 		"another organisation": func(q *Question, _ *Answer) { q.Organisation = "RX2" },
 		"another time":         func(q *Question, _ *Answer) { q.At = q.At.Add(time.Millisecond) },
 		"another request":      func(q *Question, _ *Answer) { q.RequestHash = strings.Repeat("0b", 32) },
-		"another decision":     func(_ *Question, a *Answer) { a.Decision, a.Envelope = Deny, nil },
+		"another decision":     func(_ *Question, a *Answer) { a.Decision = Deny },
+		"a decision for both":  func(_ *Question, a *Answer) { a.Decision, a.Envelope = Deny, nil },
 		"no decision":          func(_ *Question, a *Answer) { a.Decision = "perhaps" },
 		"a later end":          func(_ *Question, a *Answer) { a.Expires = a.Expires.Add(time.Millisecond) },
 		"no envelope":          func(_ *Question, a *Answer) { a.Envelope = nil },
@@ -99,7 +102,51 @@ func TestAnswersAreOfTheirQuestion(t *testing.T) {
 		t.Errorf("two answers leave one evidence: %v", err)
 	}
 	if _, there := denied.Opened(question()); there {
-		t.Error("what is denied has an envelope")
+		t.Error("an answer without an envelope has one")
+	}
+}
+
+// TestWhatIsDeniedMayHaveAnEnvelope: it is signed, verified and opened like one of what is
+// allowed, and neither is taken for the other, or for an answer without.
+func TestWhatIsDeniedMayHaveAnEnvelope(t *testing.T) {
+	public, private := region(t)
+	evidences := map[[32]byte]string{}
+	for _, decision := range []Decision{Allow, Deny} {
+		for _, e := range []*escrow.Envelope{nil, envelope()} {
+			a, err := Sign(question(), decision, e, noon, private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			evidence, err := a.Verify(question(), public, noon)
+			if err != nil {
+				t.Errorf("%s, envelope %t: %v", decision, e != nil, err)
+			}
+			name := fmt.Sprint(decision, e != nil)
+			if other := evidences[evidence]; other != "" {
+				t.Errorf("%s leaves the evidence of %s", name, other)
+			}
+			evidences[evidence] = name
+			opened, there := a.Opened(question())
+			if there != (e != nil) || there && (opened.Token != e.Token || opened.HolderKeyID != e.HolderKeyID || !bytes.Equal(opened.Sealed, e.Sealed)) {
+				t.Errorf("%s: its envelope is %+v, %v", name, opened, there)
+			}
+			for what, change := range map[string]func(*Answer){
+				"the other decision": func(a *Answer) { a.Decision = map[Decision]Decision{Allow: Deny, Deny: Allow}[a.Decision] },
+				"an envelope more, or less": func(a *Answer) {
+					if a.Envelope != nil {
+						a.Envelope = nil
+						return
+					}
+					a.Envelope = &Envelope{Key: envelope().HolderKeyID, Batch: make([]byte, 16)}
+				},
+			} {
+				changed := *a
+				change(&changed)
+				if _, err := changed.Verify(question(), public, noon); !errors.Is(err, ErrSignature) {
+					t.Errorf("%s: %s: %v", name, what, err)
+				}
+			}
+		}
 	}
 }
 
@@ -162,18 +209,6 @@ func TestQuestionsThatAreNone(t *testing.T) {
 		if _, err := Sign(question(), Allow, e, noon, private); err == nil {
 			t.Errorf("an envelope goes with an answer that is sealed to %q", key)
 		}
-	}
-	// Whose token it is goes with what is denied, too: others may have approved.
-	a, err := Sign(question(), Deny, envelope(), noon, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Verify(question(), private.Public().(ed25519.PublicKey), noon); err != nil {
-		t.Errorf("a refusal with an envelope: %v", err)
-	}
-	a.Envelope = nil
-	if _, err := a.Verify(question(), private.Public().(ed25519.PublicKey), noon); !errors.Is(err, ErrSignature) {
-		t.Errorf("a refusal of which the envelope was taken: %v", err)
 	}
 }
 

@@ -128,11 +128,11 @@ func made(t *testing.T) (v vectors) {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("\x07", 32)))
 	v.Public = VerifyKeyText(key.Public().(ed25519.PublicKey))
-	v.Check = slices.Grow(v.Check, 3)[:3]
+	v.Check = slices.Grow(v.Check, 4)[:4]
 	for i, c := range []struct {
 		decision Decision
 		envelope *escrow.Envelope
-	}{{Allow, nil}, {Allow, envelope()}, {Deny, nil}} {
+	}{{Allow, nil}, {Allow, envelope()}, {Deny, nil}, {Deny, envelope()}} {
 		a, err := Sign(question(), c.decision, c.envelope, noon, key)
 		if err != nil {
 			t.Fatal(err)

@@ -403,6 +403,7 @@ func check(ctx context.Context, c *call) (any, error) {
 	if related {
 		decision = relationship.Allow
 	}
+	// With a refusal, too: an approval or an emergency is the key holder's to judge.
 	envelope, err := c.envelope(ctx, &token)
 	if err != nil {
 		return nil, err
@@ -429,8 +430,7 @@ func (c *call) related(ctx context.Context, token *keys.Token, q *relationship.Q
 	return t.Related(ctx, token.Value, table.Organisation(q.Organisation), table.DayOf(q.At))
 }
 
-// envelope returns what is sealed beside a token, nil where there is nothing. It goes with
-// every answer: whether the token is opened is for the key holder to decide, who alone can.
+// envelope returns what is sealed beside a token, nil where there is none.
 func (c *call) envelope(ctx context.Context, token *keys.Token) (*escrow.Envelope, error) {
 	if c.options.Envelopes == nil || token.Scheme != keys.SchemeNoKeyedHash {
 		return nil, nil

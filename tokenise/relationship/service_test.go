@@ -466,7 +466,8 @@ func (k *kept) Envelope(_ context.Context, domainNo, epoch uint32, token [keys.T
 	return k.envelope, nil
 }
 
-// TestEnvelopes go with what is allowed, of scheme keyed-hash, and with nothing else.
+// TestEnvelopes go with every answer about a token of scheme keyed-hash of which there is
+// one, whatever is decided, and with no other.
 func TestEnvelopes(t *testing.T) {
 	hashed := patient(3, 1)
 	hashed.Scheme = keys.SchemeNoKeyedHash
@@ -480,21 +481,31 @@ func TestEnvelopes(t *testing.T) {
 	if e, there := a.Opened(q); !there || string(e.Sealed) != "sealed" || e.Token != hashed.Value {
 		t.Errorf("%+v", a)
 	}
-	for name, q := range map[string]*relationship.Question{"none is kept": r.question(without, "A81001"), "oblivious": r.question(patient(3, 1), "A81001")} {
-		if a := r.decided(t, q); a.Envelope != nil {
-			t.Errorf("%s: there is an envelope", name)
+	denied := r.question(hashed, "A81002")
+	refusal := r.decided(t, denied)
+	if e, there := refusal.Opened(denied); refusal.Decision != relationship.Deny || !there || string(e.Sealed) != "sealed" || e.Token != hashed.Value {
+		t.Errorf("%+v", refusal)
+	}
+	for name, try := range map[string]struct {
+		q        *relationship.Question
+		decision relationship.Decision
+	}{
+		"none is kept": {r.question(without, "A81001"), relationship.Allow}, "none is kept, and denied": {r.question(without, "A81002"), relationship.Deny},
+		"oblivious": {r.question(patient(3, 1), "A81001"), relationship.Allow}, "oblivious, and denied": {r.question(patient(3, 1), "A81002"), relationship.Deny},
+	} {
+		if a := r.decided(t, try.q); a.Envelope != nil || a.Decision != try.decision {
+			t.Errorf("%s: %+v", name, a)
 		}
 	}
-	// With a refusal, too: others may have approved, or it is an emergency.
-	q = r.question(hashed, "A81002")
-	if a := r.decided(t, q); a.Decision != relationship.Deny || a.Envelope == nil {
-		t.Errorf("denied: %+v", a)
+	if k.asked != 4 {
+		t.Errorf("envelopes were looked for %d times, want 4", k.asked)
 	}
-	if k.asked != 3 {
-		t.Errorf("envelopes were looked for %d times, want 3", k.asked)
+	if strings.Contains(r.logged(), "envelope") {
+		t.Errorf("the log says of which there is one: %s", r.logged())
 	}
 	k.envelope.Token[0] ^= 1
 	r.problem(t, "/v1/relationships/check", q, 503, CodeTable, nil)
+	r.problem(t, "/v1/relationships/check", denied, 503, CodeTable, nil)
 	k.err = errors.New("9434765919 is planted")
 	r.problem(t, "/v1/relationships/check", q, 503, CodeTable, nil)
 	if strings.Contains(r.logged(), "9434765919") {

@@ -5,10 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
-	"sync/atomic"
 
 	"tarn/keys"
 	"tarn/keys/api"
@@ -162,43 +159,32 @@ func (k *Keyring) EscrowKeys() []api.Epoch {
 	return slices.Clone(k.escrow.Epochs)
 }
 
-// openEnvelope opens the envelope that lay beside a token of a project, with the escrow
-// key that it names, and holds the number in it to the token.
+// openEnvelope opens the envelope that lay beside a token, with the escrow key that it
+// names, and holds the number in it to the token.
 //
 // A key that was replaced opens, and so does one that somebody else may have: no envelope
 // gives a number whose token is another. A key that was retired opens nothing.
-func (k *Keyring) openEnvelope(projectName string, token keys.Token, e *escrow.Envelope) (*Identity, error) {
-	// Held throughout: who destroys a key clears it.
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if token.Scheme != keys.SchemeNoKeyedHash {
-		return nil, api.Refuse(api.CodeForbidden, "tokens of this scheme are not opened so", "")
+func (k *Keyring) openEnvelope(p *project, epoch *api.Epoch, token keys.Token, e *escrow.Envelope) (number nhsnumber.Number, err error) {
+	if e == nil {
+		return number, ErrNoEnvelope
 	}
-	d, tokens, err := k.openable(projectName, token)
-	if err != nil {
-		return nil, err
-	}
-	p := k.projects[projectName]
 	private, err := k.escrowPrivate(e.HolderKeyID)
 	if err != nil {
-		return nil, err
+		return number, err
 	}
-	key := keys.TokenDeriver(k.keys[tokenKey(d.Name, tokens.Epoch)], d.Name, tokens.Epoch)
+	key := keys.TokenDeriver(k.keys[tokenKey(p.Domain, epoch.Epoch)], p.Domain, epoch.Epoch)
 	defer key.Destroy()
 	beside := *e
 	beside.Token = token.Value // whatever the envelope says
 	mac := key.MAC()
 	for _, sealedIn := range k.sealers(p) {
-		number, err := beside.Open(private, escrow.Context{Project: sealedIn, Domain: d.Name, TokenEpoch: tokens.Epoch, HolderKeyID: e.HolderKeyID}, mac)
+		number, err = beside.Open(private, escrow.Context{Project: sealedIn, Domain: p.Domain, TokenEpoch: epoch.Epoch, HolderKeyID: e.HolderKeyID}, mac)
 		if errors.Is(err, escrow.ErrClosed) {
 			continue // another project of the domain saw the token first
 		}
-		if err != nil {
-			return nil, err
-		}
-		return newIdentity(number), nil
+		return number, err
 	}
-	return nil, escrow.ErrClosed
+	return number, escrow.ErrClosed
 }
 
 // sealers returns the projects in which a token of a project's domain may have been sealed,
@@ -229,43 +215,4 @@ func (k *Keyring) escrowPrivate(id string) (hpke.PrivateKey, error) {
 		return nil, api.Refuse(api.CodeKeyState, "the escrow key is "+string(e.State), "have the region seal the envelope anew")
 	}
 	return nil, escrow.ErrClosed
-}
-
-// Identity is whose token was opened, until it is released. It lies behind a closure, as
-// keys do, and is printed by nothing.
-type Identity struct {
-	get  func() *nhsnumber.Number
-	gone atomic.Bool
-}
-
-func newIdentity(number nhsnumber.Number) *Identity {
-	return &Identity{get: func() *nhsnumber.Number { return &number }}
-}
-
-// Release calls f with the number and clears it: it is released once. false says that
-// it was released or forgotten before, and that f was not called.
-func (i *Identity) Release(f func(*nhsnumber.Number)) bool {
-	if i.gone.Swap(true) {
-		return false
-	}
-	number := i.get()
-	defer clear(number[:])
-	f(number)
-	return true
-}
-
-// Forget clears a number that is not released.
-func (i *Identity) Forget() { i.Release(func(*nhsnumber.Number) {}) }
-
-const hidden = "[an identity]"
-
-// Format implements [fmt.Formatter]; it prints a fixed text for every verb.
-func (i *Identity) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, hidden) }
-
-// LogValue implements [slog.LogValuer] with a fixed text.
-func (i *Identity) LogValue() slog.Value { return slog.StringValue(hidden) }
-
-// MarshalText refuses: an identity is in no document but the answer that releases it.
-func (i *Identity) MarshalText() ([]byte, error) {
-	return nil, fmt.Errorf("keyring: refusing to marshal an identity")
 }

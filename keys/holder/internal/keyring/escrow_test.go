@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -54,13 +53,13 @@ func (w *world) sealed(project string, n nhsnumber.Number) (keys.Token, *escrow.
 // opens fails unless an envelope opens to a number.
 func (w *world) opens(project string, token keys.Token, e *escrow.Envelope, want nhsnumber.Number) {
 	w.Helper()
-	identity, err := w.ring.openEnvelope(project, token, e)
+	opened, err := w.ring.Open(project, token, e)
 	if err != nil {
 		w.Errorf("it does not open: %v", err)
 		return
 	}
 	released := false
-	if !identity.Release(func(n *nhsnumber.Number) { released = *n == want }) || !released {
+	if !opened.Identity.Release(func(n *nhsnumber.Number) { released = *n == want }) || !released {
 		w.Error("it opens to somebody else")
 	}
 }
@@ -192,7 +191,7 @@ func TestEscrowKeysGoThroughTheirStates(t *testing.T) {
 	w.opens("care", token, current, patient)
 	swapped := *old
 	swapped.HolderKeyID = second
-	if _, err := w.ring.openEnvelope("care", token, &swapped); !errors.Is(err, escrow.ErrClosed) {
+	if _, err := w.ring.Open("care", token, &swapped); !errors.Is(err, escrow.ErrClosed) {
 		t.Errorf("an envelope of another key: %v", err)
 	}
 
@@ -202,9 +201,9 @@ func TestEscrowKeysGoThroughTheirStates(t *testing.T) {
 	w.opens("care", token, current, patient)
 
 	w.do(api.OpKeyRetire, api.KeyChange{Escrow: true, Epoch: 1, Reason: "sealed anew"})
-	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.Open("care", token, old)), api.CodeKeyState)
 	w.do(api.OpKeyDestroy, api.KeyChange{Escrow: true, Epoch: 1, Reason: "promised"})
-	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.Open("care", token, old)), api.CodeKeyState)
 	w.opens("care", token, current, patient)
 	key := store.Key{Kind: kindKey, Name: "escrow/" + first}
 	if _, there := w.store.records[key]; there {
@@ -309,7 +308,7 @@ func TestEscrowKeysOfEarlierVersionsAndBackups(t *testing.T) {
 	if len(all) != 2 || all[0].State != api.StateDestroyed || all[1].State != api.StateCurrent || *w.record("care").Keys.EscrowPublicKey != all[1].PublicKey {
 		t.Fatalf("after a restore of a destroyed key: %+v", all)
 	}
-	refusedWith(t, failed(w.ring.openEnvelope("care", token, old)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.Open("care", token, old)), api.CodeKeyState)
 	now, fresh := w.sealed("care", patient)
 	w.opens("care", now, fresh, patient)
 
@@ -360,7 +359,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 	}
 	for name, of := range closed {
 		project, token, e := of()
-		if identity, err := w.ring.openEnvelope(project, token, &e); !errors.Is(err, escrow.ErrClosed) || identity != nil {
+		if identity, err := w.ring.Open(project, token, &e); !errors.Is(err, escrow.ErrClosed) || identity != nil {
 			t.Errorf("%s: %v, %v", name, identity, err)
 		}
 	}
@@ -374,7 +373,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 		t.Helper()
 		other := token
 		change(&other)
-		refusedWith(t, failed(w.ring.openEnvelope(project, other, good)), code)
+		refusedWith(t, failed(w.ring.Open(project, other, good)), code)
 	}
 	same := func(*keys.Token) {}
 	refuse(api.CodeNotFound, "absent", same)
@@ -401,7 +400,7 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &escrow.Envelope{HolderKeyID: good.HolderKeyID, Batch: b.ID, Enc: b.Enc, Index: index, Sealed: item}
-		if identity, err := w.ring.openEnvelope("care", token, e); !errors.Is(err, escrow.ErrToken) || identity != nil || strings.Contains(err.Error(), n) {
+		if identity, err := w.ring.Open("care", token, e); !errors.Is(err, escrow.ErrToken) || identity != nil || strings.Contains(err.Error(), n) {
 			t.Errorf("a number that is not the token's: %v, %v", identity, err)
 		}
 	}
@@ -418,11 +417,11 @@ func TestEnvelopesThatAreNotOpened(t *testing.T) {
 	w.do(api.OpKeyRetire, api.KeyChange{Domain: "lake", Epoch: 1, Reason: "nobody reads it"})
 	refuse(api.CodeKeyState, "care", same)
 	w.do(api.OpKeyRotate, api.KeyChange{Domain: "lake", Compromised: true, Reason: "laptop lost"})
-	refusedWith(t, failed(w.ring.openEnvelope("care", next, fresh)), api.CodeKeyState)
+	refusedWith(t, failed(w.ring.Open("care", next, fresh)), api.CodeKeyState)
 	last, newest := w.sealed("care", patient)
 	w.opens("care", last, newest, patient)
 	w.now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
-	refusedWith(t, failed(w.ring.openEnvelope("care", last, newest)), api.CodeProjectExpired)
+	refusedWith(t, failed(w.ring.Open("care", last, newest)), api.CodeProjectExpired)
 }
 
 // TestEnvelopesOfBeforeOpenInTheKeyring: an escrow key that a store has from an earlier day,
@@ -470,57 +469,6 @@ func TestEnvelopesOfBeforeOpenInTheKeyring(t *testing.T) {
 	}, nhsnumber.Number([]byte(g.Number)))
 }
 
-// TestIdentitiesAreReleasedOnceAndNeverPrinted, whoever tries, and however.
-func TestIdentitiesAreReleasedOnceAndNeverPrinted(t *testing.T) {
-	identity := newIdentity(patient)
-	var logged bytes.Buffer
-	slog.New(slog.NewJSONHandler(&logged, nil)).Info("opened", "identity", identity)
-	nested := struct{ I *Identity }{identity}
-	printed := logged.String() + fmt.Sprint(identity, nested)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x", "%q"} {
-		printed += fmt.Sprintf(verb, identity) + fmt.Sprintf(verb, nested)
-	}
-	for _, form := range []string{string(patient[:]), strings.Trim(fmt.Sprint(patient[:]), "[]"), hex.EncodeToString(patient[:]), fmt.Sprintf("%#v", patient)} {
-		if strings.Contains(printed, form) {
-			t.Errorf("it is printed: %s", printed)
-		}
-	}
-	if !strings.Contains(logged.String(), hidden) {
-		t.Error("nothing was logged: the search is blind")
-	}
-	if _, err := json.Marshal(nested); err == nil {
-		t.Error("it is marshalled")
-	}
-	var kept *nhsnumber.Number
-	var released sync.WaitGroup
-	results := make(chan bool, 8)
-	for range cap(results) {
-		released.Go(func() {
-			results <- identity.Release(func(n *nhsnumber.Number) {
-				if kept = n; *n != patient {
-					t.Error("somebody else is released")
-				}
-			})
-		})
-	}
-	released.Wait()
-	close(results)
-	times := 0
-	for was := range results {
-		if was {
-			times++
-		}
-	}
-	if times != 1 || *kept != (nhsnumber.Number{}) {
-		t.Errorf("it was released %d times, and is %v afterwards", times, *kept == nhsnumber.Number{})
-	}
-	forgotten := newIdentity(patient)
-	forgotten.Forget()
-	if forgotten.Release(func(*nhsnumber.Number) {}) {
-		t.Error("what was forgotten is released")
-	}
-}
-
 // TestEnvelopesOpenWhileKeysChange: whoever destroys keys clears them, and nobody reads
 // them then. It is for the race detector.
 func TestEnvelopesOpenWhileKeysChange(t *testing.T) {
@@ -537,13 +485,13 @@ func TestEnvelopesOpenWhileKeysChange(t *testing.T) {
 					return
 				default:
 				}
-				identity, err := w.ring.openEnvelope("care", token, e)
+				opened, err := w.ring.Open("care", token, e)
 				var refused *api.Error
 				if err != nil && (!errors.As(err, &refused) || refused.Code != api.CodeKeyState) {
 					t.Errorf("%v", err)
 				}
 				if err == nil {
-					identity.Release(func(n *nhsnumber.Number) {
+					opened.Identity.Release(func(n *nhsnumber.Number) {
 						if *n != patient {
 							t.Error("somebody else is released")
 						}

@@ -239,6 +239,9 @@ func (k *Keyring) check() error {
 	for _, e := range k.escrow.Epochs {
 		wanted[escrowKey(e.KeyCheck)] = e.State != api.StateDestroyed
 	}
+	if k.keys[auditKey].Valid() { // of before there was one a store has none until it starts
+		wanted[auditKey] = true
+	}
 	for _, p := range k.projects {
 		if k.domains[p.Domain] == nil {
 			return fmt.Errorf("project %s is of a domain that the store has not got", p.Name)
@@ -457,8 +460,8 @@ func (c Caller) actor() audit.Actor {
 }
 
 // Started records that the key holder answers from now on. Projects of before there were
-// escrow keys, or whose escrow key did not come back from a backup, get one; so does a log
-// without a key for the names of tokens and patients in it.
+// escrow keys, or whose escrow key did not come back from a backup, get one. So does a
+// store of before there was K_audit.
 func (k *Keyring) Started(ctx context.Context) error {
 	return k.change(ctx, func(t *transaction) error {
 		needed := false
@@ -469,13 +472,13 @@ func (k *Keyring) Started(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		names, err := k.firstAuditKey()
+		forLog, err := k.firstAuditKey()
 		if err != nil {
 			return err
 		}
 		t.event(audit.Leaf{Kind: audit.KindStart})
-		if names.Valid() {
-			t.putKey(auditKey, names)
+		if forLog.Valid() {
+			t.putKey(auditKey, forLog)
 		}
 		if first.Valid() {
 			t.putEscrowKey(first, api.StateReadable)

@@ -79,6 +79,8 @@ type world struct {
 	request int
 	limits  Budgets
 	alerts  bool
+
+	production bool
 }
 
 func newWorld(t *testing.T, operatorsRequired int) *world {
@@ -99,6 +101,7 @@ func (w *world) reopen(operatorsRequired int) {
 	w.Helper()
 	ring, err := Open(w.store, Options{
 		Clock: func() time.Time { return w.now }, Holder: "holder", Software: "test", OperatorsRequired: operatorsRequired, Budgets: w.limits, Alerts: w.alerts,
+		Production: w.production,
 		Code: func() (string, [sha256.Size]byte, error) {
 			w.codes++
 			text := fmt.Sprintf("code-%d", w.codes)

@@ -132,7 +132,7 @@ func (r *Regions) Close() {
 // Answer is what a region has said, and signed.
 type Answer struct {
 	Decision relationship.Decision
-	Envelope *escrow.Envelope  // whose token it is, sealed; nil where the region has none
+	Envelope *escrow.Envelope  // whose token it is, sealed, with either decision; nil where the region has none
 	Evidence [sha256.Size]byte // of all that was said: evidence_h of the log
 	Until    time.Time         // from then on it counts no more
 }

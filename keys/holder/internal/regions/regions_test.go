@@ -223,6 +223,11 @@ func TestRegionsAnswer(t *testing.T) {
 	if err != nil || denied.Decision != relationship.Deny || denied.Envelope != nil || denied.Evidence == a.Evidence {
 		t.Errorf("%+v, %v", denied, err)
 	}
+	s.answer = s.signed(relationship.Deny, envelope(), noon)
+	sealed, err := s.ask()
+	if err != nil || sealed.Decision != relationship.Deny || sealed.Envelope == nil || sealed.Envelope.Token != patient.Value || string(sealed.Envelope.Sealed) != "sealed" || sealed.Evidence == denied.Evidence {
+		t.Errorf("%+v, %v", sealed, err)
+	}
 	s.answer = s.signed(relationship.Allow, nil, noon)
 	if a, err = s.ask(); err != nil || a.Decision != relationship.Allow || a.Envelope != nil {
 		t.Errorf("%+v, %v", a, err)
@@ -486,22 +491,20 @@ func FuzzAnswers(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	r := &region{Region: Region{Domain: "lake", Key: key.Public().(ed25519.PublicKey), MaxAge: time.Minute}}
 	q := &relationship.Question{Token: patient.String(), Organisation: "RX1", At: noon.Truncate(time.Millisecond), RequestHash: request}
-	signed := map[string]bool{}
+	signed := map[string]relationship.Answer{} // by the signature
 	for _, decision := range []relationship.Decision{relationship.Allow, relationship.Deny} {
-		var e *escrow.Envelope
-		if decision == relationship.Allow {
-			e = envelope()
+		for _, e := range []*escrow.Envelope{nil, envelope()} {
+			a, err := relationship.Sign(q, decision, e, noon, key)
+			if err != nil {
+				f.Fatal(err)
+			}
+			b, err := json.Marshal(a)
+			if err != nil {
+				f.Fatal(err)
+			}
+			signed[string(a.Signature)] = *a
+			f.Add(b)
 		}
-		a, err := relationship.Sign(q, decision, e, noon, key)
-		if err != nil {
-			f.Fatal(err)
-		}
-		b, err := json.Marshal(a)
-		if err != nil {
-			f.Fatal(err)
-		}
-		signed[string(a.Signature)] = true
-		f.Add(b)
 	}
 	f.Add([]byte("{}"))
 	f.Add([]byte(`{"decision":"allow","expires":"2026-11-26T12:01:00.123Z","envelope":{},"signature":""}`))
@@ -514,7 +517,9 @@ func FuzzAnswers(f *testing.F) {
 			return
 		}
 		var a relationship.Answer
-		if err := json.Unmarshal(b, &a); err != nil || !signed[string(a.Signature)] || a.Decision != answer.Decision || (answer.Envelope == nil) != (a.Decision == relationship.Deny) {
+		err = json.Unmarshal(b, &a)
+		made, there := signed[string(a.Signature)]
+		if err != nil || !there || made.Decision != answer.Decision || (answer.Envelope == nil) != (made.Envelope == nil) {
 			t.Fatalf("taken: %+v, %v", answer, err)
 		}
 	})

@@ -90,7 +90,7 @@ func TestAsksARegionsService(t *testing.T) {
 	if err != nil || a.Decision != relationship.Allow || a.Envelope == nil || string(a.Envelope.Sealed) != "sealed" || a.Evidence == [32]byte{} {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if a, err = r.Ask(t.Context(), "lake", patient, "RX2", request); err != nil || a.Decision != relationship.Deny || a.Envelope == nil {
+	if a, err = r.Ask(t.Context(), "lake", patient, "RX2", request); err != nil || a.Decision != relationship.Deny || a.Envelope == nil || string(a.Envelope.Sealed) != "sealed" {
 		t.Errorf("%+v, %v", a, err)
 	}
 	var refused *fault.Error

@@ -81,8 +81,11 @@ const (
 
 	RuleBreakGlass    = "break-glass"                // a token was opened in an emergency, without the approval that it needs else
 	RuleReviewOverdue = "break-glass-review-overdue" // nobody has looked at such an opening in time
-	RuleLimit         = "reidentification-limit"     // a user or an organisation has asked for more patients, or at other times, than is usual
 )
+
+// RuleLimit begins the rule of entries of kind alarm that say which limit of
+// re-identification a request is beyond. They are recorded, and nobody is called.
+const RuleLimit = "reidentification-limit"
 
 // Decision is what was decided.
 type Decision string
@@ -214,7 +217,4 @@ var ruleTexts = map[string]string{
 	RuleBreakGlass:      "Somebody has used break-glass to find out who a patient is, and another person has to review it.",
 	RuleReviewOverdue:   "Nobody has reviewed a break-glass in time, and who used it may not use it again until somebody has.",
 	RuleTooManyTries:    "Somebody has given wrong shares, passphrases, identities or enrolment codes, one after another.",
-	RuleBreakGlass:      "Somebody has had a token opened in an emergency, without the approval that it needs else; another person is to review it.",
-	RuleReviewOverdue:   "Nobody has reviewed in time an opening that was made in an emergency.",
-	RuleLimit:           "A user or an organisation has asked for more patients, or at other times, than is usual.",
 }

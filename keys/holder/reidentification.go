@@ -227,7 +227,10 @@ func released(o *requests.OpenedItem) api.OpenedItem {
 	}
 	o.Identity.Identity.Release(func(number *nhsnumber.Number) {
 		item.State = api.ItemOpened
-		item.Identity = &api.Identity{NHSNumber: string(number[:]), ConfirmOn: "PDS", Point: o.Identity.Point, Proof: o.Identity.Proof}
+		item.Identity = &api.Identity{NHSNumber: string(number[:]), ConfirmOn: "PDS"}
+		if opening, proven := o.Identity.Opening(); proven {
+			item.Identity.Point, item.Identity.Proof = opening.Point[:], opening.Proof[:]
+		}
 	})
 	return item
 }

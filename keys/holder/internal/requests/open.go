@@ -35,7 +35,7 @@ type OpenedItem struct {
 func (o *Opened) Forget() {
 	for _, item := range o.Items {
 		if item.Identity != nil {
-			item.Identity.Identity.Forget()
+			item.Identity.Forget()
 		}
 	}
 }

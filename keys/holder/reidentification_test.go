@@ -561,3 +561,27 @@ func TestRegionAway(t *testing.T) {
 		t.Errorf("%+v", opened)
 	}
 }
+
+// TestAsksTooOften: whoever asks faster than anybody needs to is told when to come back, and
+// their colleagues are not.
+func TestAsksTooOften(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	token := s.token(patientNumber)
+	s.region.registers(token, "Y12345")
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	counts := map[int]int{}
+	for range 100 {
+		work.Go(func() {
+			status, _ := s.as("gp/1").call("POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+			mu.Lock()
+			defer mu.Unlock()
+			counts[status]++
+		})
+	}
+	work.Wait()
+	if counts[http.StatusTooManyRequests] < 20 || counts[http.StatusCreated] < 60 {
+		t.Errorf("%v", counts)
+	}
+	must[api.Reidentification](s.as("gp2/1"), "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+}

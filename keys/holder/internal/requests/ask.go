@@ -20,10 +20,14 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 	person := &draft.Requester
 	id := idOf(person, requestID)
 	if before := r.get(id); before != nil {
+		// Not before the log has it: a change of nothing is refused as long as it cannot be written.
+		if err := r.ring.Change(ctx, func(*keyring.Change) error { return nil }); err != nil {
+			return nil, err
+		}
 		return same(before, &draft)
 	}
 	if r.limited(person) {
-		return nil, api.Refuse(api.CodeTooManyTries, "you have asked very often", "wait a minute")
+		return nil, errTooOften
 	}
 	policy, _, _ := r.ring.Policy()
 	project, there := r.ring.Reidentifiable(draft.Project)
@@ -87,6 +91,21 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 	r.options.Meter.Reidentified(string(request.Purpose), string(request.State), string(request.Decision.Rule))
 	return request, nil
 }
+
+// tooOften is that somebody asks faster than anybody needs to.
+type tooOften struct{}
+
+var errTooOften error = tooOften{}
+
+func (tooOften) Error() string { return "requests: somebody asks too often" }
+
+// Unwrap returns the refusal that is told.
+func (tooOften) Unwrap() error {
+	return api.Refuse(api.CodeTooManyTries, "you have asked very often", "wait a minute, then ask again")
+}
+
+// RetryAfter says when asking again helps.
+func (tooOften) RetryAfter() (wait time.Duration, helps bool) { return time.Minute, true }
 
 // same returns a request that was made before under an id, where it is the one that is
 // asked now.

@@ -503,7 +503,7 @@ func TestEscrowKeysComeBack(t *testing.T) {
 	s.stop()
 	with := opens(s.made.Handout, "")
 	checked, err := holder.Check(t.Context(), s.options, with.collect())
-	if err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+2 {
+	if err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+2+1 {
 		t.Errorf("fsck counts %+v, %v", checked, err)
 	}
 	s.start()
@@ -523,7 +523,7 @@ func TestEscrowKeysComeBack(t *testing.T) {
 	if err != nil || !slices.Equal(restored.Destroyed, []string{"escrow/" + before[0].KeyCheck}) {
 		t.Fatalf("%+v, %v", restored, err)
 	}
-	if checked, err = holder.Check(t.Context(), s.options, with.collect()); err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+1 {
+	if checked, err = holder.Check(t.Context(), s.options, with.collect()); err != nil || checked.Kinds["escrow"] != 1 || checked.Kinds["key"] != 1+2+2+1+1 {
 		t.Errorf("fsck of the restored counts %+v, %v", checked, err)
 	}
 	s.start()
@@ -689,7 +689,8 @@ func TestBadBackupsAreRefused(t *testing.T) {
 	}
 }
 
-// TestCheck is fsck: good as it is, refused where the root key is another's.
+// TestCheck is fsck: good as it is, with the four keys of a domain, a project and the log; refused
+// where the root key is another's.
 func TestCheck(t *testing.T) {
 	s := newSite(t, holder.Custody{Method: "identity"})
 	s.unseal()
@@ -700,7 +701,7 @@ func TestCheck(t *testing.T) {
 		return holder.Check(t.Context(), s.options, func(api.SealStatus) (api.Unseal, error) { return api.Unseal{Identity: string(identity)}, nil })
 	}
 	checked, err := check(s.made.Identity)
-	if err != nil || checked.Kinds["client"] != 3 || checked.Kinds["key"] != 3 {
+	if err != nil || checked.Kinds["client"] != 3 || checked.Kinds["key"] != 4 {
 		t.Fatalf("%+v, %v", checked, err)
 	}
 	other := newSite(t, holder.Custody{Method: "identity"})

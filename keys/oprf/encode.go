@@ -108,22 +108,16 @@ func Decode(p Point, test bool) (nhsnumber.Number, bool) {
 	e := newEncoder()
 	b := p
 	e.unpermute(&b)
-	var rest byte
-	for _, one := range b[10:] {
-		rest |= one
-	}
-	x := binary.BigEndian.Uint64(b[:])
-	number := x < numbersEnd && rest == 0
-	x %= numbersEnd
+	x := binary.BigEndian.Uint64(b[:]) % numbersEnd
 	var digits nhsnumber.Number
 	for left, i := x, len(digits)-1; i >= 0; left, i = left/10, i-1 {
 		digits[i] = byte('0' + left%10)
 	}
 	_, state, _ := nhsnumber.Parse(string(digits[:]))
-	// Without encoding it again one patient would have thousands of tokens: a later counter
-	// that gives an element, too.
-	again := e.encode(new(ristretto.Element), x) == p
-	if !number || !again || !state.Identifies(test) {
+	// Only the number's own encoding is hers. Else one patient would have thousands of tokens:
+	// later counters that give an element, bytes behind the counter that are not zero, and
+	// integers that the remainder has made hers.
+	if e.encode(new(ristretto.Element), x) != p || !state.Identifies(test) {
 		return nhsnumber.Number{}, false
 	}
 	return digits, true

@@ -46,6 +46,9 @@ const (
 	Other    = "Y54321" // with whom none is
 	Board    = "QMJ"    // the data controller
 	Hospital = "RX1"
+
+	// Tokeniser is the name of the client that makes tokens of the project.
+	Tokeniser = "shore"
 )
 
 // Policy is who may ask for what here.
@@ -189,7 +192,7 @@ func (s *Site) populate(ctx context.Context, patients int) error {
 	if err := s.SetPolicy(ctx, Policy); err != nil {
 		return err
 	}
-	if err := s.AddTokeniser(ctx, "north", Project); err != nil {
+	if err := s.AddTokeniser(ctx, Tokeniser, Project); err != nil {
 		return err
 	}
 	return s.mint(ctx, patients)
@@ -198,7 +201,7 @@ func (s *Site) populate(ctx context.Context, patients int) error {
 // mint makes the patients' tokens, as a region's tokeniser does.
 func (s *Site) mint(ctx context.Context, n int) error {
 	numbers := Numbers(n)
-	c, err := s.As("north")
+	c, err := s.As(Tokeniser)
 	if err != nil {
 		return err
 	}

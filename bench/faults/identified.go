@@ -80,7 +80,7 @@ func (d *desk) certificates() error {
 		return err
 	}
 	shown := map[string]*tls.Certificate{"no": nil}
-	for _, name := range []string{"north", "revoked", "expired"} {
+	for _, name := range []string{care.Tokeniser, "revoked", "expired"} {
 		if name == "expired" && !t.Full {
 			continue
 		}
@@ -107,8 +107,8 @@ func (d *desk) certificates() error {
 		{"an expired certificate", "expired", "", http.MethodGet, "/v1/self", 403, api.CodeExpired},
 		{"an expired certificate, to a key", "expired", "", http.MethodPost, "/v1/projects/" + care.Project + "/leases", 403, api.CodeExpired},
 		{"a revoked certificate", "revoked", "", http.MethodGet, "/v1/self", 403, api.CodeRevoked},
-		{"a wrong role's certificate", "north", "", http.MethodGet, "/v1/events", 403, api.CodeRole},
-		{"a wrong role's certificate, to a change", "north", "", http.MethodPost, "/v1/operations", 403, api.CodeRole},
+		{"a wrong role's certificate", care.Tokeniser, "", http.MethodGet, "/v1/events", 403, api.CodeRole},
+		{"a wrong role's certificate, to a change", care.Tokeniser, "", http.MethodPost, "/v1/operations", 403, api.CodeRole},
 		{"a person's token instead of a certificate", "no", "Bearer " + bearer, http.MethodGet, "/v1/events", 401, api.CodeNoCertificate},
 	}
 	if !t.Full {
@@ -144,7 +144,7 @@ func (d *desk) certificates() error {
 		}
 		t.check(has == before[code]+n, "each refusal is in the log", "%s: %d of %d", code, has-before[code], n)
 	}
-	a, err := d.calls(d.URL, shown["north"], "", http.MethodGet, "/v1/self", nil)
+	a, err := d.calls(d.URL, shown[care.Tokeniser], "", http.MethodGet, "/v1/self", nil)
 	if err != nil {
 		return err
 	}
@@ -437,7 +437,7 @@ func (d *desk) tokens() error {
 func (d *desk) regionCertificates() error {
 	t := d.t
 	t.note("the region's service")
-	north, err := d.Pair("north")
+	north, err := d.Pair(care.Tokeniser)
 	if err != nil {
 		return err
 	}

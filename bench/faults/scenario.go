@@ -55,7 +55,7 @@ func All() []Scenario {
 			Does:    "One byte of a store file is flipped, or the file is cut short, each file in turn, with the key holder stopped. It refuses to start, or everything that it acknowledged is there and equal: nothing is wrong or empty.",
 			Control: "The untouched copy starts and is whole; of the damaged ones some are refused."},
 		{Number: 6, Name: "log-away", Run: logAway,
-			Does:    "The log cannot be written: its folder is in the way, its disk is full, its disk fails. Every use of a key and every change is answered 503 log_unavailable, reading goes on, the metric says so; it recovers by itself, with an alarm in the log, and of what was begun the store has nothing that the log has not.",
+			Does:    "The log cannot be written: its folder is in the way, its disk is full, its disk fails. Every use of a key and every change is answered 503 log_unavailable, asking, approving and opening too, and nobody is told who a patient is; reading goes on, the metric says so; it recovers by itself, with an alarm in the log, and of what was begun the store has nothing that the log has not. What was ready is opened then, once; an opening that was on its way when the log failed is used up.",
 			Control: "The same calls with the log well are all answered, before and after."},
 		{Number: 7, Name: "tamper", Run: tampered,
 			Does:    "In copies of a key holder's log one entry is flipped, removed, put in, moved or cut off with all after it: auditor verify names its index. Asked for: within 10 s a million entries.",

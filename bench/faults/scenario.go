@@ -58,7 +58,7 @@ func All() []Scenario {
 			Does:    "The log cannot be written: its folder is in the way, its disk is full, its disk fails. Every use of a key and every change is answered 503 log_unavailable, asking, approving and opening too, and nobody is told who a patient is; reading goes on, the metric says so; it recovers by itself, with an alarm in the log, and of what was begun the store has nothing that the log has not. What was ready is opened then, once; an opening that was on its way when the log failed is used up.",
 			Control: "The same calls with the log well are all answered, before and after."},
 		{Number: 7, Name: "tamper", Run: tampered,
-			Does:    "In copies of a key holder's log one entry is flipped, removed, put in, moved or cut off with all after it: auditor verify names its index. Asked for: within 10 s a million entries.",
+			Does:    "In copies of a key holder's log one entry is flipped, removed, put in, moved or cut off with all after it, those of a re-identification (request, decision, approval, intent, outcome, redelivery) among them: auditor verify names its index. Asked for: within 10 s a million entries.",
 			Control: "The untouched copy is whole."},
 		{Number: 8, Name: "rollback", Run: rolledBack,
 			Does:    "Log, or store, or both with the anchor, are put back to an older copy that is consistent: the start is refused, by the store, the anchor or the witness.",

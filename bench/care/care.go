@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ const (
 	Other    = "Y54321" // with whom none is
 	Board    = "QMJ"    // the data controller
 	Hospital = "RX1"
+
+	// Tokeniser is the name of the client that makes tokens of the project.
+	Tokeniser = "shore"
 )
 
 // Policy is who may ask for what here.
@@ -96,6 +100,7 @@ type Patient struct{ Number, Token string }
 type Site struct {
 	*keyholder.KeyHolder
 	Patients []Patient
+	Region   string // the address of the region's service, https://host:port
 
 	signer  *rsa.PrivateKey
 	scheme  string
@@ -104,8 +109,8 @@ type Site struct {
 	stop    context.CancelFunc
 }
 
-// keyID names the issuer's key.
-const keyID = "trial"
+// KeyID names the issuer's key.
+const KeyID = "trial"
 
 // Begin makes a site and starts it.
 func Begin(ctx context.Context, o Options) (s *Site, err error) {
@@ -116,7 +121,7 @@ func Begin(ctx context.Context, o Options) (s *Site, err error) {
 	if s.signer, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return nil, fault.Wrap(fault.Internal, "drawing the issuer's key", err, "")
 	}
-	set, err := json.Marshal(map[string]any{"keys": []any{jose.JSONWebKey{Key: s.signer.Public(), KeyID: keyID, Algorithm: "RS256", Use: "sig"}}})
+	set, err := json.Marshal(map[string]any{"keys": []any{jose.JSONWebKey{Key: s.signer.Public(), KeyID: KeyID, Algorithm: "RS256", Use: "sig"}}})
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "writing the issuer's key", err, "")
 	}
@@ -128,6 +133,7 @@ func Begin(ctx context.Context, o Options) (s *Site, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Region = "https://" + address
 	in := func(name string) string { return filepath.Join(o.Keyholder.Folder, name) }
 	o.Keyholder.More += fmt.Sprintf(`[console]
 address = "127.0.0.1:0"
@@ -193,7 +199,7 @@ func (s *Site) populate(ctx context.Context, patients int) error {
 	if err := s.SetPolicy(ctx, Policy); err != nil {
 		return err
 	}
-	if err := s.AddTokeniser(ctx, "north", Project); err != nil {
+	if err := s.AddTokeniser(ctx, Tokeniser, Project); err != nil {
 		return err
 	}
 	return s.mint(ctx, patients)
@@ -202,7 +208,7 @@ func (s *Site) populate(ctx context.Context, patients int) error {
 // mint makes the patients' tokens, as a region's tokeniser does.
 func (s *Site) mint(ctx context.Context, n int) error {
 	numbers := Numbers(n)
-	c, err := s.As("north")
+	c, err := s.As(Tokeniser)
 	if err != nil {
 		return err
 	}
@@ -339,6 +345,15 @@ type Person struct {
 
 // Token is the token of a sign-in. change may change its claims; it may be nil.
 func (s *Site) Token(p Person, change func(claims map[string]any)) (string, error) {
+	claims := s.Claims(p)
+	if change != nil {
+		change(claims)
+	}
+	return s.Sign(claims)
+}
+
+// Claims are those of the token of a sign-in.
+func (s *Site) Claims(p Person) map[string]any {
 	if p.Now.IsZero() {
 		p.Now = s.Clock()
 	}
@@ -351,15 +366,11 @@ func (s *Site) Token(p Person, change func(claims map[string]any)) (string, erro
 	if p.Assurance == "" {
 		p.Assurance = "AAL2"
 	}
-	claims := map[string]any{
+	return map[string]any{
 		"iss": Issuer, "aud": ClientID, "sub": p.Subject, "sid": p.Session, "iat": p.Now.Unix(), "exp": p.Now.Add(time.Hour).Unix(), "auth_time": p.Now.Unix(), "acr": p.Assurance,
 		"nhsid_useruid": p.UserID, "selected_roleid": "555",
 		"nhsid_nrbac_roles": []any{map[string]any{"person_roleid": "555", "org_code": p.Organisation, "role_code": p.Role, "activity_codes": []string{"B0264"}}},
 	}
-	if change != nil {
-		change(claims)
-	}
-	return s.Sign(claims)
 }
 
 // Sign signs claims as the issuer does.
@@ -368,7 +379,7 @@ func (s *Site) Sign(claims map[string]any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.signer, KeyID: keyID}}, (&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.signer, KeyID: KeyID}}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		return "", err
 	}
@@ -377,6 +388,18 @@ func (s *Site) Sign(claims map[string]any) (string, error) {
 		return "", err
 	}
 	return signed.CompactSerialize()
+}
+
+// RegionCA is the path of the authority of the region's certificate, PEM.
+func (s *Site) RegionCA() string {
+	return filepath.Join(s.Folder, regionTLS, trialcert.AuthorityFile)
+}
+
+// RegionStranger is a certificate of the region's own authority, by which it knows nobody,
+// and its key.
+func (s *Site) RegionStranger() (tls.Certificate, error) {
+	folder := filepath.Join(s.Folder, regionTLS)
+	return tls.LoadX509KeyPair(filepath.Join(folder, "nobody.pem"), filepath.Join(folder, "nobody.key"))
 }
 
 // Key is the issuer's key.

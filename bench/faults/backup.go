@@ -65,13 +65,8 @@ func backedUp(t *Trial) error {
 	return t.badCopies(k, all[0], all[len(all)-1])
 }
 
-// backUp has a backup made.
+// backUp has a backup made, and keeps what was acknowledged before.
 func (t *Trial) backUp(k *keyholder.KeyHolder, l *Ledger, n int) (taken, error) {
-	operator, err := k.As(keyholder.Operator)
-	if err != nil {
-		return taken{}, err
-	}
-	defer operator.Close()
 	b, err := os.ReadFile(l.Path())
 	ledger := fmt.Sprintf("%s-%d", l.Path(), n)
 	if err == nil {
@@ -80,15 +75,26 @@ func (t *Trial) backUp(k *keyholder.KeyHolder, l *Ledger, n int) (taken, error) 
 	if err != nil {
 		return taken{}, fault.Wrap(fault.Internal, "copying the ledger", err, "")
 	}
+	path, err := t.backup(k)
+	return taken{path: path, ledger: ledger}, err
+}
+
+// backup has a backup made, and returns its path without the endings of its files.
+func (t *Trial) backup(k *keyholder.KeyHolder) (string, error) {
+	operator, err := k.As(keyholder.Operator)
+	if err != nil {
+		return "", err
+	}
+	defer operator.Close()
 	o, err := operator.Ask(t.ctx, api.OpBackup, api.Backup{})
 	if err != nil {
-		return taken{}, err
+		return "", err
 	}
 	collected, err := operator.Collect(t.ctx, o.ID)
 	if err != nil {
-		return taken{}, err
+		return "", err
 	}
-	return taken{path: filepath.Join(k.Dir, "backups", collected.Path), ledger: ledger}, nil
+	return filepath.Join(k.Dir, "backups", collected.Path), nil
 }
 
 // restore restores a backup into a folder, with a copy of the key holder's anchor.

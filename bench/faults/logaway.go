@@ -39,7 +39,7 @@ type obstacle struct {
 // logAway is scenario 6.
 func logAway(t *Trial) error {
 	options := keyholder.Options{Metrics: true}
-	d, err := t.disk("log", logDisk)
+	logs, err := t.disk("log", logDisk)
 	var here *missing
 	switch {
 	case errors.As(err, &here):
@@ -47,19 +47,27 @@ func logAway(t *Trial) error {
 	case err != nil:
 		return err
 	default:
-		options.Logs = d.Path
+		options.Logs = logs.Path
 	}
-	k, l, err := t.loaded(options)
+	d, err := t.desk(20*t.times(1, 3), options)
 	if err != nil {
 		return err
 	}
-	uses, err := t.newUses(k)
+	k := d.KeyHolder
+	if err := t.populate(k); err != nil {
+		return err
+	}
+	l, err := t.ledger(k)
+	if err != nil {
+		return err
+	}
+	uses, err := t.newUses(d)
 	if err != nil {
 		return err
 	}
 	defer uses.close()
 	for round := range t.times(1, 3) {
-		for _, o := range t.obstacles(k, d) {
+		for _, o := range t.obstacles(k, logs) {
 			t.note("round %d: %s", round+1, o.name)
 			if err := uses.without(o, l); err != nil {
 				return fmt.Errorf("%s: %w; the key holder has said: %s", o.name, err, k.Process.Said())
@@ -67,6 +75,9 @@ func logAway(t *Trial) error {
 		}
 	}
 	if err := t.pending(k, uses, l); err != nil {
+		return err
+	}
+	if err := uses.settled(); err != nil {
 		return err
 	}
 	t.busy(l, 5)
@@ -127,12 +138,16 @@ func (t *Trial) obstacles(k *keyholder.KeyHolder, d *disk.Disk) []obstacle {
 type uses struct {
 	t                   *Trial
 	k                   *keyholder.KeyHolder
+	desk                *desk
 	operator, tokeniser *keyholder.Caller
 	round               int
+	patient             int // the next one whom nobody has asked for
+	last                bool
+	cutOff              []*api.Reidentification // whose opening was on its way when the log failed
 }
 
-func (t *Trial) newUses(k *keyholder.KeyHolder) (u *uses, err error) {
-	u = &uses{t: t, k: k}
+func (t *Trial) newUses(d *desk) (u *uses, err error) {
+	u = &uses{t: t, k: d.KeyHolder, desk: d, last: true}
 	return u, u.connect()
 }
 
@@ -244,8 +259,18 @@ func (u *uses) without(o obstacle, l *Ledger) error {
 	if err != nil {
 		return err
 	}
+	people, err := u.people()
+	if err != nil {
+		return err
+	}
 	if err := o.begin(); err != nil {
 		return err
+	}
+	u.last = !u.last // what comes first finds a log of which nobody knows yet
+	if !u.last {
+		if err := people.refused(o, true); err != nil {
+			return err
+		}
 	}
 	for _, one := range some {
 		status, code, err := one.call()
@@ -253,6 +278,11 @@ func (u *uses) without(o obstacle, l *Ledger) error {
 			return err
 		}
 		t.check(status == http.StatusServiceUnavailable && code == api.CodeLogUnavailable, one.name+" is answered 503 log_unavailable", "%s: status %d, %s", o.name, status, code)
+	}
+	if u.last {
+		if err := people.refused(o, false); err != nil {
+			return err
+		}
 	}
 	answered, refused, err := u.hammer(l, time.Duration(t.times(2, 5))*time.Second)
 	if err != nil {
@@ -273,7 +303,10 @@ func (u *uses) without(o obstacle, l *Ledger) error {
 	if err := o.end(); err != nil {
 		return err
 	}
-	return u.back(o, l, alarms)
+	if err := u.back(o, l, alarms); err != nil {
+		return err
+	}
+	return people.opens(o)
 }
 
 // back waits until the key holder has found out that the log can be written, and
@@ -385,7 +418,7 @@ func (t *Trial) recorded(k *keyholder.KeyHolder) error {
 	}
 	entries := map[string]int{}
 	err = eachEntry(t.ctx, operator, func(leaf audit.Leaf) {
-		if leaf.Kind == audit.KindLease && leaf.Outcome == "active" {
+		if leaf.Kind == audit.KindLease && leaf.Outcome == "active" && leaf.Project == loadProject {
 			entries[leaf.Request]++
 		}
 	})

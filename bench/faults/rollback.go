@@ -10,6 +10,7 @@ import (
 	"tarn/bench/keyholder"
 	"tarn/keys/api"
 	"tarn/keys/fault"
+	"tarn/keys/reidentify"
 )
 
 // witness makes a witness of a log, starts it, and returns its address and the path
@@ -49,6 +50,11 @@ type states struct {
 	url, key      string // the witness's
 	seen          string // what an auditor has kept of the log
 	entries, lost int    // of the log now, and how many of them the older copy has not
+
+	desk *desk
+	// ready was approved before the older copy, and opened after it; undecided waits.
+	ready, undecided *api.Reidentification
+	backup           string // of when it was approved and not yet opened
 }
 
 // rolledBack is scenario 8.
@@ -78,20 +84,24 @@ func rolledBack(t *Trial) error {
 		err = k.Start(t.ctx)
 		t.check(err != nil && strings.Contains(k.Process.Said(), mix.says), "with "+mix.name+" put back the start is refused", "%s", k.Process.Said())
 	}
-	return s.controls()
+	if err := s.controls(); err != nil {
+		return err
+	}
+	return s.restored()
 }
 
 // newStates makes a key holder with a witness, a copy of it, some more entries, and
 // another copy.
 func (t *Trial) newStates() (*states, error) {
-	k, err := t.keyHolder(keyholder.Options{})
+	d, err := t.desk(4, keyholder.Options{})
 	if err == nil {
-		err = k.Stop() // its log has a key from now on
+		err = d.Stop() // its log has a key from now on
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &states{t: t, seen: filepath.Join(t.folder, "seen")}
+	k := d.KeyHolder
+	s := &states{t: t, seen: filepath.Join(t.folder, "seen"), desk: d}
 	if s.url, s.key, err = t.witness(k.Log(1)); err != nil {
 		return nil, err
 	}
@@ -111,6 +121,9 @@ func (t *Trial) newStates() (*states, error) {
 			if err := k.Start(t.ctx); err != nil {
 				return nil, err
 			}
+		}
+		if err := s.reidentified(name == "before"); err != nil {
+			return nil, err
 		}
 		if err := t.leases(k, t.times(30, 150)); err != nil {
 			return nil, err
@@ -136,6 +149,77 @@ func (t *Trial) newStates() (*states, error) {
 	}
 	s.entries, s.lost = sizes[1], sizes[1]-sizes[0]
 	return s, nil
+}
+
+// reidentified has somebody's request approved, and another made; later it is opened, after
+// a backup was taken.
+func (s *states) reidentified(before bool) (err error) {
+	if before {
+		if s.ready, err = s.desk.approved(stranger, 0); err == nil {
+			s.undecided, err = s.desk.asked(stranger, 1)
+		}
+		return err
+	}
+	if s.backup, err = s.t.backup(s.desk.KeyHolder); err != nil {
+		return err
+	}
+	a, err := s.desk.open(stranger, s.ready)
+	if err != nil {
+		return err
+	}
+	s.t.control(a.Done() && s.desk.names(a, 0), "what was approved is opened", "status %d, %s", a.Status, a.Code)
+	return nil
+}
+
+// opensAgain tries to open at a key holder what was opened once, from another session.
+func (s *states) opensAgain(k *keyholder.KeyHolder) (*keyholder.Answer, bool, error) {
+	again := stranger
+	again.Session = "again"
+	d := s.desk.at(k)
+	a, err := d.open(again, s.ready)
+	return a, err == nil && d.names(a, 0), err
+}
+
+// restored looks at a key holder that was restored from a backup of when the request was
+// approved and not yet opened.
+func (s *states) restored() error {
+	t := s.t
+	t.note("restored from a backup")
+	original := *s.desk.KeyHolder
+	original.WitnessURL, original.WitnessKey = "", "" // it has another log
+	k, code, said, err := t.restore(&original, s.backup, "restored", "--accept-loss", acceptLoss)
+	if err != nil {
+		return err
+	}
+	t.control(code == 0, "the backup is restored", "exit code %d: %s", code, said)
+	if code != 0 {
+		return nil
+	}
+	if err := k.Configure(); err != nil {
+		return err
+	}
+	if err := k.Start(t.ctx); err != nil {
+		return err
+	}
+	t.later(k.Kill)
+	a, named, err := s.opensAgain(k)
+	if err != nil {
+		return err
+	}
+	t.check(a.Status == http.StatusConflict && a.Rule == string(reidentify.RuleState) && !named, "in what is restored an approval that was used is void", "status %d, %s %s", a.Status, a.Code, a.Rule)
+	if a, err = s.desk.at(k).decided(approver, s.undecided); err != nil {
+		return err
+	}
+	t.check(a.Status == http.StatusConflict && a.Rule == string(reidentify.RuleState), "and a request that waited cannot be approved", "status %d, %s %s", a.Status, a.Code, a.Rule)
+	fresh, err := s.desk.at(k).approved(stranger, 2)
+	if err != nil {
+		return err
+	}
+	if a, err = s.desk.at(k).open(stranger, fresh); err != nil {
+		return err
+	}
+	t.control(a.Done() && s.desk.names(a, 2), "in what is restored a new request is approved and opened", "status %d, %s", a.Status, a.Code)
+	return k.Kill()
 }
 
 // mixed is a key holder of one state's store, another's log and another's anchor,
@@ -176,6 +260,13 @@ func (s *states) controls() error {
 	}
 	err = k.Start(t.ctx)
 	t.control(err == nil, "the newest copy starts", "%s", wrong(err))
+	if err == nil {
+		a, named, err := s.opensAgain(k)
+		if err != nil {
+			return err
+		}
+		t.check(a.Status == http.StatusGone && !named, "in the newest copy an approval that was used stays used", "status %d, %s", a.Status, a.Code)
+	}
 	if err := k.Kill(); err != nil {
 		return err
 	}
@@ -196,6 +287,11 @@ func (s *states) controls() error {
 	if err != nil {
 		return nil
 	}
+	a, named, err := s.opensAgain(k)
+	if err != nil {
+		return err
+	}
+	t.control(a.Done() && named, "without a witness an approval that was used is opened again on the older copy", "status %d, %s", a.Status, a.Code)
 	// It goes on from there, past what the log once had: another history.
 	if err := t.leases(k, s.lost+10); err != nil {
 		return err

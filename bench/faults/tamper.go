@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -17,9 +18,10 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/transparency-dev/tessera/api/layout"
 
-	"tarn/bench/audit"
+	longlog "tarn/bench/audit"
 	"tarn/bench/keyholder"
 	"tarn/keys/api"
+	"tarn/keys/audit"
 	"tarn/keys/audit/tiles"
 	"tarn/keys/fault"
 )
@@ -101,6 +103,11 @@ func tampered(t *Trial) error {
 	for range t.times(3, 30) {
 		places = append(places, rand.IntN(len(entries)))
 	}
+	aboutPeople, err := t.placesOf(entries)
+	if err != nil {
+		return err
+	}
+	places = append(places, aboutPeople...)
 	for _, tamper := range tamperings {
 		t.note("an entry is %s", tamper.name)
 		for _, at := range places {
@@ -117,6 +124,9 @@ func tampered(t *Trial) error {
 			named := code == 6 && !v.Whole && v.FirstBad != nil && v.FirstBad.Index == uint64(at) && v.FirstBad.Last == uint64(at)
 			t.check(named, "an entry that is "+tamper.name+" is named", "entry %d of %d: exit code %d, %+v", at, len(entries), code, v.FirstBad)
 			t.count("tampered", 1)
+			if slices.Contains(aboutPeople, at) {
+				t.count("tampered_of_reidentification", 1)
+			}
 		}
 	}
 	if err := t.madeToFit(log, entries); err != nil {
@@ -125,14 +135,45 @@ func tampered(t *Trial) error {
 	return t.longLog()
 }
 
-// realLog is the log of a key holder that was used for so many entries, and ended.
-func (t *Trial) realLog(size int) (string, error) {
-	k, err := t.keyHolder(keyholder.Options{})
-	if err == nil {
-		err = t.populate(k)
+// tracesOfOpening are the kinds of entries that a request leaves that another approved, that
+// was opened, and shown again.
+var tracesOfOpening = []audit.Kind{audit.KindReidRequest, audit.KindReidDecision, audit.KindApproval, audit.KindReidIntent, audit.KindReidOutcome, audit.KindRedeliver}
+
+// placesOf are where a log has such entries: the first of each kind.
+func (t *Trial) placesOf(entries [][]byte) (places []int, err error) {
+	for _, kind := range tracesOfOpening {
+		at := slices.IndexFunc(entries, func(entry []byte) bool {
+			leaf, err := audit.Decode(entry)
+			return err == nil && leaf.Kind == kind
+		})
+		if at < 0 {
+			return nil, fault.New(fault.Internal, "looking for entries of re-identification", "there is none of kind "+string(kind), "")
+		}
+		places = append(places, at)
 	}
+	return places, nil
+}
+
+// realLog is the log of a key holder that was used for so many entries, and ended. What
+// somebody did who was told who a patient is is among them.
+func (t *Trial) realLog(size int) (string, error) {
+	d, err := t.desk(4, keyholder.Options{})
 	if err != nil {
 		return "", err
+	}
+	k := d.KeyHolder
+	if err := t.populate(k); err != nil {
+		return "", err
+	}
+	r, err := d.approved(stranger, 0)
+	if err != nil {
+		return "", err
+	}
+	for range 2 {
+		a, err := d.open(stranger, r)
+		if err != nil || !a.Done() {
+			return "", errors.Join(err, fmt.Errorf("a request that was approved is not opened"))
+		}
 	}
 	tokeniser, err := k.CallAs(loadClient)
 	if err != nil {
@@ -247,7 +288,7 @@ func (t *Trial) longLog() error {
 	size := t.times(50_000, 1_000_000)
 	t.note("a log of %d entries", size)
 	folder := filepath.Join(t.folder, "long")
-	if err := audit.Make(t.ctx, folder, size); err != nil {
+	if err := longlog.Make(t.ctx, folder, size); err != nil {
 		return err
 	}
 	v, code, err := t.verify(folder)

@@ -35,6 +35,8 @@ type Options struct {
 	Custody              holder.Custody // by an identity where it is empty
 	FreeFloor            string         // as keyholder.toml has it; empty is 64MiB
 	LeaseTTL             time.Duration  // 0 is the service's default
+	CertificateTTL       time.Duration  // of clients that enrol; 0 is the service's default
+	Second               string         // the name of a second operator: changes need two then; empty is none
 	BudgetRows           int64          // of a client whose project states none; 0 is the service's default
 	AlertsURL            string         // where alarms are sent; empty is nowhere
 	Metrics              bool           // whether it answers Prometheus
@@ -42,6 +44,14 @@ type Options struct {
 	LogLevel             string         // of its log; empty is the service's default
 	Software             string
 	Clock                func() time.Time
+}
+
+// operators are the names of those that are needed for a change.
+func (o *Options) operators() []string {
+	if o.Second == "" {
+		return []string{Operator}
+	}
+	return []string{Operator, o.Second}
 }
 
 // KeyHolder is a key holder that was made, whether it runs or not.
@@ -82,7 +92,7 @@ func New(ctx context.Context, o Options) (*KeyHolder, error) {
 	}
 	var err error
 	k.Made, err = holder.Init(ctx, holder.InitOptions{
-		Dir: k.Dir, Anchor: k.Anchor, Custody: o.Custody, Name: "keyholder", Organisation: "X26", Operators: []string{Operator},
+		Dir: k.Dir, Anchor: k.Anchor, Custody: o.Custody, Name: "keyholder", Organisation: "X26", Operators: o.operators(),
 		Hosts: []string{"127.0.0.1"}, Software: o.Software, Clock: o.Clock,
 	})
 	if err != nil {
@@ -127,9 +137,15 @@ func (k *KeyHolder) Configure() error {
 	if k.Custody.Method == "identity" {
 		fmt.Fprintf(&b, "[custody]\nidentity_file = %q\n", k.identity)
 	}
-	fmt.Fprintf(&b, "[operators]\nrequired = 1\n")
+	fmt.Fprintf(&b, "[operators]\nrequired = %d\n", len(k.operators()))
+	if k.LeaseTTL > 0 || k.CertificateTTL > 0 {
+		fmt.Fprintf(&b, "[leases]\n")
+	}
 	if k.LeaseTTL > 0 {
-		fmt.Fprintf(&b, "[leases]\nttl = %q\n", k.LeaseTTL)
+		fmt.Fprintf(&b, "ttl = %q\n", k.LeaseTTL)
+	}
+	if k.CertificateTTL > 0 {
+		fmt.Fprintf(&b, "certificate_ttl = %q\n", k.CertificateTTL)
 	}
 	if k.LogLevel != "" {
 		fmt.Fprintf(&b, "[log]\nlevel = %q\n", k.LogLevel)
@@ -278,12 +294,17 @@ func (k *KeyHolder) ask(ctx context.Context, kind api.OperationKind, body any) e
 
 // AddTokeniser adds a tokeniser of a project, and enrols it.
 func (k *KeyHolder) AddTokeniser(ctx context.Context, name, project string) error {
+	return k.AddClient(ctx, api.ClientAdd{Name: name, Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{project}})
+}
+
+// AddClient adds a client, and enrols it into the folder of its name.
+func (k *KeyHolder) AddClient(ctx context.Context, added api.ClientAdd) error {
 	operator, err := k.As(Operator)
 	if err != nil {
 		return err
 	}
 	defer operator.Close()
-	invited, err := operator.Ask(ctx, api.OpClientAdd, api.ClientAdd{Name: name, Role: api.RoleTokeniser, Organisation: "RX1", Projects: []string{project}})
+	invited, err := operator.Ask(ctx, api.OpClientAdd, added)
 	if err != nil {
 		return err
 	}
@@ -291,5 +312,5 @@ func (k *KeyHolder) AddTokeniser(ctx context.Context, name, project string) erro
 	if err != nil {
 		return err
 	}
-	return k.Enrol(ctx, name, collected.Code)
+	return k.Enrol(ctx, added.Name, collected.Code)
 }

@@ -80,7 +80,7 @@ fmt: ## gofmt finds nothing to change
 .PHONY: vet
 vet:
 	$(GO) vet ./...
-	$(GO) vet -tags heavy ./cmd/ ./keys/holder/internal/store
+	$(GO) vet -tags heavy ./cmd/ ./keys/holder ./keys/holder/internal/store
 	$(GO) vet -tags faults ./cmd/ ./keys/holder/internal/store
 
 .PHONY: staticcheck
@@ -107,10 +107,11 @@ SCENARIOS := TestFaultScenarios
 STOREFAULTS := TestPowerCut|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: disk systemd prometheus buildah ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit, images and units
+test-heavy: venv disk systemd prometheus buildah ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit, images and units
 	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/
+	$(GO) test -tags heavy -timeout 10m -count=1 -run '^TestPeopleAreAnsweredAsDescribed' -v ./keys/holder
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '^TestSoak$$' -v ./cmd/
 	$(GO) test -tags heavy -timeout 30m -count=1 -run 'TestDeploy' -v ./cmd/
 

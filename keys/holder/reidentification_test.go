@@ -585,3 +585,13 @@ func TestAsksTooOften(t *testing.T) {
 	}
 	must[api.Reidentification](s.as("gp2/1"), "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
 }
+
+// TestRoleChanged: what was asked in one role is not opened in another.
+func TestRoleChanged(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	token := s.token(patientNumber)
+	s.region.registers(token, "Y12345")
+	r := must[api.Reidentification](s.as("gp/1"), "POST", "/v1/reidentifications", asks(token, "TREAT", "Y12345"))
+	s.as("gp-as-clerk/1").refused(api.CodeReidentification, "POST", "/v1/reidentifications/"+r.ID+"/open", nil)
+	must[api.OpenedItems](s.as("gp/1"), "POST", "/v1/reidentifications/"+r.ID+"/open", nil)
+}

@@ -80,6 +80,8 @@ func (r *Request) opener(by *Person) *Refusal {
 		return Refuse(RuleNotYours) // who finds the patients sees none of them
 	case r.Route == "" && (!r.Requester.Is(by) || by.Organisation != r.Organisation):
 		return Refuse(RuleNotYours)
+	case r.Route == "" && by.Role != r.Requester.Role:
+		return Refuse(RuleRoleChanged) // it was decided, and approved, for that role
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ const (
 	RuleNotApprover         Rule = "not_approver"
 	RuleNotReviewer         Rule = "not_reviewer"
 	RuleNotYours            Rule = "not_yours"
+	RuleRoleChanged         Rule = "role_changed"
 	RuleState               Rule = "state"
 	RuleHashDiffers         Rule = "hash_differs"
 	RuleDecidedAlready      Rule = "decided_already"
@@ -97,6 +98,7 @@ var ruleWords = map[Rule]words{
 	RuleNotApprover:         {"your role does not approve requests of this project", policyMakers, "leave it to the project's approvers"},
 	RuleNotReviewer:         {"your role does not review this project's break-glass, or it is your own", "a reviewer of the project", "leave it to them"},
 	RuleNotYours:            {"it is somebody else's", "nobody", "ask for the patient yourself"},
+	RuleRoleChanged:         {"you have asked in another role than that in which you have signed in now", "you", "sign in again and select that role, or ask anew"},
 	RuleState:               {"it is not in a state in which that can be done", "nobody", "read it again; ask anew if it is still wanted"},
 	RuleHashDiffers:         {"what was approved is not what is asked", "nobody", "read the request again, and decide on what you see then"},
 	RuleDecidedAlready:      {"you have decided on it already", "nobody", "leave it to the others"},

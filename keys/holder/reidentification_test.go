@@ -35,6 +35,7 @@ const issuer = "https://sign-in.example.nhs.uk"
 // The people of these tests, by the bearer token with which they come.
 var people = map[string]reidentify.Person{
 	"gp":          {Subject: "gp", Organisation: "Y12345", Role: "gp"},
+	"gp-as-clerk": {Subject: "gp", Organisation: "Y12345", Role: "clerk"},
 	"gp2":         {Subject: "gp2", Organisation: "Y12345", Role: "gp"},
 	"other-gp":    {Subject: "other-gp", Organisation: "Y54321", Role: "gp"},
 	"approver":    {Subject: "approver", Organisation: "QMJ", Role: "approver"},

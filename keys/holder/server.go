@@ -136,9 +136,14 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 		h.options.Meter.Request(method.Name, status, h.options.Clock().Sub(begun))
 		h.options.Logger.Info("answered", "route", method.Path, "method", method.Verb, "status", status, "request", c.id, "client", c.caller.Name)
 	}()
+	// People and programs do not take one another's places.
+	places := h.inFlight
+	if method.SignedIn {
+		places = h.peopleInFlight
+	}
 	select {
-	case h.inFlight <- struct{}{}:
-		defer func() { <-h.inFlight }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 		status = h.problem(w, c.id, api.Refuse(api.CodeBusy, "", "try again a little later"))
@@ -147,7 +152,7 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	code, document, err := c.answer(ctx, w, answer)
-	if method.Floor {
+	if method.Floor && c.person.Subject != "" { // who has not signed in learns nothing of tokens
 		c.wait()
 	}
 	if err != nil {

@@ -119,7 +119,7 @@ type Options struct {
 // Holder is a key holder's service, sealed or open. It is safe for concurrent
 // use.
 type Holder struct {
-	options  Options
+	options Options
 	// inFlight bounds the requests that are worked on at once, peopleInFlight those of people.
 	inFlight, peopleInFlight chan struct{}
 	// evaluating bounds the batches that are evaluated at once.

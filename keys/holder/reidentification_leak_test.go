@@ -15,6 +15,7 @@ import (
 // file of the key holder's, no line of its log and no other answer holds the number, the
 // token or what people wrote, whichever way a request goes wrong.
 func TestNothingOfAPatientIsLeft(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")

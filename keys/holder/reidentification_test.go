@@ -301,6 +301,7 @@ func (s *reid) leaves() (all []audit.Leaf) {
 // TestDirectCare: a clinician whose organisation has to do with the patient asks, opens and
 // is told who it is, once; everybody else is told nothing.
 func TestDirectCare(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
@@ -341,6 +342,7 @@ func TestDirectCare(t *testing.T) {
 // TestApproval: what others must approve is opened when they have, and by nobody's own
 // approval, from whichever account.
 func TestApproval(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	gp := s.as("gp-cis2/1")
@@ -371,6 +373,7 @@ func TestApproval(t *testing.T) {
 
 // TestParallelOpenings: of two hundred who open one approval at once, one does.
 func TestParallelOpenings(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
@@ -405,6 +408,7 @@ func TestParallelOpenings(t *testing.T) {
 // TestOldRequestsAreErased: the reason that somebody gave leaves the disk when its time is
 // over; the log keeps its entries.
 func TestOldRequestsAreErased(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(o *holder.Options) { o.KeepRequests = 24 * time.Hour })
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
@@ -434,6 +438,7 @@ func TestOldRequestsAreErased(t *testing.T) {
 // TestBreakGlass: in an emergency it is opened at once, somebody is told before, another
 // reviews it; without a stronger sign-in, a role or anybody to tell, it is not.
 func TestBreakGlass(t *testing.T) {
+	t.Parallel()
 	heard := make(chan string, 10)
 	duty := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -486,6 +491,7 @@ func TestBreakGlass(t *testing.T) {
 
 // TestWithoutAlertsNobodyBreaksTheGlass: an alert that nobody hears is none.
 func TestWithoutAlertsNobodyBreaksTheGlass(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	if r := must[api.Reidentification](s.as("doctor/1"), "POST", "/v1/reidentifications", asks(s.token(patientNumber), "ETREAT", "RX1")); r.Decision.Rule != "break_glass_alerts" {
 		t.Errorf("%+v", r)
@@ -495,6 +501,7 @@ func TestWithoutAlertsNobodyBreaksTheGlass(t *testing.T) {
 // TestWorklist: who finds the patients sees none; each practice opens its own; whose
 // practice nobody knows is nobody's.
 func TestWorklist(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	tokens := s.patients(3)
 	s.region.registers(tokens[0], "Y12345")
@@ -540,6 +547,7 @@ func TestWorklist(t *testing.T) {
 // TestRegionAway: what rests on a region's answer is not decided without it, and nothing is
 // used up.
 func TestRegionAway(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(o *holder.Options) { o.AlertsURL = "http://127.0.0.1:1/" })
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
@@ -566,6 +574,7 @@ func TestRegionAway(t *testing.T) {
 // TestAsksTooOften: whoever asks faster than anybody needs to is told when to come back, and
 // their colleagues are not.
 func TestAsksTooOften(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")
@@ -589,6 +598,7 @@ func TestAsksTooOften(t *testing.T) {
 
 // TestRoleChanged: what was asked in one role is not opened in another.
 func TestRoleChanged(t *testing.T) {
+	t.Parallel()
 	s := newReid(t, func(*holder.Options) {})
 	token := s.token(patientNumber)
 	s.region.registers(token, "Y12345")

@@ -57,6 +57,7 @@ func (s *reid) witnessed() (away *atomic.Bool) {
 // TestWitnessAway: what the witness has not signed is not opened, and can be opened when it
 // has; an emergency does not wait, three times.
 func TestWitnessAway(t *testing.T) {
+	t.Parallel()
 	duty := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer duty.Close()
 	s := newReid(t, func(o *holder.Options) { o.AlertsURL = duty.URL })

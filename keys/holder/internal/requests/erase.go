@@ -39,6 +39,7 @@ func (r *Requests) erase(ctx context.Context) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, id := range old {
+			r.asked.remove(r.all[id])
 			delete(r.all, id)
 			c.Erase(kindRequest, id)
 		}

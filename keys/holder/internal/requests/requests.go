@@ -93,6 +93,7 @@ type Requests struct {
 
 	mu      sync.RWMutex // taken within the keyring's lock, where both are
 	all     map[string]*reidentify.Request
+	asked   asked // which requests are whose
 	history *reidentify.History
 	// opening are openings that this process is at: what it is not at and has no outcome is
 	// finished as unknown.
@@ -127,7 +128,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	if o.Reached == nil {
 		o.Reached = func(Step) {}
 	}
-	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, limits: map[string]*rate.Limiter{}}
+	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, asked: asked{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, limits: map[string]*rate.Limiter{}}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {
 			return nil
@@ -137,6 +138,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 			return fmt.Errorf("a record of kind %s in the store cannot be read by this version", key.Kind)
 		}
 		r.all[request.ID] = request
+		r.asked.add(request)
 		return nil
 	})
 	if err != nil {
@@ -178,6 +180,9 @@ func (r *Requests) get(id string) *reidentify.Request {
 func (r *Requests) put(c *keyring.Change, request *reidentify.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.all[request.ID] == nil {
+		r.asked.add(request)
+	}
 	r.all[request.ID] = request
 	c.Put(kindRequest, request.ID, request)
 }

@@ -78,7 +78,7 @@ func (r *Request) opener(by *Person) *Refusal {
 		return Refuse(RuleIssuer)
 	case r.Route != "" && r.Requester.Is(by):
 		return Refuse(RuleNotYours) // who finds the patients sees none of them
-	case r.Route == "" && (!r.Requester.Is(by) || by.Organisation != r.Organisation):
+	case r.Route == "" && (!r.Requester.Is(by) || by.Organisation != r.Organisation || by.Role != r.Requester.Role):
 		return Refuse(RuleNotYours)
 	}
 	return nil

@@ -89,7 +89,7 @@ var ruleWords = map[Rule]words{
 	RuleSelfApproval:        {"who asks may not approve, from whichever account", "another approver", "leave it to the others"},
 	RuleNotApprover:         {"your role does not approve requests of this project", policyMakers, "leave it to the project's approvers"},
 	RuleNotReviewer:         {"your role does not review this project's break-glass, or it is your own", "a reviewer of the project", "leave it to them"},
-	RuleNotYours:            {"it is somebody else's", "nobody", "ask for the patient yourself"},
+	RuleNotYours:            {"it is somebody else's, or was asked in another role", "nobody", "sign in again in the role in which you asked, or ask for the patient yourself"},
 	RuleState:               {"it is not in a state in which that can be done", "nobody", "read it again; ask anew if it is still wanted"},
 	RuleHashDiffers:         {"what was approved is not what is asked", "nobody", "read the request again, and decide on what you see then"},
 	RuleDecidedAlready:      {"you have decided on it already", "nobody", "leave it to the others"},

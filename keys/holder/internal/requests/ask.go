@@ -100,8 +100,8 @@ func same(before *reidentify.Request, draft *reidentify.Draft) (*reidentify.Requ
 func (r *Requests) count(f *reidentify.Facts) {
 	f.Waiting, f.Overdue = 0, false
 	person := &f.Request.Requester
-	r.each(func(other *reidentify.Request) {
-		if other.ID == f.Request.ID || !other.Requester.Is(person) {
+	r.eachOf(person, func(other *reidentify.Request) {
+		if other.ID == f.Request.ID {
 			return
 		}
 		if other.StateAt(f.Now) == reidentify.Pending {

@@ -94,6 +94,12 @@ type Requests struct {
 	// opening are openings that this process is at: what it is not at and has no outcome is
 	// finished as unknown.
 	opening map[openingKey]bool
+	// unwitnessed are those of them that go on though the witness has not signed, by how
+	// many entries it would have to.
+	unwitnessed map[openingKey]uint64
+	goingOn     sync.Mutex // held while it is decided whether one more may
+	// of are the ids of each person's requests, by each name of theirs.
+	of map[string][]string
 
 	limiting sync.Mutex
 	limits   map[string]*rate.Limiter // by person
@@ -122,7 +128,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	if o.Reached == nil {
 		o.Reached = func(Step) {}
 	}
-	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, limits: map[string]*rate.Limiter{}}
+	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, unwitnessed: map[openingKey]uint64{}, of: map[string][]string{}, limits: map[string]*rate.Limiter{}}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {
 			return nil
@@ -131,7 +137,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 		if err := json.Unmarshal(value, request); err != nil {
 			return fmt.Errorf("a record of kind %s in the store cannot be read by this version", key.Kind)
 		}
-		r.all[request.ID] = request
+		r.keep(request)
 		return nil
 	})
 	if err != nil {
@@ -173,8 +179,42 @@ func (r *Requests) get(id string) *reidentify.Request {
 func (r *Requests) put(c *keyring.Change, request *reidentify.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all[request.ID] = request
+	r.keep(request)
 	c.Put(kindRequest, request.ID, request)
+}
+
+// keep takes a request, or what has become of it, into memory. The caller holds the lock.
+func (r *Requests) keep(request *reidentify.Request) {
+	if r.all[request.ID] == nil {
+		for _, name := range namesOf(&request.Requester) {
+			r.of[name] = append(r.of[name], request.ID)
+		}
+	}
+	r.all[request.ID] = request
+}
+
+// namesOf are those by which somebody is found: two who share one are one person.
+func namesOf(p *reidentify.Person) []string {
+	names := []string{"account " + p.Issuer + " " + p.Subject}
+	if p.UserID != "" {
+		names = append(names, "user "+p.UserID)
+	}
+	return names
+}
+
+// eachOf gives every request of one person, once, in no order.
+func (r *Requests) eachOf(p *reidentify.Person, f func(*reidentify.Request)) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	seen := map[string]bool{}
+	for _, name := range namesOf(p) {
+		for _, id := range r.of[name] {
+			if !seen[id] {
+				seen[id] = true
+				f(r.all[id])
+			}
+		}
+	}
 }
 
 // limited reports whether a person asks too often.

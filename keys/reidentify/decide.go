@@ -66,7 +66,7 @@ func Before(f *Facts) (asks Asks, refused *Refusal) {
 	if refused != nil {
 		return Asks{}, refused
 	}
-	// An emergency does not wait for a region that may be away.
+	// An emergency does not wait for the region, which may be what has failed.
 	return Asks{Relationship: allow.When == WhenRelationship && !f.Request.BreakGlass, Route: allow.When == WhenRouted && f.Request.Route == ToPractice}, nil
 }
 

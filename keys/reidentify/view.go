@@ -55,28 +55,25 @@ func (p *ProjectPolicy) caresAs(by *Person, purpose Purpose) bool {
 }
 
 // StillMay refuses what a policy, or a project's record, that was changed since a request
-// was decided does not allow any more. by is who opens it.
+// was decided does not allow any more. by is who opens it: in the sign-in and role in which
+// they do, they must be who may ask.
 func StillMay(f *Facts, by *Person) *Refusal {
-	r := f.Request
-	if r.BreakGlass {
-		switch p := f.policy(); {
-		case p == nil:
-			return Refuse(RuleNoPolicy)
-		case !f.Project.Direct:
-			return Refuse(RuleProjectMode)
-		case !f.Now.Before(f.Project.End):
-			return Refuse(RuleProjectExpired)
-		case !slices.ContainsFunc(p.BreakGlass, func(g Group) bool { return g.Has(by) }):
-			return Refuse(RuleBreakGlassRole)
-		case !f.Alerts:
-			return Refuse(RuleBreakGlassAlerts)
-		}
-		return nil
+	now, request := *f, *f.Request
+	if now.Request = &request; request.Route == "" {
+		request.Requester = *by
+		request.Requester.SignedIn = f.Now // how fresh it was is a question of when it was asked
 	}
-	if _, refused := f.may(); refused != nil {
+	allow, refused := now.may()
+	switch {
+	case refused != nil:
 		return refused
-	}
-	if r.Route != "" && !r.receives(f.policy(), by) {
+	case request.Decision.Rule == RuleRelationship && allow.When == WhenApproved:
+		return Refuse(RuleNeedsApproval) // nobody has
+	case request.Route == "":
+		return nil
+	case f.Policy.IsLinker(by):
+		return Refuse(RuleLinker)
+	case !request.receives(f.policy(), by):
 		return Refuse(RuleNotYours)
 	}
 	return nil

@@ -60,6 +60,10 @@ func (t *transaction) setPolicy(body *api.PolicySet) (string, error) {
 func (k *Keyring) Policy() (policy *reidentify.Policy, document string, set time.Time) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.currentPolicy()
+}
+
+func (k *Keyring) currentPolicy() (policy *reidentify.Policy, document string, set time.Time) {
 	if k.policy == nil {
 		return nil, "", time.Time{}
 	}
@@ -82,6 +86,10 @@ type Reidentifiable struct {
 func (k *Keyring) Reidentifiable(name string) (r Reidentifiable, there bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.reidentifiable(name)
+}
+
+func (k *Keyring) reidentifiable(name string) (r Reidentifiable, there bool) {
 	p := k.projects[name]
 	if p == nil {
 		return r, false

@@ -6,6 +6,7 @@ import (
 
 	"tarn/keys/audit"
 	"tarn/keys/holder/internal/store"
+	"tarn/keys/reidentify"
 )
 
 // Change is one change of records that others keep beside the keyring's: it is decided
@@ -21,6 +22,16 @@ func (k *Keyring) Change(ctx context.Context, f func(*Change) error) error {
 
 // Now is when the change is made.
 func (c *Change) Now() time.Time { return c.t.now }
+
+// Policy is [Keyring.Policy], of when the change is made.
+func (c *Change) Policy() (policy *reidentify.Policy, document string, set time.Time) {
+	return c.t.keyring.currentPolicy()
+}
+
+// Reidentifiable is [Keyring.Reidentifiable], of when the change is made.
+func (c *Change) Reidentifiable(name string) (r Reidentifiable, there bool) {
+	return c.t.keyring.reidentifiable(name)
+}
 
 // Put writes a record. Kinds are those of who calls: none is the keyring's.
 func (c *Change) Put(kind, name string, record any) { c.t.put(kind, name, record) }

@@ -119,12 +119,9 @@ func same(before *reidentify.Request, draft *reidentify.Draft) (*reidentify.Requ
 // count puts into the facts what depends on other requests.
 func (r *Requests) count(f *reidentify.Facts) {
 	f.Waiting, f.Overdue = 0, false
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for id := range r.asked.by(&f.Request.Requester) {
-		other := r.all[id]
-		if id == f.Request.ID {
-			continue
+	r.eachOf(&f.Request.Requester, func(other *reidentify.Request) {
+		if other.ID == f.Request.ID {
+			return
 		}
 		if other.StateAt(f.Now) == reidentify.Pending {
 			f.Waiting++
@@ -132,7 +129,7 @@ func (r *Requests) count(f *reidentify.Facts) {
 		if due, wanted := other.ReviewDue(f.Policy); wanted && !f.Now.Before(due) {
 			f.Overdue = true
 		}
-	}
+	})
 }
 
 // all are the places of all items.

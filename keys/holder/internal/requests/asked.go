@@ -43,3 +43,12 @@ func (a asked) by(p *reidentify.Person) map[string]bool {
 	}
 	return ids
 }
+
+// eachOf gives every request of one person, once, in no order.
+func (r *Requests) eachOf(p *reidentify.Person, f func(*reidentify.Request)) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for id := range r.asked.by(p) {
+		f(r.all[id])
+	}
+}

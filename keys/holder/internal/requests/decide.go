@@ -18,9 +18,9 @@ func notFound() error {
 // changed applies f to a copy of a request that a person may see, and writes it. Where f
 // refuses, or says that nothing is to be changed, nothing is.
 func (r *Requests) changed(ctx context.Context, by *reidentify.Person, id string, f func(*keyring.Change, *reidentify.Policy, *reidentify.Request) (write bool, err error)) (*reidentify.Request, error) {
-	policy, _, _ := r.ring.Policy()
 	var result *reidentify.Request
 	err := r.ring.Change(ctx, func(c *keyring.Change) error {
+		policy, _, _ := c.Policy() // the one that holds when it is written
 		before := r.get(id)
 		if before == nil || policy == nil || !sees(policy, before, by) {
 			return notFound()

@@ -3,6 +3,7 @@ package requests
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ func (r *Requests) Open(ctx context.Context, by *reidentify.Person, id string, a
 	if refused != nil {
 		return nil, refused
 	}
-	if refused := r.stillMay(policy, request, by); refused != nil {
+	if refused := r.stillMay(r.ring, request, by); refused != nil {
 		return nil, refused
 	}
 	answers, err := r.answersFor(ctx, request, by, places)
@@ -94,11 +95,18 @@ func (r *Requests) Open(ctx context.Context, by *reidentify.Person, id string, a
 	return opened, nil
 }
 
+// rules are what says who may ask: the keyring, or a change of it, within its lock.
+type rules interface {
+	Policy() (policy *reidentify.Policy, document string, set time.Time)
+	Reidentifiable(project string) (r keyring.Reidentifiable, there bool)
+}
+
 // stillMay refuses what a policy or a project's record that was changed since does not
-// allow any more.
-func (r *Requests) stillMay(policy *reidentify.Policy, request *reidentify.Request, by *reidentify.Person) *reidentify.Refusal {
-	project, there := r.ring.Reidentifiable(request.Project)
-	if !there {
+// allow any more, and who opens in another role than lets them.
+func (r *Requests) stillMay(from rules, request *reidentify.Request, by *reidentify.Person) *reidentify.Refusal {
+	policy, _, _ := from.Policy()
+	project, there := from.Reidentifiable(request.Project)
+	if policy == nil || !there {
 		return reidentify.Refuse(reidentify.RuleNoPolicy)
 	}
 	return reidentify.StillMay(&reidentify.Facts{Now: r.now(), Policy: policy, Project: project.Project, Request: request, Alerts: r.options.Alerts}, by)
@@ -122,7 +130,7 @@ func (r *Requests) answersFor(ctx context.Context, request *reidentify.Request, 
 // begin uses up what allows an opening, and writes down that it is going to be: of two at
 // once the second is refused.
 func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (opening *reidentify.Opening, entries entries, err error) {
-	opening = &reidentify.Opening{By: *by}
+	opening, begun := &reidentify.Opening{By: *by}, false
 	err = r.ring.Change(ctx, func(c *keyring.Change) error {
 		request := *r.get(id)
 		places, shown, refused := request.Opens(by, arrived, c.Now())
@@ -131,6 +139,9 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 		}
 		if shown != nil {
 			return reidentify.Refuse(reidentify.RuleGone)
+		}
+		if refused := r.stillMay(c, &request, by); refused != nil { // while the region was asked
+			return refused
 		}
 		opening.At = c.Now()
 		for _, i := range places {
@@ -157,14 +168,17 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 			c.Alarm(about(alarm, &request.Items[0]))
 		}
 		request.Begin(*opening)
-		r.put(c, &request)
+		begun = true
 		r.mu.Lock()
-		r.opening[openingKey{id, by.Organisation}] = true
+		r.opening[openingKey{id, by.Organisation}] = true // before it is there to be found: it is not cut off
 		r.mu.Unlock()
+		r.put(c, &request)
 		return nil
 	})
 	if err != nil {
-		r.ended(openingKey{id, by.Organisation})
+		if begun { // another's that is under way stays so
+			r.ended(openingKey{id, by.Organisation})
+		}
 		return nil, entries, err
 	}
 	return opening, entries, nil
@@ -200,6 +214,7 @@ func (r *Requests) ended(key openingKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.opening, key)
+	delete(r.unwitnessed, key)
 }
 
 // witnessed waits until the witness has signed what is going to be opened. An emergency
@@ -212,7 +227,7 @@ func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id stri
 		return nil
 	}
 	request := r.get(id)
-	if policy, _, _ := r.ring.Policy(); request.BreakGlass && policy != nil && r.outstanding(ctx) < policy.BreakGlass.Unwitnessed {
+	if policy, _, _ := r.ring.Policy(); request.BreakGlass && policy != nil && r.mayGoOn(ctx, openingKey{id, by.Organisation}, size, policy.BreakGlass.Unwitnessed) {
 		o.Unwitnessed = true
 		return nil
 	}
@@ -223,9 +238,25 @@ func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id stri
 		"open it again in a minute; the key holder's operators see to the witness")
 }
 
+// mayGoOn reports whether one opening more may go on that the witness has not signed, and
+// counts it from now on: several at once are no more than one after another.
+func (r *Requests) mayGoOn(ctx context.Context, key openingKey, size uint64, most int) bool {
+	r.goingOn.Lock()
+	defer r.goingOn.Unlock()
+	if r.outstanding(ctx) >= most {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unwitnessed[key] = size
+	return true
+}
+
 // outstanding is how many openings of emergencies the witness has not signed yet.
 func (r *Requests) outstanding(ctx context.Context) (n int) {
-	var sizes []uint64
+	r.mu.RLock()
+	sizes := slices.Collect(maps.Values(r.unwitnessed)) // it is not written down of these yet
+	r.mu.RUnlock()
 	r.each(func(request *reidentify.Request) {
 		for _, o := range request.Openings {
 			if o.Unwitnessed && len(o.Intents) > 0 {
@@ -271,8 +302,12 @@ func (r *Requests) outcomes(c *keyring.Change, request *reidentify.Request, by *
 // asks is not told why.
 func (r *Requests) openItems(request *reidentify.Request, o *reidentify.Opening, answers []*regions.Answer) *Opened {
 	opened := &Opened{Request: request, Unwitnessed: o.Unwitnessed}
-	for _, i := range o.Items {
-		opened.Items = append(opened.Items, OpenedItem{Item: request.Items[i], Identity: r.openItem(request, i, answers)})
+	for n, i := range o.Items {
+		item := OpenedItem{Item: request.Items[i]}
+		if o.Outcomes == nil || o.Outcomes[n] == reidentify.Released { // shown again: what the log says was released
+			item.Identity = r.openItem(request, i, answers)
+		}
+		opened.Items = append(opened.Items, item)
 	}
 	for _, i := range o.Denied {
 		opened.Items = append(opened.Items, OpenedItem{Item: request.Items[i]})
@@ -338,8 +373,14 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 		if shown == nil {
 			return reidentify.Refuse(reidentify.RuleState)
 		}
+		if refused := r.stillMay(c, &request, by); refused != nil {
+			return refused
+		}
 		opening = *shown
 		for n, i := range shown.Items {
+			if shown.Outcomes[n] != reidentify.Released {
+				continue // nobody was named, and nobody is now
+			}
 			leaf := leafOf(audit.KindRedeliver, &request, by)
 			leaf.Ref = &shown.Intents[n]
 			entry = c.Event(about(leaf, &request.Items[i]))
@@ -375,6 +416,9 @@ func (r *Requests) Recover(ctx context.Context) error {
 	for _, one := range found {
 		err := r.ring.Change(ctx, func(c *keyring.Change) error {
 			request := *r.get(one.id)
+			if o := request.Openings[one.opening.By.Organisation]; o == nil || o.Finished || o.At != one.opening.At {
+				return nil // somebody else has just finished it
+			}
 			outcomes := slices.Repeat([]reidentify.Outcome{reidentify.Unknown}, len(one.opening.Items))
 			r.outcomes(c, &request, &one.opening.By, one.opening, outcomes, "")
 			request.Finish(one.opening.By.Organisation, outcomes, one.opening.Unwitnessed, time.Time{})

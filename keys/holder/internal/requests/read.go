@@ -40,7 +40,11 @@ func (r *Requests) List(by *reidentify.Person, as reidentify.View, state reident
 		return found
 	}
 	now := r.now()
-	r.each(func(request *reidentify.Request) {
+	each := r.each
+	if as == reidentify.AsRequester {
+		each = func(f func(*reidentify.Request)) { r.eachOf(by, f) }
+	}
+	each(func(request *reidentify.Request) {
 		if request.SeenAs(policy, by, as) && (state == "" || request.StateAt(now) == state) {
 			found = append(found, request)
 		}

@@ -98,6 +98,10 @@ type Requests struct {
 	// opening are openings that this process is at: what it is not at and has no outcome is
 	// finished as unknown.
 	opening map[openingKey]bool
+	// unwitnessed are those of them that go on though the witness has not signed, by how
+	// many entries it would have to.
+	unwitnessed map[openingKey]uint64
+	goingOn     sync.Mutex // held while it is decided whether one more may
 
 	erased time.Time // when requests were erased last, by this process
 
@@ -128,7 +132,10 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	if o.Reached == nil {
 		o.Reached = func(Step) {}
 	}
-	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, asked: asked{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, limits: map[string]*rate.Limiter{}}
+	r := &Requests{
+		options: o, ring: ring, all: map[string]*reidentify.Request{}, asked: asked{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{},
+		unwitnessed: map[openingKey]uint64{}, limits: map[string]*rate.Limiter{},
+	}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {
 			return nil

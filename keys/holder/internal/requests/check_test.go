@@ -166,6 +166,9 @@ func (m *model) approvedHash(leaf *audit.Leaf) {
 func (m *model) released(a *asked, by *somebody, opened *requests.Opened) {
 	for i := range opened.Items {
 		item := &opened.Items[i]
+		if a.route != "" && a.recipients[item.Item.Token] != by.Organisation {
+			m.Fatalf("%s was told of a patient of %s", by.account(), a.recipients[item.Item.Token])
+		}
 		if item.Identity == nil {
 			continue
 		}

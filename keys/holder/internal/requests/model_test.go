@@ -98,6 +98,7 @@ type model struct {
 	all      []*asked
 	nested   bool
 	focus    *asked // what one returns; nil: any
+	opening  *asked // what is being opened
 	ids      int
 	seen     map[string]int
 	checking checking
@@ -189,7 +190,7 @@ func (m *model) nothing() {}
 func (m *model) pursue() {
 	m.focus = m.one()
 	for range some(m, "times", 2, 3, 4, 6) {
-		some(m, "pursued", m.approve, m.approve, m.open, m.open, m.open, m.second)()
+		some(m, "pursued", m.approve, m.approve, m.open, m.open, m.open, m.open, m.second, m.regionStep)()
 		m.check()
 	}
 	m.focus = nil
@@ -323,12 +324,22 @@ func (m *model) open() {
 		by = m.somebody("ann-reception", "ann-away")
 	}
 	m.losing()
+	m.opening = a
 	opened, err := m.opens(a, &by)
 	if err == nil {
 		m.check()
 		m.released(a, &by, opened)
 	}
 	m.settle()
+}
+
+// both is somebody who opens what is being opened, and the work that is done every minute.
+func (m *model) both() {
+	before := m.focus
+	m.focus = m.opening
+	m.open()
+	m.focus = before
+	m.work()
 }
 
 func (m *model) opens(a *asked, by *somebody) (opened *requests.Opened, err error) {
@@ -362,7 +373,7 @@ func (m *model) meanwhile(step requests.Step) {
 		panic(ended{step})
 	case 2:
 		m.nested = true
-		some(m, "done meanwhile", m.cancel, m.open, m.approve, m.work, m.setPolicyStep, m.regionStep, m.forward, m.witnessStep)()
+		some(m, "done meanwhile", m.cancel, m.open, m.both, m.approve, m.work, m.setPolicyStep, m.regionStep, m.forward, m.witnessStep)()
 		m.nested = false
 		if m.store.dead {
 			panic(ended{step})

@@ -74,7 +74,9 @@ func good(t *testing.T) *Facts {
 
 func purpose(p Purpose) func(*Facts) { return func(f *Facts) { f.Request.Purpose = p } }
 
-func emergency(f *Facts) { f.Request.Purpose, f.Request.BreakGlass, f.Related = EmergencyTreatment, true, nil }
+func emergency(f *Facts) {
+	f.Request.Purpose, f.Request.BreakGlass, f.Related = EmergencyTreatment, true, nil
+}
 
 func routed(f *Facts) { f.Request.Purpose, f.Request.Route = CareManagement, ToPractice }
 

@@ -253,7 +253,7 @@ func TestNumbersInReasons(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"9434765918", "943 476 591", "943a476b5919", "943:476:5919", "Room 12, ward 34, bed 5.", "Called on 26/11/2026 at 09:30.", "ten digits 1234567890 of no patient", "ask 020 7946 0001 please",
+		"9434765918", "943 476 591", "943a476b5919", "943:476:5919", "Room 12, ward 34, bed 5.", "Called on 26/11/2026 at 09:30.", "ten digits 1234567890 of no patient",
 	} {
 		if err := checkText(text, 500); err != nil {
 			t.Errorf("%q is refused: %v", text, err)

@@ -106,8 +106,7 @@ func (m *model) named(leaf *audit.Leaf) {
 		if t.tokenH != leaf.TokenH {
 			continue
 		}
-		told := leaf.Project == "care" || leaf.Kind == audit.KindReidIntent || leaf.Kind == audit.KindReidOutcome
-		if told && t.subjectH != leaf.SubjectH {
+		if leaf.Project == "care" && t.subjectH != leaf.SubjectH {
 			m.Fatalf("the patient has two names: %+v", leaf)
 		}
 		return
@@ -209,6 +208,9 @@ func (m *model) mayHave(a *asked, by *somebody, t *token) {
 		if r.session != by.Session || m.shownAt(intent).Sub(at) >= 5*time.Minute || c.again[intent] < r.times-1 || c.again[intent] > 2 {
 			m.Fatalf("it was shown again: %d times by the log, %d in truth, after %v", c.again[intent], r.times, m.now.Sub(at))
 		}
+	}
+	if l := c.leaves[outcome]; l.SubjectH != t.subjectH && !a.nameless[t.text] {
+		m.Fatalf("the patient has another name than in the other domain: %+v", l)
 	}
 	entry := m.entryOf(a, t)
 	decision := m.decisionOf(a, entry, intent)

@@ -168,12 +168,15 @@ func (m *model) ask() {
 }
 
 func (m *model) emergency() {
-	m.asks(m.somebody("dora", "dora", "dora", "dora-weak", "ann"), reidentify.EmergencyTreatment, "", true, 1)
+	m.asks(m.somebody("dora", "dora", "dora", "dora", "dora", "dora-weak", "ann"), reidentify.EmergencyTreatment, "", true, 1)
 }
 
 // rush is some emergencies, one after another.
 func (m *model) rush() {
-	for range some(m, "emergencies", 1, 2, 4) {
+	if some(m, "unwitnessed", true, true, false) {
+		m.witness.away = true
+	}
+	for range some(m, "emergencies", 1, 2, 5, 6) {
 		before := len(m.all)
 		if m.emergency(); len(m.all) > before && some(m, "opened at once", true, true, false) {
 			m.focus = m.all[len(m.all)-1]

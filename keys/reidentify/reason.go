@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"tarn/keys"
 	"tarn/keys/nhsnumber"
 )
@@ -76,11 +78,11 @@ func checkText(text string, most int) error {
 
 // holdsNumber reports whether ten digits that follow one another, with nothing between them
 // but what people group numbers with, pass the check of an NHS number. Digits of every
-// script count. Dates and times that run together do so now and then: better one sentence
+// script count, and those in circles, raised or on key caps. Dates and times that run together do so now and then: better one sentence
 // written again than a number in the record.
 func holdsNumber(text string) bool {
 	var run []byte
-	for _, c := range text {
+	for _, c := range norm.NFKC.String(text) {
 		digit, is := digitOf(c)
 		switch {
 		case is:
@@ -100,7 +102,7 @@ func holdsNumber(text string) bool {
 
 // groups reports whether people write a character between the digits of a number.
 func groups(c rune) bool {
-	return c == '_' || c == '.' || unicode.IsSpace(c) || unicode.In(c, unicode.Pd, unicode.Cf, unicode.Zs)
+	return strings.ContainsRune("_.,/·•−", c) || unicode.IsSpace(c) || unicode.In(c, unicode.Pd, unicode.Cf, unicode.Zs, unicode.M)
 }
 
 // digitOf returns a decimal digit of any script as an ASCII digit. Each script's ten lie

@@ -23,7 +23,6 @@ type checking struct {
 	policy   map[uint64]*rights  // that held at each entry
 	holds    *rights
 	released map[uint64]*release // by intent
-	loose    int                 // released unwitnessed
 }
 
 // release is what people were given of one intent.
@@ -107,8 +106,7 @@ func (m *model) named(leaf *audit.Leaf) {
 		if t.tokenH != leaf.TokenH {
 			continue
 		}
-		told := leaf.Project == "care" || leaf.Kind == audit.KindReidIntent || leaf.Kind == audit.KindReidOutcome
-		if told && t.subjectH != leaf.SubjectH && m.region != nil {
+		if leaf.Project == "care" && t.subjectH != leaf.SubjectH {
 			m.Fatalf("the patient has two names: %+v", leaf)
 		}
 		return
@@ -167,6 +165,9 @@ func (m *model) approvedHash(leaf *audit.Leaf) {
 func (m *model) released(a *asked, by *somebody, opened *requests.Opened) {
 	for i := range opened.Items {
 		item := &opened.Items[i]
+		if a.route != "" && a.recipients[item.Item.Token] != by.Organisation {
+			m.Fatalf("%s was told of a patient of %s", by.account(), a.recipients[item.Item.Token])
+		}
 		if item.Identity == nil {
 			continue
 		}
@@ -204,9 +205,12 @@ func (m *model) mayHave(a *asked, by *somebody, t *token) {
 	r.times++
 	if at := m.timeOf(intent); r.times > 1 {
 		m.seen["shown again"]++
-		if r.session != by.Session || m.now.Sub(at) > 5*time.Minute+73*time.Hour && !m.nested || c.again[intent] < r.times-1 || c.again[intent] > 2 {
+		if r.session != by.Session || m.shownAt(intent).Sub(at) >= 5*time.Minute || c.again[intent] < r.times-1 || c.again[intent] > 2 {
 			m.Fatalf("it was shown again: %d times by the log, %d in truth, after %v", c.again[intent], r.times, m.now.Sub(at))
 		}
+	}
+	if l := c.leaves[outcome]; l.SubjectH != t.subjectH && !a.nameless[t.text] {
+		m.Fatalf("the patient has another name than in the other domain: %+v", l)
 	}
 	entry := m.entryOf(a, t)
 	decision := m.decisionOf(a, entry, intent)
@@ -242,6 +246,16 @@ func (m *model) mayHave(a *asked, by *somebody, t *token) {
 		m.Fatalf("it was opened after it had expired")
 	}
 	m.signed(a, intent, outcome)
+}
+
+// shownAt is when the log says last that an intent's was shown again.
+func (m *model) shownAt(intent uint64) (at time.Time) {
+	for _, i := range m.checking.of[m.checking.leaves[intent].Request] {
+		if l := m.checking.leaves[i]; l.Kind == audit.KindRedeliver && *l.Ref == intent {
+			at = m.timeOf(i)
+		}
+	}
+	return at
 }
 
 func (m *model) timeOf(i uint64) time.Time {

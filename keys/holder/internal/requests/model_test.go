@@ -20,9 +20,9 @@ import (
 // sequences is how many random sequences the property is tried with, and steps how long one
 // is at most.
 const (
-	batches   = 30 // of 100 sequences each
-	steps     = 30
-	lastSteps = 12
+	batches  = 30 // of 100 sequences each
+	steps    = 18
+	minSteps = 6
 )
 
 // planted is in every text that somebody writes: no entry of the log may hold it.
@@ -53,7 +53,7 @@ func TestNothingOpensWithoutADecision(t *testing.T) {
 				})
 				rapid.Check(t, func(t *rapid.T) {
 					m := newModel(t)
-					for range rapid.IntRange(lastSteps, steps).Draw(t, "steps") {
+					for range rapid.IntRange(minSteps, steps).Draw(t, "steps") {
 						m.step()
 					}
 					mu.Lock()
@@ -85,6 +85,7 @@ type asked struct {
 	tokens            []*token
 	route             reidentify.Route
 	recipients        map[string]string // by token, where it is routed
+	nameless          map[string]bool   // tokens of which the region could not say whose they are
 	made, expires     time.Time
 	policy            *rights
 	approved          map[string]bool // accounts that have approved this very hash
@@ -97,6 +98,8 @@ type model struct {
 	policy   *rights
 	all      []*asked
 	nested   bool
+	focus    *asked // what one returns; nil: any
+	opening  *asked // what is being opened
 	ids      int
 	seen     map[string]int
 	checking checking
@@ -108,8 +111,8 @@ func newModel(t *rapid.T) *model {
 	m.checking.read = len(m.store.events)
 	m.reached = m.meanwhile
 	m.setPolicyTo(policies[0])
-	for _, number := range numbers {
-		m.region.patient[number] = "Y11111"
+	for i, number := range numbers {
+		m.region.patient[number] = []string{"Y11111", "Y22222"}[i%2]
 	}
 	return m
 }
@@ -123,13 +126,13 @@ func (m *model) somebody(names ...string) somebody {
 		names = slices.Sorted(maps.Keys(accounts))
 	}
 	name := some(m, "who", names...)
-	return signedIn(name, some(m, "session", 1, 1, 1, 2), m.now.Add(-some(m, "signed in", time.Second, time.Second, time.Hour)))
+	return signedIn(name, some(m, "session", 1, 1, 1, 1, 2), m.now.Add(-some(m, "signed in", time.Second, time.Second, time.Second, time.Hour)))
 }
 
 func (m *model) step() {
 	m.nested = false
 	some(m, "step",
-		m.ask, m.ask, m.ask, m.worklist, m.emergency, m.approve, m.approve, m.approve, m.open, m.open, m.open, m.open, m.open, m.cancel, m.review,
+		m.ask, m.ask, m.ask, m.worklist, m.rush, m.approve, m.open, m.open, m.pursue, m.pursue, m.pursue, m.pursue, m.pursue, m.cancel, m.review,
 		m.forward, m.setPolicyStep, m.regionStep, m.witnessStep, m.end, m.work)()
 	m.check()
 }
@@ -138,7 +141,7 @@ func (m *model) step() {
 func (m *model) losing() {
 	if !m.nested {
 		m.store.mu.Lock()
-		m.store.lose = some(m, "lost", 0, 0, 0, 0, 0, 1, 2)
+		m.store.lose = some(m, "lost", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2)
 		m.store.mu.Unlock()
 	}
 }
@@ -156,7 +159,7 @@ func (m *model) settle() {
 }
 
 func (m *model) ask() {
-	by := m.somebody("ann", "ann", "ben", "dual", "alan", "alan", "dora", "lena", "otto", "rita", "ann-reception")
+	by := m.somebody("ann", "ann", "ben", "dual", "dual", "alan", "alan", "lena", "otto", "ann-reception")
 	purpose := map[string]reidentify.Purpose{"gp": reidentify.Treatment, "analyst": reidentify.QualityImprovement}[by.Role]
 	if purpose == "" || some(m, "other purpose", false, false, false, true) {
 		purpose = some(m, "purpose", reidentify.Treatment, reidentify.QualityImprovement, reidentify.CareManagement)
@@ -165,11 +168,42 @@ func (m *model) ask() {
 }
 
 func (m *model) emergency() {
-	m.asks(m.somebody("dora", "dora", "dora", "dora-weak", "ann"), reidentify.EmergencyTreatment, "", true, 1)
+	m.asks(m.somebody("dora", "dora", "dora", "dora", "dora", "dora-weak", "ann"), reidentify.EmergencyTreatment, "", true, 1)
 }
 
+// rush is some emergencies, one after another.
+func (m *model) rush() {
+	if some(m, "unwitnessed", true, true, false) {
+		m.witness.away = true
+	}
+	for range some(m, "emergencies", 1, 2, 5, 6) {
+		before := len(m.all)
+		if m.emergency(); len(m.all) > before && some(m, "opened at once", true, true, false) {
+			m.focus = m.all[len(m.all)-1]
+			m.open()
+			m.check()
+			some(m, "afterwards", m.nothing, m.nothing, m.review)()
+			m.focus = nil
+		}
+	}
+}
+
+func (m *model) nothing() {}
+
+// pursue does with one request what people do with it, and does it often.
+func (m *model) pursue() {
+	m.focus = m.one()
+	for range some(m, "times", 2, 3, 4, 6) {
+		some(m, "pursued", m.approve, m.approve, m.open, m.open, m.open, m.open, m.second, m.regionStep)()
+		m.check()
+	}
+	m.focus = nil
+}
+
+func (m *model) second() { m.now = m.now.Add(time.Second) }
+
 func (m *model) worklist() {
-	m.asks(m.somebody("alan", "alan", "alan", "ann"), reidentify.CareManagement, reidentify.ToPractice, false, some(m, "patients", 1, 2))
+	m.asks(m.somebody("alan", "alan", "alan", "ann"), reidentify.CareManagement, reidentify.ToPractice, false, some(m, "patients", 1, 2, 3))
 }
 
 func (m *model) asks(by somebody, purpose reidentify.Purpose, route reidentify.Route, emergency bool, patients int) {
@@ -195,8 +229,10 @@ func (m *model) asks(by somebody, purpose reidentify.Purpose, route reidentify.R
 		return
 	}
 	a.id, a.hash, a.made, a.expires, a.recipients = made.ID, made.Hash, m.now, made.Expires, map[string]string{}
+	a.nameless = map[string]bool{}
 	for _, t := range a.tokens {
 		a.recipients[t.text] = m.region.patient[t.number]
+		a.nameless[t.text] = t.envelope != nil && m.region.patient[t.number] == ""
 	}
 	lifetime := 72 * time.Hour
 	switch {
@@ -213,6 +249,9 @@ func (m *model) asks(by somebody, purpose reidentify.Purpose, route reidentify.R
 
 // one returns a request, a recent one rather.
 func (m *model) one() *asked {
+	if m.focus != nil {
+		return m.focus
+	}
 	if len(m.all) == 0 {
 		return &asked{id: "none"}
 	}
@@ -221,13 +260,13 @@ func (m *model) one() *asked {
 
 func (m *model) approve() {
 	a := m.one()
-	by := m.somebody("carol", "cyd", "nora", "dual-approver", "olga", "carol", "cyd", a.by.who, "ann", "otto")
-	hash, right := a.hash, some(m, "the right hash", true, true, true, false)
+	by := m.somebody("carol", "cyd", "nora", "dual-approver", "olga", "carol", "cyd", "nora", "dual-approver", "olga", a.by.account(), "otto")
+	hash, right := a.hash, some(m, "the right hash", true, true, true, true, true, false)
 	if !right {
 		hash = fmt.Sprintf("%064x", 7)
 		m.seen["wrong hash"]++
 	}
-	verdict := some(m, "verdict", reidentify.Approve, reidentify.Approve, reidentify.Approve, reidentify.Reject)
+	verdict := some(m, "verdict", reidentify.Approve, reidentify.Approve, reidentify.Approve, reidentify.Approve, reidentify.Approve, reidentify.Approve, reidentify.Reject)
 	m.losing()
 	if right && verdict == reidentify.Approve && a.approved != nil {
 		a.approved[by.Issuer+" "+by.Subject] = true
@@ -277,23 +316,36 @@ func (m *model) open() {
 	a := m.one()
 	var by somebody
 	switch {
-	case some(m, "anybody", false, false, false, true):
+	case some(m, "anybody", false, false, false, false, false, true):
 		by = m.somebody()
 	case a.route != "":
-		by = m.somebody("ann", "ben", "ann", "alan-gp", "dual", a.by.account())
+		by = m.somebody("ann", "ben", "ann", "ben", "alan-gp", "lena", "dual", a.by.account())
 	default:
 		by = m.somebody(a.by.account())
+	}
+	if a.by.who == "dora" && some(m, "signed in less strongly", false, false, false, true) {
+		by = m.somebody("dora-weak")
 	}
 	if a.by.who == "ann" && a.route == "" && some(m, "in another role", false, false, true) {
 		by = m.somebody("ann-reception", "ann-away")
 	}
 	m.losing()
+	m.opening = a
 	opened, err := m.opens(a, &by)
 	if err == nil {
 		m.check()
 		m.released(a, &by, opened)
 	}
 	m.settle()
+}
+
+// both is somebody who opens what is being opened, and the work that is done every minute.
+func (m *model) both() {
+	before := m.focus
+	m.focus = m.opening
+	m.open()
+	m.focus = before
+	m.work()
 }
 
 func (m *model) opens(a *asked, by *somebody) (opened *requests.Opened, err error) {
@@ -322,12 +374,12 @@ func (m *model) meanwhile(step requests.Step) {
 	if m.nested {
 		return
 	}
-	switch rapid.IntRange(0, 11).Draw(m.T, "meanwhile") {
+	switch rapid.IntRange(0, 15).Draw(m.T, "meanwhile") {
 	case 1:
 		panic(ended{step})
 	case 2:
 		m.nested = true
-		some(m, "done meanwhile", m.cancel, m.open, m.approve, m.work, m.setPolicyStep, m.regionStep, m.forward, m.witnessStep)()
+		some(m, "done meanwhile", m.cancel, m.open, m.both, m.approve, m.work, m.setPolicyStep, m.regionStep, m.forward, m.witnessStep)()
 		m.nested = false
 		if m.store.dead {
 			panic(ended{step})

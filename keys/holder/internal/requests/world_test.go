@@ -160,7 +160,9 @@ func (r *region) Ask(_ context.Context, _ string, token keys.Token, organisation
 	text := token.String()
 	a := &regions.Answer{Decision: relationship.Deny, Until: r.clock().Add(relationship.MaxAge)}
 	if m := r.minted.tokens[text]; m != nil {
-		a.Envelope = m.envelope
+		if r.patient[m.number] != "" { // whose region keeps nothing of them, is nobody
+			a.Envelope = m.envelope
+		}
 		if organisation != "" && r.patient[m.number] == organisation {
 			a.Decision = relationship.Allow
 		}

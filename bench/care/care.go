@@ -100,7 +100,6 @@ type Site struct {
 	Region   string // the address of the region's service, https://host:port
 
 	signer  *rsa.PrivateKey
-	region  *service.Service
 	stopped chan error
 	stop    context.CancelFunc
 }

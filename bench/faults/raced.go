@@ -100,18 +100,23 @@ func anotherHash(hash string) string {
 	return first + hash[1:]
 }
 
-// openedAtOnce has many open one approval at once, from some sessions of the one who asked.
+// openedAtOnce has many open one request at once, from some sessions of the one who asked: one
+// that was approved, and one that rests on what the region says, which is asked anew between
+// the first look at the request and its use.
 func (d *desk) openedAtOnce() error {
 	t := d.t
-	t.note("%d open one approval at once", openersAtOnce)
-	for round := range t.times(1, 5) {
-		patient := 2 + round
-		r, err := d.approved(stranger, patient)
+	t.note("%d open one request at once", openersAtOnce)
+	for round := range t.times(2, 8) {
+		patient, who, ready := 2+round, stranger, d.approved
+		if round%2 == 1 {
+			who, ready = doctor, d.asked
+		}
+		r, err := ready(who, patient)
 		if err != nil {
 			return err
 		}
 		answers, err := d.atOnce(openersAtOnce, func(n int) care.Person {
-			p := stranger
+			p := who
 			p.Session = fmt.Sprintf("race-%d", n%4)
 			return p
 		}, requestsPath+"/"+r.ID+"/open", func() any { return nil })
@@ -129,7 +134,7 @@ func (d *desk) openedAtOnce() error {
 				named++
 			}
 		}
-		t.check(opened == 1 && named == 1, "of 200 who open one approval at once one is told", "%d were answered, %d told, of %d", opened, named, len(answers))
+		t.check(opened == 1 && named == 1, "of 200 who open one request at once one is told", "%d were answered, %d told, of %d", opened, named, len(answers))
 		t.check(other == 0, "the others are told 410", "%d were told something else", other)
 		found, err := d.traces(r)
 		if err != nil {

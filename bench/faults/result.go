@@ -178,11 +178,9 @@ func Table(results map[int]*Result) string {
 	var b strings.Builder
 	b.WriteString("| | scenario | control | last result |\n|---|---|---|---|\n")
 	for _, s := range All() {
-		last := "not yet: it awaits " + s.Awaits
+		last := "not run yet"
 		if r := results[s.Number]; r != nil {
 			last = r.cell()
-		} else if s.Run != nil {
-			last = "not run yet"
 		}
 		fmt.Fprintf(&b, "| %d | **%s.** %s | %s | %s |\n", s.Number, s.Name, s.Does, s.Control, last)
 	}

@@ -30,10 +30,8 @@ type Scenario struct {
 	Does    string // what is done, and what must hold
 	Control string // what must fail, or be found, for it to have shown something
 	// Run runs it. It tells the Trial what it found; an error says that it could not be
-	// run to its end. nil is a scenario that is to come.
+	// run to its end.
 	Run func(*Trial) error
-	// Awaits says what there must be first, where Run is nil.
-	Awaits string
 }
 
 // All returns the twenty scenarios, in order.
@@ -102,24 +100,19 @@ func All() []Scenario {
 	}
 }
 
-// Find returns the scenarios of these names or numbers, in order; of none all that
-// there are to run.
+// Find returns the scenarios of these names or numbers, in order; of none all.
 func Find(names []string) (found []Scenario, err error) {
 	known := map[string]bool{}
 	for _, s := range All() {
-		wanted := len(names) == 0 && s.Run != nil
+		wanted := len(names) == 0
 		for _, name := range names {
 			if name == s.Name || name == strconv.Itoa(s.Number) {
 				wanted, known[name] = true, true
 			}
 		}
-		if !wanted {
-			continue
+		if wanted {
+			found = append(found, s)
 		}
-		if s.Run == nil {
-			return nil, fault.New(fault.Usage, "finding the scenario "+s.Name, "it awaits "+s.Awaits, "list those that there are: tarn faults list")
-		}
-		found = append(found, s)
 	}
 	if slices.ContainsFunc(names, func(name string) bool { return !known[name] }) {
 		return nil, fault.New(fault.Usage, "finding the scenario", "there is none of this name or number", "list them: tarn faults list")

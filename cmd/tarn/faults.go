@@ -105,11 +105,7 @@ func faultsListCommand(env *boot.Environment) *cobra.Command {
 		Use: "list", Short: "List the scenarios, with their controls", Example: "  tarn faults list", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			for _, s := range faults.All() {
-				awaits := ""
-				if s.Run == nil {
-					awaits = " (not yet: it awaits " + s.Awaits + ")"
-				}
-				if _, err := fmt.Fprintf(env.Stdout, "%2d %s%s\n   %s\n   control: %s\n", s.Number, s.Name, awaits, s.Does, s.Control); err != nil {
+				if _, err := fmt.Fprintf(env.Stdout, "%2d %s\n   %s\n   control: %s\n", s.Number, s.Name, s.Does, s.Control); err != nil {
 					return err
 				}
 			}

@@ -194,7 +194,10 @@ func reidentificationReceipt(ctx context.Context, c *call) (int, any, error) {
 // openReidentification opens a request, or the caller's own part of a worklist. Identities
 // leave the process here, and nowhere else.
 func openReidentification(ctx context.Context, c *call) (int, any, error) {
-	opened, err := c.desk.Open(ctx, &c.person, c.request.PathValue("request"), c.arrived)
+	id := c.request.PathValue("request")
+	arrived, leave := c.desk.Arrive(id, c.arrived)
+	c.after = leave
+	opened, err := c.desk.Open(ctx, &c.person, id, arrived)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -48,6 +48,8 @@ type call struct {
 	desk    *requests.Requests // nil while sealed
 	person  reidentify.Person  // of methods for people who have signed in
 	arrived time.Time
+	// after is done when the answer has been given; nil is nothing.
+	after func()
 }
 
 // handler answers one method: with a document, or with an error that becomes a
@@ -127,6 +129,11 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 	begun := h.options.Clock()
 	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: begun}
 	status := http.StatusInternalServerError
+	defer func() {
+		if c.after != nil {
+			c.after()
+		}
+	}()
 	defer func() {
 		if value := recover(); value != nil {
 			// The value may hold anything: only where it happened is said.

@@ -101,6 +101,26 @@ type rules interface {
 	Reidentifiable(project string) (r keyring.Reidentifiable, there bool)
 }
 
+// Arrive takes note of a caller who opens a request, until leave is called when they have
+// their answer, and returns as when they count for [Requests.Open]: whoever comes while
+// another is there is one of several at once, however long the machine took to look at
+// them, and counts as having come with the first.
+func (r *Requests) Arrive(id string, at time.Time) (arrived time.Time, leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.there[id] > 0 {
+		at = time.Time{}
+	}
+	r.there[id]++
+	return at, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.there[id]--; r.there[id] == 0 {
+			delete(r.there, id)
+		}
+	}
+}
+
 // stillMay refuses what a policy or a project's record that was changed since does not
 // allow any more, and who opens in another role than lets them.
 func (r *Requests) stillMay(from rules, request *reidentify.Request, by *reidentify.Person) *reidentify.Refusal {

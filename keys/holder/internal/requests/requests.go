@@ -102,6 +102,8 @@ type Requests struct {
 	// many entries it would have to.
 	unwitnessed map[openingKey]uint64
 	goingOn     sync.Mutex // held while it is decided whether one more may
+	// there are how many callers who open a request have come and not gone.
+	there map[string]int
 
 	erased time.Time // when requests were erased last, by this process
 
@@ -134,7 +136,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	}
 	r := &Requests{
 		options: o, ring: ring, all: map[string]*reidentify.Request{}, asked: asked{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{},
-		unwitnessed: map[openingKey]uint64{}, limits: map[string]*rate.Limiter{},
+		unwitnessed: map[openingKey]uint64{}, there: map[string]int{}, limits: map[string]*rate.Limiter{},
 	}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {

@@ -28,6 +28,9 @@ export TARN_PROMETHEUS := $(CURDIR)/build/prometheus
 # stops all that runs at once.
 ARITHMETIC := tarn/bench/attack
 
+# Thousands of random sequences, of which the same is true: with it what runs at once.
+SEQUENCES := tarn/keys/holder/internal/requests
+
 # Packages that start other programs, whose changes the test cache cannot see.
 UNCACHED := ./cmd/...
 TEST_TIMEOUT ?= 20m
@@ -93,9 +96,10 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 
 .PHONY: unit
 unit: venv node browser curl systemd prometheus compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)' | grep -v '^$(ARITHMETIC)$$')
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)' | grep -v '^$(ARITHMETIC)$$' | grep -v '^$(SEQUENCES)$$')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'CanBeStopped' $(ARITHMETIC)
-	$(GO) test -timeout $(TEST_TIMEOUT) $(ARITHMETIC)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'AtOnce|CutOff' $(SEQUENCES)
+	$(GO) test -timeout $(TEST_TIMEOUT) $(ARITHMETIC) $(SEQUENCES)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
 
 .PHONY: exhaustive

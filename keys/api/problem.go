@@ -172,6 +172,9 @@ func (e *Error) Title() string {
 // Problem returns the document for the request of this id.
 func (e *Error) Problem(request string) Problem {
 	p := Problem{Type: "about:blank", Title: e.Title(), Status: e.Status(), Detail: e.Detail, Code: e.Code, Next: e.Next, Rule: e.Rule, Who: e.Who, Errors: e.Errors}
+	if e.Code == CodeSignIn {
+		p.Rule = "" // it is no rule of re-identification
+	}
 	if request != "" {
 		p.Instance = "urn:uuid:" + request
 	}

@@ -336,12 +336,16 @@ func recorded(code api.Code) bool {
 
 func (h *Holder) noteRefusal(c *call, refused *api.Error) {
 	h.options.Meter.Refused(c.method.Name, string(refused.Code))
-	if !recorded(refused.Code) || c.ring == nil {
+	// Of people it is worth an entry that they ask for what they have nothing to do with.
+	if !recorded(refused.Code) && !(c.method.SignedIn && refused.Code == api.CodeNotFound) || c.ring == nil {
 		return
 	}
 	h.refusals.mu.Lock()
 	defer h.refusals.mu.Unlock()
 	key := refusalKey{c.caller, c.method.Name, refused.Code}
+	if refused.Rule != "" {
+		key.code += api.Code("/" + refused.Rule)
+	}
 	if len(h.refusals.counts) >= maxRefusalKinds {
 		key.caller = keyring.Caller{}
 	}

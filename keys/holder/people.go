@@ -50,7 +50,12 @@ func (c *call) signIn(ctx context.Context) error {
 	case fault.KindOf(err) == fault.Unavailable:
 		return api.Refuse(api.CodeBusy, err.Error(), "ask again in a minute; the key holder's operators see to it")
 	case err != nil:
-		return api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
+		refused := api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
+		var why *signin.Error
+		if errors.As(err, &why) {
+			refused.Rule = string(why.Reason) // for the log
+		}
+		return refused
 	}
 	c.person = person
 	c.caller = keyring.Caller{Name: person.Subject, Role: api.Role(person.Role), Organisation: person.Organisation, Issuer: person.Issuer}

@@ -11,7 +11,8 @@ import (
 // is still called what it is called here.
 func TestNames(t *testing.T) {
 	for here, there := range map[string]string{
-		ruleGivenBack:    string(api.CodeWitness),
+		givenBack[0]:     string(api.CodeWitness),
+		givenBack[1]:     string(api.CodeLogUnavailable),
 		ruleApproved:     string(reidentify.RuleApproved),
 		purposeEmergency: string(reidentify.EmergencyTreatment),
 		outcomeReleased:  string(reidentify.Released),

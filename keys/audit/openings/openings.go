@@ -29,11 +29,12 @@ const (
 	outcomeReleased  = "released"
 	outcomeFailed    = "failed"
 	outcomeVoid      = "void"
-	// ruleGivenBack is the rule of outcomes of openings that have opened nothing, since the
-	// witness was away: what allowed them is not used up.
-	ruleGivenBack = "witness_unavailable"
-	ruleApproved  = "approved"
+	ruleApproved     = "approved"
 )
+
+// givenBack are the rules of outcomes of openings that have opened nothing, since the witness
+// was away or the log could not be written: what allowed them is not used up.
+var givenBack = []string{"witness_unavailable", "log_unavailable"}
 
 // read are the kinds that are looked at.
 var read = []audit.Kind{

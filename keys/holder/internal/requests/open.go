@@ -55,6 +55,12 @@ func (r *Requests) Open(ctx context.Context, by *reidentify.Person, id string, a
 	if request == nil || policy == nil || !sees(policy, request, by) {
 		return nil, notFound()
 	}
+	if o := r.unopenedOf(openingKey{id, by.Organisation}); o != nil && o.By.Is(by) {
+		if err := r.giveBack(ctx, id, o, api.CodeLogUnavailable); err != nil {
+			return nil, err // the log cannot be written yet
+		}
+		request = r.get(id)
+	}
 	places, shown, refused := request.Opens(by, arrived, r.now())
 	if refused != nil {
 		return nil, refused
@@ -197,7 +203,11 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 	})
 	if err != nil {
 		if begun { // another's that is under way stays so
-			r.ended(openingKey{id, by.Organisation})
+			key := openingKey{id, by.Organisation}
+			r.mu.Lock()
+			r.unopened[key] = opening
+			r.mu.Unlock()
+			r.ended(key)
 		}
 		return nil, entries, err
 	}
@@ -251,7 +261,7 @@ func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id stri
 		o.Unwitnessed = true
 		return nil
 	}
-	if err := r.giveBack(ctx, by, id, o); err != nil {
+	if err := r.giveBack(ctx, id, o, api.CodeWitness); err != nil {
 		return err
 	}
 	return api.Refuse(api.CodeWitness, "without it nothing is opened, so that no opening can be hidden; the request can still be opened",
@@ -298,15 +308,27 @@ func (r *Requests) outstanding(ctx context.Context) (n int) {
 	return n
 }
 
-// giveBack writes down that nothing was opened, and lets the request be opened later.
-func (r *Requests) giveBack(ctx context.Context, by *reidentify.Person, id string, o *reidentify.Opening) error {
+// giveBack writes down that nothing was opened, and why, and lets the request be opened
+// later.
+func (r *Requests) giveBack(ctx context.Context, id string, o *reidentify.Opening, why api.Code) error {
 	return r.ring.Change(ctx, func(c *keyring.Change) error {
 		request := *r.get(id)
-		r.outcomes(c, &request, by, o, slices.Repeat([]reidentify.Outcome{reidentify.Failed}, len(o.Items)), string(api.CodeWitness))
-		request.GiveBack(by.Organisation)
+		r.outcomes(c, &request, &o.By, o, slices.Repeat([]reidentify.Outcome{reidentify.Failed}, len(o.Items)), string(why))
+		request.GiveBack(o.By.Organisation)
 		r.put(c, &request)
+		r.mu.Lock()
+		delete(r.unopened, openingKey{id, o.By.Organisation})
+		r.mu.Unlock()
 		return nil
 	})
+}
+
+// unopenedOf is the opening of which this process knows that it has opened nothing, though
+// it is not written down: the log could not be written. Nil where there is none.
+func (r *Requests) unopenedOf(key openingKey) *reidentify.Opening {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.unopened[key]
 }
 
 // outcomes writes down what came of each item.
@@ -434,6 +456,12 @@ func (r *Requests) Recover(ctx context.Context) error {
 	})
 	slices.SortFunc(found, func(a, b cutOff) int { return a.opening.At.Compare(b.opening.At) })
 	for _, one := range found {
+		if o := r.unopenedOf(openingKey{one.id, one.opening.By.Organisation}); o != nil {
+			if err := r.giveBack(ctx, one.id, o, api.CodeLogUnavailable); err != nil {
+				return err
+			}
+			continue
+		}
 		err := r.ring.Change(ctx, func(c *keyring.Change) error {
 			request := *r.get(one.id)
 			if o := request.Openings[one.opening.By.Organisation]; o == nil || o.Finished || o.At != one.opening.At {

@@ -102,6 +102,9 @@ type Requests struct {
 	// many entries it would have to.
 	unwitnessed map[openingKey]uint64
 	goingOn     sync.Mutex // held while it is decided whether one more may
+	// unopened are openings that were begun, and of which this process knows that they have
+	// opened nothing: the log could not be written. They are given back when it can.
+	unopened map[openingKey]*reidentify.Opening
 	// there are how many callers who open a request have come and not gone.
 	there map[string]int
 
@@ -136,7 +139,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	}
 	r := &Requests{
 		options: o, ring: ring, all: map[string]*reidentify.Request{}, asked: asked{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{},
-		unwitnessed: map[openingKey]uint64{}, there: map[string]int{}, limits: map[string]*rate.Limiter{},
+		unwitnessed: map[openingKey]uint64{}, there: map[string]int{}, unopened: map[openingKey]*reidentify.Opening{}, limits: map[string]*rate.Limiter{},
 	}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {

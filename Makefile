@@ -98,7 +98,7 @@ vuln: ## known vulnerabilities; says so where the database is out of reach
 unit: venv node browser curl systemd prometheus compiler ## unit, property, fuzz-seed, import-policy and end-to-end tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '^tarn/cmd\(/\|$$\)' | grep -v '^$(ARITHMETIC)$$' | grep -v '^$(SEQUENCES)$$')
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'CanBeStopped' $(ARITHMETIC)
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'AtOnce|CutOff' $(SEQUENCES)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -run 'AtOnce|Parallel' $(SEQUENCES)
 	$(GO) test -timeout $(TEST_TIMEOUT) $(ARITHMETIC) $(SEQUENCES)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) -count=1 $(UNCACHED)
 

@@ -77,9 +77,6 @@ func logAway(t *Trial) error {
 	if err := t.pending(k, uses, l); err != nil {
 		return err
 	}
-	if err := uses.settled(); err != nil {
-		return err
-	}
 	t.busy(l, 5)
 	if _, err := t.holds(k, l); err != nil {
 		return err
@@ -143,7 +140,6 @@ type uses struct {
 	round               int
 	patient             int // the next one whom nobody has asked for
 	last                bool
-	cutOff              []*api.Reidentification // whose opening was on its way when the log failed
 }
 
 func (t *Trial) newUses(d *desk) (u *uses, err error) {

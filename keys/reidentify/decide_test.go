@@ -130,7 +130,7 @@ var decisions = []struct {
 
 // elsewhere are rules that [Decide] does not give: see the tests of approvals, of openings,
 // and of who sees what.
-var elsewhere = []Rule{RuleApproved, RuleRejected, RuleSelfApproval, RuleNotApprover, RuleNotReviewer, RuleNotYours, RuleState, RuleHashDiffers, RuleDecidedAlready, RuleGone, RuleNotGuardian, RuleAcknowledged}
+var elsewhere = []Rule{RuleApproved, RuleRejected, RuleSelfApproval, RuleNotApprover, RuleNotReviewer, RuleNotYours, RuleRoleChanged, RuleState, RuleHashDiffers, RuleDecidedAlready, RuleGone, RuleNotGuardian, RuleAcknowledged}
 
 // TestDecisions: each rule is given by facts that only just give it.
 func TestDecisions(t *testing.T) {

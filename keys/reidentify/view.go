@@ -55,29 +55,64 @@ func (p *ProjectPolicy) caresAs(by *Person, purpose Purpose) bool {
 }
 
 // StillMay refuses what a policy, or a project's record, that was changed since a request
-// was decided does not allow any more. by is who opens it.
+// was decided does not allow any more, and whoever opens it in a role that may not. by is
+// who opens it.
 func StillMay(f *Facts, by *Person) *Refusal {
 	r := f.Request
-	if r.BreakGlass {
-		switch p := f.policy(); {
-		case p == nil:
-			return Refuse(RuleNoPolicy)
-		case !f.Project.Direct:
-			return Refuse(RuleProjectMode)
-		case !f.Now.Before(f.Project.End):
-			return Refuse(RuleProjectExpired)
-		case !slices.ContainsFunc(p.BreakGlass, func(g Group) bool { return g.Has(by) }):
-			return Refuse(RuleBreakGlassRole)
-		case !f.Alerts:
-			return Refuse(RuleBreakGlassAlerts)
-		}
-		return nil
+	switch {
+	case f.Policy.IsLinker(by):
+		return Refuse(RuleLinker)
+	case r.BreakGlass:
+		return f.stillEmergency(by)
+	case r.Route != "":
+		return f.stillRouted(by)
+	case f.Policy.IsLinker(&r.Requester):
+		return Refuse(RuleLinker)
 	}
+	// Who opens what they asked for may have signed in anew since, in another role.
+	opened, now := *r, *f
+	opened.Requester, now.Request = *by, &opened
+	allow, refused := now.may()
+	switch {
+	case refused != nil:
+		return refused
+	case r.Decision.Rule == RuleRelationship && allow.When != WhenRelationship:
+		return Refuse(RuleState) // others would have to approve it now, and nobody has
+	case r.Decision.Rule == RuleApproved && !r.approved(f.Policy, f.policy(), f.Project.Approvals):
+		return Refuse(RuleState)
+	}
+	return nil
+}
+
+// stillRouted is StillMay of a worklist: who sent it may, and who opens their part, too.
+func (f *Facts) stillRouted(by *Person) *Refusal {
 	if _, refused := f.may(); refused != nil {
 		return refused
 	}
-	if r.Route != "" && !r.receives(f.policy(), by) {
+	if !f.Request.receives(f.policy(), by) {
 		return Refuse(RuleNotYours)
+	}
+	return nil
+}
+
+// stillEmergency is StillMay of break-glass. That the sign-in was made just now was looked
+// at when it was asked; that it is a strong one is looked at again.
+func (f *Facts) stillEmergency(by *Person) *Refusal {
+	switch p := f.policy(); {
+	case p == nil:
+		return Refuse(RuleNoPolicy)
+	case by.Issuer != p.Issuer:
+		return Refuse(RuleIssuer)
+	case !f.Project.Direct:
+		return Refuse(RuleProjectMode)
+	case !f.Now.Before(f.Project.End):
+		return Refuse(RuleProjectExpired)
+	case !slices.ContainsFunc(p.BreakGlass, func(g Group) bool { return g.Has(by) }):
+		return Refuse(RuleBreakGlassRole)
+	case !slices.Contains(f.Policy.BreakGlass.Assurances, by.Assurance):
+		return Refuse(RuleBreakGlassSignIn)
+	case !f.Alerts:
+		return Refuse(RuleBreakGlassAlerts)
 	}
 	return nil
 }

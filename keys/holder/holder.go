@@ -120,8 +120,8 @@ type Options struct {
 // use.
 type Holder struct {
 	options Options
-	// inFlight bounds the requests that are worked on at once, peopleInFlight those of people.
-	inFlight, peopleInFlight chan struct{}
+	// programs and people are the places of their listeners.
+	programs, people *places
 	// evaluating bounds the batches that are evaluated at once.
 	evaluating chan struct{}
 	refusals   refusals
@@ -157,7 +157,7 @@ func New(o Options) (*Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Holder{options: o, inFlight: make(chan struct{}, maxInFlight), peopleInFlight: make(chan struct{}, maxInFlight), evaluating: make(chan struct{}, evaluations), failed: make(chan struct{}), document: document}
+	h := &Holder{options: o, programs: newPlaces(maxInFlight), people: newPlaces(maxOfAllPeople), evaluating: make(chan struct{}, evaluations), failed: make(chan struct{}), document: document}
 	h.unsealer = custody.NewUnsealer(document)
 	h.refusals.counts = map[refusalKey]int64{}
 	if h.alerts, err = newAlerting(h); err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +31,6 @@ import (
 const (
 	maxBody       = 1 << 20 // bytes; a project's record is the largest document but for policies
 	maxPolicyBody = 8 << 20 // bytes; of methods that take a policy, which is a JSON text there
-	maxInFlight   = 256     // requests that are worked on at once
 	answerTimeout = 10 * time.Second
 	retryAfter    = 2 // seconds, for callers that come too early
 )
@@ -50,6 +48,7 @@ type call struct {
 	arrived time.Time
 	// after is done when the answer has been given; nil is nothing.
 	after func()
+	at    *places
 }
 
 // handler answers one method: with a document, or with an error that becomes a
@@ -58,18 +57,19 @@ type handler func(context.Context, *call) (status int, document any, err error)
 
 // Handler returns the service's routes for programs, which show a certificate.
 func (h *Holder) Handler() (http.Handler, error) {
-	return h.routes(func(m *api.Method) bool { return !m.SignedIn })
+	return h.routes(h.programs, func(m *api.Method) bool { return !m.SignedIn })
 }
 
 // PeopleHandler returns the service's routes for people, who have signed in.
 func (h *Holder) PeopleHandler() (http.Handler, error) {
-	return h.routes(func(m *api.Method) bool {
+	return h.routes(h.people, func(m *api.Method) bool {
 		return m.SignedIn || m.Name == "livez" || m.Name == "readyz" || m.Name == "openapi"
 	})
 }
 
-// routes returns some of the routes of api.Methods: together they are exactly those.
-func (h *Holder) routes(wanted func(*api.Method) bool) (http.Handler, error) {
+// routes returns some of the routes of api.Methods, which are worked on in some places:
+// together they are exactly those.
+func (h *Holder) routes(at *places, wanted func(*api.Method) bool) (http.Handler, error) {
 	mux := http.NewServeMux()
 	all := handlers()
 	verbs := map[string][]string{}
@@ -83,7 +83,7 @@ func (h *Holder) routes(wanted func(*api.Method) bool) (http.Handler, error) {
 			continue
 		}
 		verbs[method.Path] = append(verbs[method.Path], method.Verb)
-		mux.HandleFunc(method.Pattern(), func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, &method, answer) })
+		mux.HandleFunc(method.Pattern(), func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, at, &method, answer) })
 	}
 	for name := range all {
 		return nil, fmt.Errorf("method %s has a handler and is not in the allow-list", name)
@@ -125,9 +125,9 @@ func headers(w http.ResponseWriter, r *http.Request) string {
 
 // serve takes a request through the allow-list: whoever it does not name is
 // refused before the request's body is looked at.
-func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Method, answer handler) {
+func (h *Holder) serve(w http.ResponseWriter, r *http.Request, at *places, method *api.Method, answer handler) {
 	begun := h.options.Clock()
-	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: begun}
+	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: begun, at: at}
 	status := http.StatusInternalServerError
 	defer func() {
 		if c.after != nil {
@@ -143,24 +143,9 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 		h.options.Meter.Request(method.Name, status, h.options.Clock().Sub(begun))
 		h.options.Logger.Info("answered", "route", method.Path, "method", method.Verb, "status", status, "request", c.id, "client", c.caller.Name)
 	}()
-	// People and programs do not take one another's places.
-	places := h.inFlight
-	if method.SignedIn {
-		places = h.peopleInFlight
-	}
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	default:
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		status = h.problem(w, c.id, api.Refuse(api.CodeBusy, "", "try again a little later"))
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
-	defer cancel()
-	code, document, err := c.answer(ctx, w, answer)
+	code, document, err := c.work(w, answer)
 	if method.Floor && c.person.Subject != "" { // who has not signed in learns nothing of tokens
-		c.wait()
+		c.wait() // it is no work: it keeps nobody's place
 	}
 	if err != nil {
 		refused := h.refusal(err)
@@ -171,6 +156,20 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, method *api.Metho
 	}
 	status = h.answer(w, code, document)
 }
+
+// work answers in a place of its own, or says that there is none.
+func (c *call) work(w http.ResponseWriter, answer handler) (int, any, error) {
+	leave, there := c.at.enter()
+	if !there {
+		return 0, nil, busy()
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(c.request.Context(), answerTimeout)
+	defer cancel()
+	return c.answer(ctx, w, answer)
+}
+
+func busy() error { return api.Refuse(api.CodeBusy, "", "try again a little later") }
 
 // answer checks who is calling and calls the handler.
 func (c *call) answer(ctx context.Context, w http.ResponseWriter, answer handler) (int, any, error) {
@@ -183,6 +182,11 @@ func (c *call) answer(ctx context.Context, w http.ResponseWriter, answer handler
 		if err := c.signIn(ctx); err != nil {
 			return 0, nil, err
 		}
+		leave, there := c.at.enterAs(c.person.Issuer + " " + c.person.Subject)
+		if !there {
+			return 0, nil, busy()
+		}
+		defer leave()
 	} else if !c.method.Public {
 		if c.caller, err = c.holder.identify(c.ring, c.request); err != nil {
 			return 0, nil, err

@@ -40,7 +40,7 @@ func (r *Request) Decides(p *Policy, a Approval) (again bool, refused *Refusal) 
 		return false, Refuse(RuleIssuer)
 	case r.Requester.Is(&a.By):
 		return false, Refuse(RuleSelfApproval)
-	case p.IsOperator(&a.By) || !slices.ContainsFunc(project.Approvers, func(g Group) bool { return g.Has(&a.By) }):
+	case !p.approves(project, &a.By):
 		return false, Refuse(RuleNotApprover)
 	case !sameHash:
 		return false, Refuse(RuleHashDiffers)
@@ -52,10 +52,11 @@ func (r *Request) Decides(p *Policy, a Approval) (again bool, refused *Refusal) 
 		return false, Refuse(RuleState)
 	}
 	r.Approvals = append(slices.Clone(r.Approvals), a)
+	r.Decision.Needed = max(r.Decision.Needed, project.Approvals) // as it is now
 	switch {
 	case a.Verdict == Reject:
 		r.State, r.Decision.Outcome, r.Decision.Rule = Refused, Refused, RuleRejected
-	case r.approved(project):
+	case r.approved(p, project, 0):
 		r.State, r.Decision.Outcome, r.Decision.Rule = Ready, Ready, RuleApproved
 	}
 	return false, nil
@@ -71,12 +72,24 @@ func (r *Request) Have() (n int) {
 	return n
 }
 
-// approved reports whether enough people have, one of a data controller among them.
-func (r *Request) approved(p *ProjectPolicy) bool {
-	controller := slices.ContainsFunc(r.Approvals, func(a Approval) bool {
-		return a.Verdict == Approve && slices.Contains(p.Controllers, a.By.Organisation)
-	})
-	return controller && r.Have() >= max(1, r.Decision.Needed)
+// approves reports whether a person is one of a project's approvers.
+func (p *Policy) approves(project *ProjectPolicy, by *Person) bool {
+	return by.Issuer == project.Issuer && !p.IsOperator(by) && slices.ContainsFunc(project.Approvers, func(g Group) bool { return g.Has(by) })
+}
+
+// approved reports whether enough people have, one of a data controller among them. Whom
+// the policy does not count as an approver any more has approved nothing. needed is how
+// many the project's record asks for.
+func (r *Request) approved(p *Policy, project *ProjectPolicy, needed int) bool {
+	have, controller := 0, false
+	for i := range r.Approvals {
+		a := &r.Approvals[i]
+		if a.Verdict == Approve && p.approves(project, &a.By) {
+			have++
+			controller = controller || slices.Contains(project.Controllers, a.By.Organisation)
+		}
+	}
+	return controller && have >= max(1, needed, project.Approvals, r.Decision.Needed)
 }
 
 // Cancel takes a request back: its own requester's, before it is opened.

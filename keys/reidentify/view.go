@@ -56,7 +56,7 @@ func (p *ProjectPolicy) caresAs(by *Person, purpose Purpose) bool {
 
 // StillMay refuses what a policy, or a project's record, that was changed since a request
 // was decided does not allow any more. by is who opens it: in the sign-in and role in which
-// they do, they must be who may ask.
+// they do, they must be who may ask. Whoever is no approver any more has approved nothing.
 func StillMay(f *Facts, by *Person) *Refusal {
 	now, request := *f, *f.Request
 	if now.Request = &request; request.Route == "" {
@@ -64,11 +64,12 @@ func StillMay(f *Facts, by *Person) *Refusal {
 		request.Requester.SignedIn = f.Now // how fresh it was is a question of when it was asked
 	}
 	allow, refused := now.may()
+	rule := request.Decision.Rule
 	switch {
 	case refused != nil:
 		return refused
-	case request.Decision.Rule == RuleRelationship && allow.When == WhenApproved:
-		return Refuse(RuleNeedsApproval) // nobody has
+	case rule == RuleRelationship && allow.When == WhenApproved, rule == RuleApproved && !request.approved(f.Policy, f.policy(), f.Project.Approvals):
+		return Refuse(RuleNeedsApproval)
 	case request.Route == "":
 		return nil
 	case f.Policy.IsLinker(by):

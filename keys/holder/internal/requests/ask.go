@@ -26,7 +26,7 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 		}
 		return same(before, &draft)
 	}
-	if r.limited(person) {
+	if r.limited(person, len(draft.Items)) {
 		return nil, errTooOften
 	}
 	policy, _, _ := r.ring.Policy()
@@ -101,7 +101,7 @@ func (tooOften) Error() string { return "requests: somebody asks too often" }
 
 // Unwrap returns the refusal that is told.
 func (tooOften) Unwrap() error {
-	return api.Refuse(api.CodeTooManyTries, "you have asked very often", "wait a minute, then ask again")
+	return api.Refuse(api.CodeTooManyTries, "you have asked very often, or for very many patients", "wait a minute; after long lists wait an hour")
 }
 
 // RetryAfter says when asking again helps.

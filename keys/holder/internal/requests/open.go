@@ -158,7 +158,11 @@ func (r *Requests) answersFor(ctx context.Context, request *reidentify.Request, 
 func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (opening *reidentify.Opening, entries entries, err error) {
 	opening, begun := &reidentify.Opening{By: *by}, false
 	err = r.ring.Change(ctx, func(c *keyring.Change) error {
-		request := *r.get(id)
+		before := r.get(id)
+		if before == nil {
+			return notFound() // it was erased meanwhile
+		}
+		request := *before
 		places, shown, refused := request.Opens(by, arrived, c.Now())
 		if refused != nil {
 			return refused
@@ -262,6 +266,9 @@ func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id stri
 		return nil
 	}
 	if err := r.giveBack(ctx, id, o, api.CodeWitness); err != nil {
+		r.mu.Lock()
+		r.unopened[openingKey{id, by.Organisation}] = o // when the log can be written
+		r.mu.Unlock()
 		return err
 	}
 	return api.Refuse(api.CodeWitness, "without it nothing is opened, so that no opening can be hidden; the request can still be opened",
@@ -407,7 +414,11 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 	var opening reidentify.Opening
 	var entry uint64
 	err := r.ring.Change(ctx, func(c *keyring.Change) error {
-		request = *r.get(id)
+		before := r.get(id)
+		if before == nil {
+			return notFound()
+		}
+		request = *before
 		_, shown, refused := request.Opens(by, arrived, c.Now())
 		if refused != nil {
 			return refused

@@ -49,6 +49,8 @@ func (c *call) signIn(ctx context.Context) error {
 	switch {
 	case fault.KindOf(err) == fault.Unavailable:
 		return api.Refuse(api.CodeBusy, err.Error(), "ask again in a minute; the key holder's operators see to it")
+	case ctx.Err() != nil:
+		return ctx.Err() // it says nothing of the token
 	case err != nil:
 		return api.Refuse(api.CodeSignIn, err.Error(), "sign in again")
 	}

@@ -158,7 +158,7 @@ func setRetryAfter(w http.ResponseWriter, err error, refused *api.Error) {
 		if wait, helps = early.RetryAfter(); !helps {
 			return
 		}
-	case refused.Status() != http.StatusServiceUnavailable:
+	case refused.Status() != http.StatusServiceUnavailable && refused.Code != api.CodeTooManyTries:
 		return
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))

@@ -22,8 +22,8 @@ func (r *Requests) Ask(ctx context.Context, requestID string, draft reidentify.D
 	if before := r.get(id); before != nil {
 		return same(before, &draft)
 	}
-	if r.limited(person) {
-		return nil, api.Refuse(api.CodeTooManyTries, "you have asked very often", "wait a minute")
+	if r.limited(person, len(draft.Items)) {
+		return nil, api.Refuse(api.CodeTooManyTries, "you have asked very often, or for very many patients", "wait a minute; after long lists wait an hour")
 	}
 	policy, _, _ := r.ring.Policy()
 	project, there := r.ring.Reidentifiable(draft.Project)

@@ -80,6 +80,7 @@ func (r *Requests) Open(ctx context.Context, by *reidentify.Person, id string, a
 	defer r.ended(key)
 	r.options.Reached(StepConsumed)
 	if err := r.witnessed(ctx, by, id, opening, entries.last+1); err != nil {
+		r.giveUp(key)
 		return nil, err
 	}
 	r.options.Reached(StepWitnessed)
@@ -123,8 +124,13 @@ func (r *Requests) answersFor(ctx context.Context, request *reidentify.Request, 
 // once the second is refused.
 func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, arrived time.Time, answers []*regions.Answer) (opening *reidentify.Opening, entries entries, err error) {
 	opening = &reidentify.Opening{By: *by}
+	key, begun := openingKey{id, by.Organisation}, false
 	err = r.ring.Change(ctx, func(c *keyring.Change) error {
-		request := *r.get(id)
+		before := r.get(id)
+		if before == nil {
+			return notFound() // it was erased meanwhile
+		}
+		request := *before
 		places, shown, refused := request.Opens(by, arrived, c.Now())
 		if refused != nil {
 			return refused
@@ -156,15 +162,17 @@ func (r *Requests) begin(ctx context.Context, by *reidentify.Person, id string, 
 			alarm.Rule, alarm.Ref = audit.RuleBreakGlass, &request.Entry
 			c.Alarm(about(alarm, &request.Items[0]))
 		}
+		begun = true
+		r.begun(key) // before others can see it under way
 		request.Begin(*opening)
 		r.put(c, &request)
-		r.mu.Lock()
-		r.opening[openingKey{id, by.Organisation}] = true
-		r.mu.Unlock()
 		return nil
 	})
 	if err != nil {
-		r.ended(openingKey{id, by.Organisation})
+		if begun { // else another is at it
+			r.giveUp(key)
+			r.ended(key)
+		}
 		return nil, entries, err
 	}
 	return opening, entries, nil
@@ -196,10 +204,36 @@ func (r *Requests) settled(c *keyring.Change, request *reidentify.Request, by *r
 	return c.Event(about(leaf, item))
 }
 
+// begun says that this process is at an opening.
+func (r *Requests) begun(key openingKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opening[key] = true
+	delete(r.unopened, key)
+}
+
+// giveUp says that an opening ends with nothing opened.
+func (r *Requests) giveUp(key openingKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unopened[key] = true
+}
+
+// ended says that this process is at an opening no more.
 func (r *Requests) ended(key openingKey) {
+	r.emergencies.Lock()
+	delete(r.ahead, key)
+	r.emergencies.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.opening, key)
+}
+
+// left reports whether nobody is at an opening any more, and whether nothing was opened.
+func (r *Requests) left(key openingKey) (left, unopened bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return !r.opening[key], r.unopened[key]
 }
 
 // witnessed waits until the witness has signed what is going to be opened. An emergency
@@ -211,24 +245,40 @@ func (r *Requests) witnessed(ctx context.Context, by *reidentify.Person, id stri
 	if err == nil {
 		return nil
 	}
-	request := r.get(id)
-	if policy, _, _ := r.ring.Policy(); request.BreakGlass && policy != nil && r.outstanding(ctx) < policy.BreakGlass.Unwitnessed {
+	if r.get(id).BreakGlass && r.goesAhead(ctx, openingKey{id, by.Organisation}) {
 		o.Unwitnessed = true
 		return nil
 	}
-	if err := r.giveBack(ctx, by, id, o); err != nil {
+	if err := r.giveBack(ctx, by, id, o, api.CodeWitness); err != nil {
 		return err
 	}
 	return api.Refuse(api.CodeWitness, "without it nothing is opened, so that no opening can be hidden; the request can still be opened",
 		"open it again in a minute; the key holder's operators see to the witness")
 }
 
-// outstanding is how many openings of emergencies the witness has not signed yet.
+// goesAhead lets an emergency be opened that the witness has not signed, where there are
+// not too many of them. They are let one after another: of many at once no more go.
+func (r *Requests) goesAhead(ctx context.Context, key openingKey) bool {
+	policy, _, _ := r.ring.Policy()
+	if policy == nil {
+		return false
+	}
+	r.emergencies.Lock()
+	defer r.emergencies.Unlock()
+	if r.outstanding(ctx)+len(r.ahead) >= policy.BreakGlass.Unwitnessed {
+		return false
+	}
+	r.ahead[key] = true
+	return true
+}
+
+// outstanding is how many openings of emergencies the witness has not signed yet, without
+// those that are opened now. The caller holds the lock of emergencies.
 func (r *Requests) outstanding(ctx context.Context) (n int) {
 	var sizes []uint64
 	r.each(func(request *reidentify.Request) {
-		for _, o := range request.Openings {
-			if o.Unwitnessed && len(o.Intents) > 0 {
+		for organisation, o := range request.Openings {
+			if o.Unwitnessed && !r.ahead[openingKey{request.ID, organisation}] && len(o.Intents) > 0 {
 				sizes = append(sizes, o.Intents[len(o.Intents)-1]+1)
 			}
 		}
@@ -247,15 +297,20 @@ func (r *Requests) outstanding(ctx context.Context) (n int) {
 	return n
 }
 
-// giveBack writes down that nothing was opened, and lets the request be opened later.
-func (r *Requests) giveBack(ctx context.Context, by *reidentify.Person, id string, o *reidentify.Opening) error {
+// giveBack writes down that nothing was opened, and for want of what, and lets the request
+// be opened later.
+func (r *Requests) giveBack(ctx context.Context, by *reidentify.Person, id string, o *reidentify.Opening, want api.Code) error {
 	return r.ring.Change(ctx, func(c *keyring.Change) error {
 		request := *r.get(id)
-		r.outcomes(c, &request, by, o, slices.Repeat([]reidentify.Outcome{reidentify.Failed}, len(o.Items)), string(api.CodeWitness))
-		request.GiveBack(by.Organisation)
-		r.put(c, &request)
+		r.givenBack(c, &request, by, o, want)
 		return nil
 	})
+}
+
+func (r *Requests) givenBack(c *keyring.Change, request *reidentify.Request, by *reidentify.Person, o *reidentify.Opening, want api.Code) {
+	r.outcomes(c, request, by, o, slices.Repeat([]reidentify.Outcome{reidentify.Failed}, len(o.Items)), string(want))
+	request.GiveBack(by.Organisation)
+	r.put(c, request)
 }
 
 // outcomes writes down what came of each item.
@@ -330,7 +385,11 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 	var opening reidentify.Opening
 	var entry uint64
 	err := r.ring.Change(ctx, func(c *keyring.Change) error {
-		request = *r.get(id)
+		before := r.get(id)
+		if before == nil {
+			return notFound()
+		}
+		request = *before
 		_, shown, refused := request.Opens(by, arrived, c.Now())
 		if refused != nil {
 			return refused
@@ -357,28 +416,25 @@ func (r *Requests) redeliver(ctx context.Context, by *reidentify.Person, id stri
 }
 
 // Recover writes down, before anything is answered, that it is not known what came of
-// openings that an end of the process has cut off.
+// openings that an end of the process has cut off. What this process has given up itself is
+// given back.
 func (r *Requests) Recover(ctx context.Context) error {
 	type cutOff struct {
-		id      string
-		opening *reidentify.Opening
+		key openingKey
+		at  time.Time
 	}
 	var found []cutOff
 	r.each(func(request *reidentify.Request) { // holds the lock of r.opening, too
-		for _, o := range request.Underway() {
-			if !r.opening[openingKey{request.ID, o.By.Organisation}] {
-				found = append(found, cutOff{request.ID, o})
+		for organisation, o := range request.Openings {
+			if key := (openingKey{request.ID, organisation}); !o.Finished && !r.opening[key] {
+				found = append(found, cutOff{key, o.At})
 			}
 		}
 	})
-	slices.SortFunc(found, func(a, b cutOff) int { return a.opening.At.Compare(b.opening.At) })
+	slices.SortFunc(found, func(a, b cutOff) int { return a.at.Compare(b.at) })
 	for _, one := range found {
 		err := r.ring.Change(ctx, func(c *keyring.Change) error {
-			request := *r.get(one.id)
-			outcomes := slices.Repeat([]reidentify.Outcome{reidentify.Unknown}, len(one.opening.Items))
-			r.outcomes(c, &request, &one.opening.By, one.opening, outcomes, "")
-			request.Finish(one.opening.By.Organisation, outcomes, one.opening.Unwitnessed, time.Time{})
-			r.put(c, &request)
+			r.recover(c, one.key)
 			return nil
 		})
 		if err != nil {
@@ -386,4 +442,22 @@ func (r *Requests) Recover(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// recover ends an opening that nobody is at, if it still is one.
+func (r *Requests) recover(c *keyring.Change, key openingKey) {
+	left, unopened := r.left(key)
+	current := r.get(key.id)
+	if !left || current == nil || current.Openings[key.organisation] == nil || current.Openings[key.organisation].Finished {
+		return
+	}
+	request, o := *current, current.Openings[key.organisation]
+	if unopened {
+		r.givenBack(c, &request, &o.By, o, api.CodeLogUnavailable)
+		return
+	}
+	outcomes := slices.Repeat([]reidentify.Outcome{reidentify.Unknown}, len(o.Items))
+	r.outcomes(c, &request, &o.By, o, outcomes, "")
+	request.Finish(key.organisation, outcomes, o.Unwitnessed, time.Time{})
+	r.put(c, &request)
 }

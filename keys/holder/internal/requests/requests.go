@@ -97,19 +97,31 @@ type Requests struct {
 	// opening are openings that this process is at: what it is not at and has no outcome is
 	// finished as unknown.
 	opening map[openingKey]bool
+	// unopened are openings that this process has begun and given up before it opened
+	// anything, because something could not be written: they are given back.
+	unopened map[openingKey]bool
+
+	emergencies sync.Mutex          // never taken within the others
+	ahead       map[openingKey]bool // that are opened now, unwitnessed
 
 	erased time.Time // when requests were erased last, by this process
 
 	limiting sync.Mutex
-	limits   map[string]*rate.Limiter // by person
+	limits   map[string]*allowance // by person
 }
+
+// allowance is what one person may ask.
+type allowance struct{ requests, patients *rate.Limiter }
 
 type openingKey struct{ id, organisation string }
 
-// How many requests one person may make: beyond it they are told to wait.
+// How many requests one person may make, and of how many patients, whether or not they are
+// refused: each is kept, and in the log. Beyond it they are told to wait.
 const (
 	requestEvery   = time.Second
 	requestBurst   = 60
+	patientEvery   = time.Second
+	patientBurst   = 10 * reidentify.MaxItems
 	keptLimiters   = 10_000
 	historyWindow  = 31 * 24 * time.Hour
 	regionsAtOnce  = 8
@@ -127,7 +139,7 @@ func Open(each func(func(store.Key, []byte) error) error, ring *keyring.Keyring,
 	if o.Reached == nil {
 		o.Reached = func(Step) {}
 	}
-	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, limits: map[string]*rate.Limiter{}}
+	r := &Requests{options: o, ring: ring, all: map[string]*reidentify.Request{}, history: reidentify.NewHistory(), opening: map[openingKey]bool{}, unopened: map[openingKey]bool{}, ahead: map[openingKey]bool{}, limits: map[string]*allowance{}}
 	err := each(func(key store.Key, value []byte) error {
 		if key.Kind != kindRequest {
 			return nil
@@ -182,8 +194,8 @@ func (r *Requests) put(c *keyring.Change, request *reidentify.Request) {
 	c.Put(kindRequest, request.ID, request)
 }
 
-// limited reports whether a person asks too often.
-func (r *Requests) limited(person *reidentify.Person) bool {
+// limited reports whether a person asks too often, or for too many patients.
+func (r *Requests) limited(person *reidentify.Person, patients int) bool {
 	r.limiting.Lock()
 	defer r.limiting.Unlock()
 	name := person.Issuer + " " + person.Subject
@@ -192,10 +204,12 @@ func (r *Requests) limited(person *reidentify.Person) bool {
 		if len(r.limits) >= keptLimiters {
 			clear(r.limits) // those who waited get a new allowance: it is bounded all the same
 		}
-		l = rate.NewLimiter(rate.Every(requestEvery), requestBurst)
+		l = &allowance{rate.NewLimiter(rate.Every(requestEvery), requestBurst), rate.NewLimiter(rate.Every(patientEvery), patientBurst)}
 		r.limits[name] = l
 	}
-	return !l.AllowN(r.options.Clock(), 1)
+	now := r.options.Clock()
+	// A list that is longer than any may be is refused as what it is.
+	return !l.requests.AllowN(now, 1) || !l.patients.AllowN(now, min(patients, reidentify.MaxItems))
 }
 
 // now is the time, to the millisecond that documents carry.

@@ -3,6 +3,7 @@ package requests
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -24,7 +25,7 @@ func Restored(key store.Key, value []byte) (changed []byte, err error) {
 		r.State = reidentify.Void
 	}
 	for _, o := range r.Underway() {
-		r.Finish(o.By.Organisation, slices.Repeat([]reidentify.Outcome{reidentify.Unknown}, len(o.Items)), o.Unwitnessed, o.At)
+		r.Finish(o.By.Organisation, slices.Repeat([]reidentify.Outcome{reidentify.Unknown}, len(o.Items)), o.Unwitnessed, time.Time{})
 	}
 	return json.Marshal(r, json.Deterministic(true))
 }

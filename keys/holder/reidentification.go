@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"tarn/keys/api"
+	"tarn/keys/audit"
+	"tarn/keys/audit/receipt"
 	"tarn/keys/holder/internal/requests"
 	"tarn/keys/nhsnumber"
 	"tarn/keys/reidentify"
@@ -188,7 +190,14 @@ func reidentificationReceipt(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return c.receipt(ctx, request.Entry)
+	status, document, err := c.receipt(ctx, request.Entry)
+	if proof, is := document.(*receipt.Receipt); err == nil && is {
+		// After a restore the log is another, and has another entry there, of somebody else.
+		if leaf, wrong := audit.Decode(proof.Leaf); wrong != nil || leaf.Request != request.Hash {
+			return 0, nil, api.Refuse(api.CodeNotFound, "the request is in the log of before the key holder was restored", "ask those who keep that log")
+		}
+	}
+	return status, document, err
 }
 
 // openReidentification opens a request, or the caller's own part of a worklist. Identities

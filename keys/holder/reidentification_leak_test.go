@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"tarn/keys/api"
+	"tarn/keys/audit"
+	"tarn/keys/audit/receipt"
 	"tarn/keys/holder"
 )
 
@@ -84,5 +86,28 @@ func TestNothingOfAPatientIsLeft(t *testing.T) {
 	}
 	if !strings.Contains(s.log.String(), "/v1/reidentifications") {
 		t.Error("the log has no line of re-identification: the search is blind")
+	}
+}
+
+// TestReceiptsDoNotLinkPatients: the receipt of a request that opens nothing names the
+// patient by nothing that the receipt of another token of theirs has, too. The log does.
+func TestReceiptsDoNotLinkPatients(t *testing.T) {
+	s := newReid(t, func(*holder.Options) {})
+	gp := s.as("gp/1")
+	r := must[api.Reidentification](gp, "POST", "/v1/reidentifications", asks(s.token(patientNumber), "TREAT", "Y12345"))
+	if r.State != "pending_approval" {
+		t.Fatalf("%+v", r)
+	}
+	proved := must[receipt.Receipt](gp, "GET", "/v1/reidentifications/"+r.ID+"/receipt", nil)
+	leaf, err := audit.Decode(proved.Leaf)
+	if err != nil || leaf.Request != r.RequestHash || leaf.SubjectH != "" {
+		t.Errorf("%v %+v", err, leaf)
+	}
+	found := false
+	for _, leaf := range s.leaves() {
+		found = found || leaf.Request == r.RequestHash && leaf.SubjectH != ""
+	}
+	if !found {
+		t.Error("nobody could find who asked about the patient")
 	}
 }

@@ -52,6 +52,12 @@ func about(patient byte, ref *uint64) func(*audit.Leaf) {
 	return func(l *audit.Leaf) { l.SubjectH, l.TokenH, l.Ref = hash(patient), hash(patient), ref }
 }
 
+// asking is of the first entry of a request for one patient: it names the token, and whose
+// it is the decision's entry says.
+func asking(patient byte) func(*audit.Leaf) {
+	return func(l *audit.Leaf) { l.TokenH = hash(patient) }
+}
+
 func with(all ...func(*audit.Leaf)) func(*audit.Leaf) {
 	return func(l *audit.Leaf) {
 		for _, change := range all {
@@ -75,7 +81,7 @@ func emergency(l *audit.Leaf) { l.Purpose = "ETREAT" }
 // was reviewed, and one that was given back and opened later; a worklist of two practices' patients, of which one was denied at first.
 func honest() *log {
 	l := &log{}
-	asked := l.add(audit.KindReidRequest, clinician, 'a', about('1', nil))
+	asked := l.add(audit.KindReidRequest, clinician, 'a', asking('1'))
 	l.add(audit.KindReidDecision, clinician, 'a', with(about('1', nil), decision(audit.Pending, "needs_approval/night")))
 	l.add(audit.KindAlarm, clinician, 'a', with(rule(audit.RuleLimit+"/night"), outcome("approval")))
 	l.add(audit.KindApproval, guardian, 'a', with(decision(audit.Approve, ""), func(l *audit.Leaf) { l.Ref = asked }))
@@ -84,20 +90,20 @@ func honest() *log {
 	l.add(audit.KindReidOutcome, clinician, 'a', with(about('1', intent), outcome("released")))
 	l.add(audit.KindRedeliver, clinician, 'a', about('1', intent))
 
-	l.add(audit.KindReidRequest, clinician, 'b', about('1', nil))
+	l.add(audit.KindReidRequest, clinician, 'b', asking('1'))
 	l.add(audit.KindReidDecision, clinician, 'b', with(about('1', nil), decision(audit.Deny, "role_purpose")))
 
-	l.add(audit.KindReidRequest, clinician, 'c', about('2', nil))
+	l.add(audit.KindReidRequest, clinician, 'c', asking('2'))
 	l.add(audit.KindReidDecision, clinician, 'c', with(about('2', nil), decision(audit.Pending, "needs_approval")))
 	l.add(audit.KindApproval, guardian, 'c', decision(audit.Deny, ""))
 	l.add(audit.KindReidDecision, guardian, 'c', with(about('2', nil), decision(audit.Deny, "rejected")))
 
-	asked = l.add(audit.KindReidRequest, clinician, 'd', about('2', nil))
+	asked = l.add(audit.KindReidRequest, clinician, 'd', asking('2'))
 	l.add(audit.KindReidDecision, clinician, 'd', with(about('2', nil), decision(audit.Allow, "relationship")))
 	l.add(audit.KindReidRequest, clinician, 'd', with(outcome("void"), func(l *audit.Leaf) { l.Ref = asked }))
 
 	for n, request := range []byte{'e', 'f'} {
-		asked = l.add(audit.KindReidRequest, clinician, request, with(about('3', nil), emergency))
+		asked = l.add(audit.KindReidRequest, clinician, request, with(asking('3'), emergency))
 		l.add(audit.KindReidDecision, clinician, request, with(about('3', nil), emergency, decision(audit.Allow, "break_glass")))
 		if n == 0 {
 			intent = l.add(audit.KindReidIntent, clinician, request, with(about('3', asked), emergency))
@@ -313,7 +319,7 @@ func TestUnderWay(t *testing.T) {
 // TestMonthsAreJoined: a decision of the month before allows an opening of this one.
 func TestMonthsAreJoined(t *testing.T) {
 	l := &log{}
-	asked := l.add(audit.KindReidRequest, clinician, 'a', about('1', nil))
+	asked := l.add(audit.KindReidRequest, clinician, 'a', asking('1'))
 	l.add(audit.KindReidDecision, clinician, 'a', with(about('1', nil), decision(audit.Allow, "relationship")))
 	intent := l.add(audit.KindReidIntent, clinician, 'a', about('1', asked))
 	l.add(audit.KindReidOutcome, clinician, 'a', with(about('1', intent), outcome("released")))

@@ -119,6 +119,11 @@ func (w *walk) asked(leaf *audit.Leaf) {
 		request.actor = leaf.Actor
 		w.count(leaf, name, func(o *organisation) { o.Requests++ })
 	}
+	w.patient(leaf, name)
+}
+
+// patient counts the patient of an entry as one whom an organisation has asked about.
+func (w *walk) patient(leaf *audit.Leaf, name string) {
 	if leaf.SubjectH != "" {
 		w.count(leaf, name, func(o *organisation) { o.subjects[leaf.SubjectH] = struct{}{} })
 	}
@@ -130,6 +135,9 @@ func (w *walk) decided(index uint64, leaf *audit.Leaf) {
 	request := w.of(leaf)
 	if leaf.Ref == nil {
 		request.decision = leaf.Decision
+		if leaf.Actor == request.actor { // else an approver's, of what was counted when it was asked
+			w.patient(leaf, leaf.Actor.Organisation)
+		}
 	} else {
 		request.patients[patient{leaf.Actor.Organisation, leaf.TokenH}] = leaf.Decision
 	}

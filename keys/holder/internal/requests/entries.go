@@ -42,7 +42,10 @@ func requested(c *keyring.Change, r *reidentify.Request, answers []*regions.Answ
 		leaf.Kind, leaf.Outcome = audit.KindWorklist, string(r.Route)
 	}
 	if len(r.Items) == 1 {
-		return c.Event(about(leaf, &r.Items[0]))
+		// Whoever asks gets a receipt of this entry. Two of them, of tokens of two domains or
+		// epochs, would tell whether the patient is one: whose it is the decision's entry says.
+		leaf.TokenH = r.Items[0].TokenH
+		return c.Event(leaf)
 	}
 	first = c.Event(leaf)
 	for i := range r.Items {

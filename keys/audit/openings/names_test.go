@@ -12,6 +12,7 @@ import (
 func TestNames(t *testing.T) {
 	for here, there := range map[string]string{
 		ruleGivenBack:    string(api.CodeWitness),
+		ruleNotLogged:    string(api.CodeLogUnavailable),
 		ruleApproved:     string(reidentify.RuleApproved),
 		purposeEmergency: string(reidentify.EmergencyTreatment),
 		outcomeReleased:  string(reidentify.Released),

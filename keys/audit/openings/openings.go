@@ -29,9 +29,11 @@ const (
 	outcomeReleased  = "released"
 	outcomeFailed    = "failed"
 	outcomeVoid      = "void"
-	// ruleGivenBack is the rule of outcomes of openings that have opened nothing, since the
-	// witness was away: what allowed them is not used up.
+	// ruleGivenBack and ruleNotLogged are the rules of outcomes of openings that have opened
+	// nothing, since the witness was away or the log could not be written: what allowed them
+	// is not used up.
 	ruleGivenBack = "witness_unavailable"
+	ruleNotLogged = "log_unavailable"
 	ruleApproved  = "approved"
 )
 

@@ -82,7 +82,7 @@ type policyConfig struct {
 	// is another does not start.
 	File string `toml:"file"`
 	// Keep is how long requests are kept, with their reasons and comments (default 9600h, 400
-	// days). Then they are erased; the log's entries, which hold neither, stay.
+	// days; 744h at least). Then they are erased; the log's entries, which hold neither, stay.
 	Keep boot.Duration `toml:"keep"`
 	// Mode has to be the policy's: enforce or simulate. It is for those who read this file.
 	Mode string `toml:"mode"`
@@ -179,11 +179,17 @@ func (c *oidcConfig) keys(env *boot.Environment) (signin.KeySource, error) {
 	return signin.KeysAtURL(signin.URLOptions{URL: c.JWKSURL, Roots: roots, Clock: env.Wall, Logger: env.Logger})
 }
 
+// leastKeep is how long limits look back, and a day.
+const leastKeep = reidentify.Remembered + 24*time.Hour
+
 // apply has the service compare the policy that is set with the copy on this machine.
 func (c *policyConfig) apply(o *holder.Options) error {
 	const doing = "reading [policy]"
 	if c.Mode != "" && c.Mode != string(reidentify.Enforce) && c.Mode != string(reidentify.Simulate) {
 		return fault.New(fault.Usage, doing, "mode is neither enforce nor simulate", "give what the policy says, or leave it out")
+	}
+	if c.Keep != 0 && time.Duration(c.Keep) < leastKeep {
+		return fault.New(fault.Usage, doing, "keep is shorter than 744h", "give 31 days at least: limits count a month of requests")
 	}
 	o.PolicyMode, o.KeepRequests = reidentify.Mode(c.Mode), time.Duration(c.Keep)
 	if c.File == "" {

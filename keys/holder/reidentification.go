@@ -70,7 +70,7 @@ func (c *call) document(r *reidentify.Request) *api.Reidentification {
 	policy, _, _ := c.ring.Policy()
 	now := c.holder.options.Clock().UTC()
 	d := &api.Reidentification{
-		ID: r.ID, State: string(r.StateAt(now)), Decision: decision(r), RequestHash: r.Hash, Created: r.Created, Expires: r.Expires, Requester: shown(&r.Requester),
+		ID: r.ID, State: string(r.StateFor(&c.person, now)), Decision: decision(r), RequestHash: r.Hash, Created: r.Created, Expires: r.Expires, Requester: shown(&r.Requester),
 		Project: r.Project, Purpose: string(r.Purpose), Organisation: r.Organisation, BreakGlass: r.BreakGlass, Route: string(r.Route), Rows: []int{},
 		Approvals: api.Approvals{Needed: r.Decision.Needed, Have: r.Have()}, Receipt: api.EntryNamed{Index: r.Entry},
 	}
@@ -134,11 +134,13 @@ func listReidentifications(_ context.Context, c *call) (int, any, error) {
 	}
 	found := c.desk.List(&c.person, reidentify.View(as), reidentify.State(state))
 	if there {
-		at := slices.IndexFunc(found, func(r *reidentify.Request) bool { return r.ID == after })
-		if at < 0 {
+		// Where it stood counts, not whether it is still in the list: it may have another state
+		// by now.
+		last, err := c.desk.Get(&c.person, after)
+		if err != nil {
 			return 0, nil, api.Refuse(api.CodeMalformed, "after is no request of this list", "give what next said, or leave it out")
 		}
-		found = found[at+1:]
+		found = slices.DeleteFunc(found, func(r *reidentify.Request) bool { return !r.After(last) })
 	}
 	page := api.List[*api.Reidentification]{Items: []*api.Reidentification{}}
 	for _, request := range found[:min(len(found), requestPage)] {

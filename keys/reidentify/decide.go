@@ -39,6 +39,9 @@ type Decision struct {
 	Rule    Rule  `json:"rule"`
 	// Limit names the limit where the rule is one.
 	Limit string `json:"limit,omitzero"`
+	// Related says that the region has said that there is a relationship, and that the decision
+	// rests on it: whatever else it rests on, the region is asked anew when it is opened.
+	Related bool `json:"related,omitzero"`
 	// Needed is how many people have to approve it.
 	Needed int `json:"needed,omitzero"`
 	// Rows are those for whose patients there is no relationship, where the rule is that.
@@ -99,7 +102,7 @@ func (f *Facts) decide() Decision {
 			return Decision{Outcome: Refused, Rule: RuleLimit, Limit: fired.Rule}
 		case ActionApproval:
 			if d.Outcome == Ready {
-				d = Decision{Outcome: Pending, Rule: RuleLimit, Limit: fired.Rule}
+				d = Decision{Outcome: Pending, Rule: RuleLimit, Limit: fired.Rule, Related: d.Related}
 			}
 		}
 	}
@@ -210,7 +213,7 @@ func (f *Facts) granted(a *Allow) Decision {
 	}
 	switch {
 	case rows == nil:
-		return Decision{Outcome: Ready, Rule: RuleRelationship}
+		return Decision{Outcome: Ready, Rule: RuleRelationship, Related: true}
 	case a.Absent == AbsentRefuse:
 		return Decision{Outcome: Refused, Rule: RuleNoRelationship, Rows: rows}
 	}

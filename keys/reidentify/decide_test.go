@@ -293,3 +293,18 @@ func TestEveryRuleHasWords(t *testing.T) {
 		t.Errorf("%d rules have words, of %d", len(ruleWords), len(all))
 	}
 }
+
+// TestALimitKeepsTheRelationship: what waits for approvers because of a limit still rests on
+// the relationship, which is looked at again when it is opened; what has none does not.
+func TestALimitKeepsTheRelationship(t *testing.T) {
+	f := good(t)
+	f.Fired = []Fired{{Rule: LimitNight, Action: ActionApproval}}
+	if d := Decide(f); d.Outcome != Pending || d.Rule != RuleLimit || !d.Related {
+		t.Errorf("%+v", d)
+	}
+	f.Fired = nil
+	f.Related[0] = false
+	if d := Decide(f); d.Outcome != Pending || d.Rule != RuleNoRelationship || d.Related {
+		t.Errorf("the control: %+v", d)
+	}
+}

@@ -1,6 +1,7 @@
 package reidentify
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -318,6 +319,25 @@ func (r *Request) StateAt(now time.Time) State {
 		return Expired
 	}
 	return r.State
+}
+
+// After reports whether a request comes after another in lists: by when they were made, and
+// at one time by their ids.
+func (r *Request) After(other *Request) bool {
+	return cmp.Or(r.Created.Compare(other.Created), strings.Compare(r.ID, other.ID)) > 0
+}
+
+// StateFor is StateAt as a person sees it: who sent a worklist does not see whether anybody
+// has opened it, which would tell whether its patients are anybody's.
+func (r *Request) StateFor(by *Person, now time.Time) State {
+	state := r.StateAt(now)
+	if r.Route == "" || !r.Requester.Is(by) || state != Opened {
+		return state
+	}
+	if !now.Before(r.Expires) {
+		return Expired
+	}
+	return Ready
 }
 
 // Occasion is the request as limits count it.

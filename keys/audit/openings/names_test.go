@@ -11,8 +11,8 @@ import (
 // is still called what it is called here.
 func TestNames(t *testing.T) {
 	for here, there := range map[string]string{
-		givenBack[0]:     string(api.CodeWitness),
-		givenBack[1]:     string(api.CodeLogUnavailable),
+		ruleGivenBack:    string(api.CodeWitness),
+		ruleNotLogged:    string(api.CodeLogUnavailable),
 		ruleApproved:     string(reidentify.RuleApproved),
 		purposeEmergency: string(reidentify.EmergencyTreatment),
 		outcomeReleased:  string(reidentify.Released),

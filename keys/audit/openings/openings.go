@@ -29,12 +29,13 @@ const (
 	outcomeReleased  = "released"
 	outcomeFailed    = "failed"
 	outcomeVoid      = "void"
-	ruleApproved     = "approved"
+	// ruleGivenBack and ruleNotLogged are the rules of outcomes of openings that have opened
+	// nothing, since the witness was away or the log could not be written: what allowed them
+	// is not used up.
+	ruleGivenBack = "witness_unavailable"
+	ruleNotLogged = "log_unavailable"
+	ruleApproved  = "approved"
 )
-
-// givenBack are the rules of outcomes of openings that have opened nothing, since the witness
-// was away or the log could not be written: what allowed them is not used up.
-var givenBack = []string{"witness_unavailable", "log_unavailable"}
 
 // read are the kinds that are looked at.
 var read = []audit.Kind{

@@ -351,3 +351,20 @@ func TestOrderOfReading(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsGivenBackIsOpenedLater: an opening that the witness has not signed, or that the
+// log did not take, was none: the next one is no second.
+func TestWhatIsGivenBackIsOpenedLater(t *testing.T) {
+	for name, want := range map[string]int{"witness_unavailable": 0, "log_unavailable": 0, "": 1} {
+		l := &log{}
+		asked := l.add(audit.KindReidRequest, clinician, 'a', asking('1'))
+		l.add(audit.KindReidDecision, clinician, 'a', with(about('1', nil), decision(audit.Allow, "relationship")))
+		intent := l.add(audit.KindReidIntent, clinician, 'a', about('1', asked))
+		l.add(audit.KindReidOutcome, clinician, 'a', with(about('1', intent), outcome("failed"), rule(name)))
+		intent = l.add(audit.KindReidIntent, clinician, 'a', about('1', asked))
+		l.add(audit.KindReidOutcome, clinician, 'a', with(about('1', intent), outcome("released")))
+		if found := l.findings(); len(found) != want {
+			t.Errorf("rule %q: %v", name, found)
+		}
+	}
+}

@@ -209,7 +209,7 @@ func (w *walk) concluded(index uint64, leaf *audit.Leaf) {
 	}
 	begun.concluded = true
 	begun.released = begun.released || leaf.Outcome == outcomeReleased
-	begun.givenBack = !begun.released && leaf.Outcome == outcomeFailed && slices.Contains(givenBack, leaf.Rule)
+	begun.givenBack = !begun.released && leaf.Outcome == outcomeFailed && (leaf.Rule == ruleGivenBack || leaf.Rule == ruleNotLogged)
 }
 
 // shownAgain: also of patients of whom nobody was found the key holder says that they

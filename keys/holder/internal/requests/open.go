@@ -140,7 +140,7 @@ func (r *Requests) stillMay(from rules, request *reidentify.Request, by *reident
 
 // rests reports whether a request rests on a relationship of those who open it.
 func rests(request *reidentify.Request) bool {
-	return request.Decision.Rule == reidentify.RuleRelationship || request.Route == reidentify.ToPractice
+	return request.Decision.Related || request.Route == reidentify.ToPractice
 }
 
 // answersFor asks the region anew where an opening rests on its answer, or needs the

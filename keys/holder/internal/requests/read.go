@@ -45,7 +45,7 @@ func (r *Requests) List(by *reidentify.Person, as reidentify.View, state reident
 		each = func(f func(*reidentify.Request)) { r.eachOf(by, f) }
 	}
 	each(func(request *reidentify.Request) {
-		if request.SeenAs(policy, by, as) && (state == "" || request.StateAt(now) == state) {
+		if request.SeenAs(policy, by, as) && (state == "" || request.StateFor(by, now) == state) {
 			found = append(found, request)
 		}
 	})

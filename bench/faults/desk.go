@@ -177,7 +177,7 @@ func (d *desk) refusals(code api.Code, least int64) (n int64, err error) {
 		leaves, err := d.leaves(d.t.ctx, nil)
 		n = 0
 		for i := range leaves {
-			if leaves[i].Kind == audit.KindRefuse && leaves[i].Rule == string(code) {
+			if leaves[i].Kind == audit.KindRefuse && (leaves[i].Rule == string(code) || strings.HasPrefix(leaves[i].Rule, string(code)+"/")) { // with the reason
 				n += max(1, leaves[i].Count)
 			}
 		}

@@ -24,7 +24,8 @@ operators have unsealed it. Every change needs two operators.
 
 init, restore, fsck, recover, custody and certificate work on the key holder's folder; serve is the
 service. All other commands call the running service with an operator's certificate,
-which enrol gets for a one-time code: name its folder with --as.`,
+which enrol gets for a one-time code: name its folder with --as. Only reid calls as a
+person who has signed in; policy check and methods call nobody.`,
 		Example: `  keyholder init --dir /srv/keyholder --anchor /mnt/other/anchor.json --custody shares --shares 5 --threshold 3 \
     --operator ann --operator bob --organisation X26 --host keyholder.example.nhs.uk --handout /media/usb/handout
   keyholder serve --config keyholder.toml

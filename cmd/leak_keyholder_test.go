@@ -575,7 +575,7 @@ func (o *observed) panics(t *testing.T) {
 	t.Helper()
 	ours := o.Binary
 	defer func() { o.Binary = ours }()
-	before := "\tcode, document, err := c.answer(ctx, w, answer)\n"
+	before := "\tcode, document, err := c.work(w, answer)\n"
 	o.Binary = plantFor(t, t.TempDir(), "keyholder", patch{"keys/holder/planted.go", "", plant("holder")},
 		patch{"keys/holder/server.go", before, "\tplanted(r.Header.Get(\"X-Plant\"), fmt.Sprint(r.Header, r.URL))\n" + before})
 	for _, how := range []string{"", " in a library"} {

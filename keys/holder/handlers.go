@@ -390,5 +390,5 @@ func eventReceipt(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, api.Refuse(api.CodeMalformed, "the index is not the number of an event", "")
 	}
-	return c.receipt(ctx, index)
+	return found(c.receipt(ctx, index))
 }

@@ -60,7 +60,7 @@ func (c *call) signIn(ctx context.Context) error {
 		return refused
 	}
 	c.person = person
-	c.caller = keyring.Caller{Name: person.Subject, Role: api.Role(person.Role), Organisation: person.Organisation, Issuer: person.Issuer}
+	c.caller = callerOf(&person)
 	return nil
 }
 

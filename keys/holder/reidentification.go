@@ -40,9 +40,7 @@ func createReidentification(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	d := c.draft(body.Project, body.Purpose, body.Organisation, body.Reason, body.Items)
-	d.BreakGlass = body.BreakGlass
-	return c.ask(ctx, d)
+	return created(c.reidentify(ctx, body))
 }
 
 func createWorklist(ctx context.Context, c *call) (int, any, error) {
@@ -50,19 +48,39 @@ func createWorklist(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	d := c.draft(body.Project, body.Purpose, body.Organisation, body.Reason, body.Items)
-	if d.Route = reidentify.Route(body.Route); d.Route == "" {
-		return 0, nil, &reidentify.FormError{Pointer: "/route", Wrong: "it is missing: registered_practice or source_organisation"}
-	}
-	return c.ask(ctx, d)
+	return created(c.worklist(ctx, body))
 }
 
-func (c *call) ask(ctx context.Context, d reidentify.Draft) (int, any, error) {
-	request, err := c.desk.Ask(ctx, c.id, d)
+// created answers with what was made, or with why it was not.
+func created[T any](document T, err error) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, c.document(request), nil
+	return http.StatusCreated, document, nil
+}
+
+// What follows is what the methods of people do. The console calls the same.
+
+func (c *call) reidentify(ctx context.Context, body *api.ReidentificationRequest) (*api.Reidentification, error) {
+	d := c.draft(body.Project, body.Purpose, body.Organisation, body.Reason, body.Items)
+	d.BreakGlass = body.BreakGlass
+	return c.seen(c.desk.Ask(ctx, c.id, d))
+}
+
+func (c *call) worklist(ctx context.Context, body *api.WorklistRequest) (*api.Reidentification, error) {
+	d := c.draft(body.Project, body.Purpose, body.Organisation, body.Reason, body.Items)
+	if d.Route = reidentify.Route(body.Route); d.Route == "" {
+		return nil, &reidentify.FormError{Pointer: "/route", Wrong: "it is missing: registered_practice or source_organisation"}
+	}
+	return c.seen(c.desk.Ask(ctx, c.id, d))
+}
+
+// seen returns a request as the caller sees it, or why there is none.
+func (c *call) seen(request *reidentify.Request, err error) (*api.Reidentification, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c.document(request), nil
 }
 
 // document is a request as the caller sees it.
@@ -118,9 +136,6 @@ func listReidentifications(_ context.Context, c *call) (int, any, error) {
 	if !there {
 		as = string(reidentify.AsRequester)
 	}
-	if !slices.Contains(reidentify.Views(), reidentify.View(as)) {
-		return 0, nil, api.Refuse(api.CodeMalformed, "as is none of requester, approver, recipient, reviewer and guardian", "")
-	}
 	state, there, err := c.query("state")
 	if err != nil {
 		return 0, nil, err
@@ -132,43 +147,55 @@ func listReidentifications(_ context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	found := c.desk.List(&c.person, reidentify.View(as), reidentify.State(state))
-	if there {
+	if there && after == "" {
+		return 0, nil, notInList()
+	}
+	return found(c.list(reidentify.View(as), reidentify.State(state), after))
+}
+
+func notInList() error {
+	return api.Refuse(api.CodeMalformed, "after is no request of this list", "give what next said, or leave it out")
+}
+
+// list is a page of the requests that the caller sees as what they say, in a state or in
+// any, after one of them or from the first.
+func (c *call) list(as reidentify.View, state reidentify.State, after string) (*api.List[*api.Reidentification], error) {
+	if !slices.Contains(reidentify.Views(), as) {
+		return nil, api.Refuse(api.CodeMalformed, "as is none of requester, approver, recipient, reviewer and guardian", "")
+	}
+	all := c.desk.List(&c.person, as, state)
+	if after != "" {
 		// Where it stood counts, not whether it is still in the list: it may have another state
 		// by now.
 		last, err := c.desk.Get(&c.person, after)
 		if err != nil {
-			return 0, nil, api.Refuse(api.CodeMalformed, "after is no request of this list", "give what next said, or leave it out")
+			return nil, notInList()
 		}
-		found = slices.DeleteFunc(found, func(r *reidentify.Request) bool { return !r.After(last) })
+		all = slices.DeleteFunc(all, func(r *reidentify.Request) bool { return !r.After(last) })
 	}
-	page := api.List[*api.Reidentification]{Items: []*api.Reidentification{}}
-	for _, request := range found[:min(len(found), requestPage)] {
+	page := &api.List[*api.Reidentification]{Items: []*api.Reidentification{}}
+	for _, request := range all[:min(len(all), requestPage)] {
 		page.Items = append(page.Items, c.document(request))
 	}
-	if len(found) > requestPage {
-		page.Next = found[requestPage-1].ID
+	if len(all) > requestPage {
+		page.Next = all[requestPage-1].ID
 	}
-	return http.StatusOK, page, nil
+	return page, nil
 }
 
 // requestPage is how many requests one answer holds.
 const requestPage = 200
 
-// one answers with a request, or with why there is none.
-func (c *call) one(request *reidentify.Request, err error) (int, any, error) {
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, c.document(request), nil
-}
-
 func getReidentification(_ context.Context, c *call) (int, any, error) {
-	return c.one(c.desk.Get(&c.person, c.request.PathValue("request")))
+	return found(c.seen(c.desk.Get(&c.person, c.request.PathValue("request"))))
 }
 
 func cancelReidentification(ctx context.Context, c *call) (int, any, error) {
-	return c.one(c.desk.Cancel(ctx, &c.person, c.request.PathValue("request")))
+	return found(c.cancel(ctx, c.request.PathValue("request")))
+}
+
+func (c *call) cancel(ctx context.Context, id string) (*api.Reidentification, error) {
+	return c.seen(c.desk.Cancel(ctx, &c.person, id))
 }
 
 func approveReidentification(ctx context.Context, c *call) (int, any, error) {
@@ -176,7 +203,11 @@ func approveReidentification(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return c.one(c.desk.Decide(ctx, &c.person, c.request.PathValue("request"), reidentify.Verdict(given.Decision), given.RequestHash, given.Comment))
+	return found(c.decide(ctx, c.request.PathValue("request"), given))
+}
+
+func (c *call) decide(ctx context.Context, id string, given *api.ApprovalGiven) (*api.Reidentification, error) {
+	return c.seen(c.desk.Decide(ctx, &c.person, id, reidentify.Verdict(given.Decision), given.RequestHash, given.Comment))
 }
 
 func reviewReidentification(ctx context.Context, c *call) (int, any, error) {
@@ -184,33 +215,46 @@ func reviewReidentification(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return c.one(c.desk.Review(ctx, &c.person, c.request.PathValue("request"), reidentify.ReviewOutcome(given.Outcome), given.Comment))
+	return found(c.review(ctx, c.request.PathValue("request"), given))
+}
+
+func (c *call) review(ctx context.Context, id string, given *api.ReviewGiven) (*api.Reidentification, error) {
+	return c.seen(c.desk.Review(ctx, &c.person, id, reidentify.ReviewOutcome(given.Outcome), given.Comment))
 }
 
 func reidentificationReceipt(ctx context.Context, c *call) (int, any, error) {
-	request, err := c.desk.Get(&c.person, c.request.PathValue("request"))
-	if err != nil {
-		return 0, nil, err
-	}
-	status, document, err := c.receipt(ctx, request.Entry)
-	if proof, is := document.(*receipt.Receipt); err == nil && is {
-		// After a restore the log is another, and has another entry there, of somebody else.
-		if leaf, wrong := audit.Decode(proof.Leaf); wrong != nil || leaf.Request != request.Hash {
-			return 0, nil, api.Refuse(api.CodeNotFound, "the request is in the log of before the key holder was restored", "ask those who keep that log")
-		}
-	}
-	return status, document, err
+	return found(c.receiptOf(ctx, c.request.PathValue("request")))
 }
 
-// openReidentification opens a request, or the caller's own part of a worklist. Identities
-// leave the process here, and nowhere else.
+// receiptOf proves that a request is in the log.
+func (c *call) receiptOf(ctx context.Context, id string) (*receipt.Receipt, error) {
+	request, err := c.desk.Get(&c.person, id)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := c.receipt(ctx, request.Entry)
+	if err != nil {
+		return nil, err
+	}
+	// After a restore the log is another, and has another entry there, of somebody else.
+	if leaf, wrong := audit.Decode(proof.Leaf); wrong != nil || leaf.Request != request.Hash {
+		return nil, api.Refuse(api.CodeNotFound, "the request is in the log of before the key holder was restored", "ask those who keep that log")
+	}
+	return proof, nil
+}
+
 func openReidentification(ctx context.Context, c *call) (int, any, error) {
-	id := c.request.PathValue("request")
+	return found(c.open(ctx, c.request.PathValue("request")))
+}
+
+// open opens a request, or the caller's own part of a worklist. Identities leave the
+// process by what it returns, and by nothing else.
+func (c *call) open(ctx context.Context, id string) (*api.OpenedItems, error) {
 	arrived, leave := c.desk.Arrive(id, c.arrived)
 	c.after = leave
 	opened, err := c.desk.Open(ctx, &c.person, id, arrived)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer opened.Forget()
 	document := &api.OpenedItems{Items: []api.OpenedItem{}, Advice: api.Advice, Unwitnessed: opened.Unwitnessed}
@@ -222,7 +266,7 @@ func openReidentification(ctx context.Context, c *call) (int, any, error) {
 	for i := range opened.Items {
 		document.Items = append(document.Items, released(&opened.Items[i]))
 	}
-	return http.StatusOK, document, nil
+	return document, nil
 }
 
 // receiptOfOpening is how long an answer waits for its receipt: the witness has signed
@@ -254,18 +298,22 @@ func whoAsked(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return found(c.desk.WhoAsked(ctx, &c.person, given.Project, given.Token))
+	return found(c.whoAsked(ctx, given))
 }
 
-// receipt answers with the proof that an entry is in the log.
-func (c *call) receipt(ctx context.Context, index uint64) (int, any, error) {
+func (c *call) whoAsked(ctx context.Context, given *api.WhoAskedRequest) (*api.WhoAsked, error) {
+	return c.desk.WhoAsked(ctx, &c.person, given.Project, given.Token)
+}
+
+// receipt proves that an entry is in the log.
+func (c *call) receipt(ctx context.Context, index uint64) (*receipt.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, receiptTime)
 	defer cancel()
 	r, err := c.holder.receipt(ctx, index)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return 0, nil, api.Refuse(api.CodeBusy, "no checkpoint that the witness has signed covers the event yet", "ask again in a while; if that does not help, see that the witness runs")
+		return nil, api.Refuse(api.CodeBusy, "no checkpoint that the witness has signed covers the event yet", "ask again in a while; if that does not help, see that the witness runs")
 	}
-	return http.StatusOK, r, err
+	return r, err
 }
 
 func getPolicy(_ context.Context, c *call) (int, any, error) {

@@ -126,22 +126,15 @@ func headers(w http.ResponseWriter, r *http.Request) string {
 // serve takes a request through the allow-list: whoever it does not name is
 // refused before the request's body is looked at.
 func (h *Holder) serve(w http.ResponseWriter, r *http.Request, at *places, method *api.Method, answer handler) {
-	begun := h.options.Clock()
-	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: begun, at: at}
+	c := &call{holder: h, method: method, request: r, id: headers(w, r), arrived: h.options.Clock(), at: at}
 	status := http.StatusInternalServerError
-	defer func() {
-		if c.after != nil {
-			c.after()
-		}
-	}()
+	defer func() { c.ended(status) }()
 	defer func() {
 		if value := recover(); value != nil {
 			// The value may hold anything: only where it happened is said.
 			h.options.Logger.Error("a request ended in a panic", "route", method.Path, "request", c.id, "code", place())
 			status = h.problem(w, c.id, api.Refuse(api.CodeInternal, "", "report it with the request's id"))
 		}
-		h.options.Meter.Request(method.Name, status, h.options.Clock().Sub(begun))
-		h.options.Logger.Info("answered", "route", method.Path, "method", method.Verb, "status", status, "request", c.id, "client", c.caller.Name)
 	}()
 	code, document, err := c.work(w, answer)
 	if method.Floor && c.person.Subject != "" { // who has not signed in learns nothing of tokens
@@ -155,6 +148,16 @@ func (h *Holder) serve(w http.ResponseWriter, r *http.Request, at *places, metho
 		return
 	}
 	status = h.answer(w, code, document)
+}
+
+// ended counts a request that was answered, and does what is left to do.
+func (c *call) ended(status int) {
+	o := &c.holder.options
+	o.Meter.Request(c.method.Name, status, o.Clock().Sub(c.arrived))
+	o.Logger.Info("answered", "route", c.method.Path, "method", c.method.Verb, "status", status, "request", c.id, "client", c.caller.Name)
+	if c.after != nil {
+		c.after()
+	}
 }
 
 // work answers in a place of its own, or says that there is none.

@@ -69,24 +69,36 @@ func (c *counts) beyond(l *limit) bool {
 }
 
 func (p *Policy) count(h *History, o *Occasion) *counts {
-	organisation := p.organisation(o.Organisation)
-	person, theirs := h.person(&o.Person), h.organisation(o.Organisation)
-	subjects := distinct(o.Subjects)
-	c := &counts{listSize: organisation.ListSize, of: map[string]int{LimitRequestsDay: person.all.since(o.At, day) + 1}}
+	organisation, more := p.organisation(o.Organisation), distinct(o.Subjects)
+	c := newCounts(&organisation)
+	p.countPerson(c, h.person(&o.Person), &organisation, o.At, 1, more)
+	c.countOrganisation(h.organisation(o.Organisation), &organisation, o.At, 1, more)
+	return c
+}
+
+func newCounts(o *Organisation) *counts { return &counts{listSize: o.ListSize, of: map[string]int{}} }
+
+// countPerson counts what a person has asked, who asks for an organisation, with some
+// requests more and their patients.
+func (p *Policy) countPerson(c *counts, person *asker, organisation *Organisation, at time.Time, requests int, more []string) {
+	c.of[LimitRequestsDay] = person.all.since(at, day) + requests
 	for w, rule := range []string{LimitPatientsDay, LimitPatientsWeek, LimitPatientsMonth} {
-		c.of[rule], _ = person.all.at(o.At, w).with(subjects)
+		c.of[rule], _ = person.all.at(at, w).with(more)
 	}
-	c.of[LimitOrganisation], c.of[LimitSamePatient] = theirs.all.at(o.At, 0).with(subjects)
+	if from, to, night := nightOf(at); night && !organisation.Nights {
+		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + requests
+	}
+}
+
+// countOrganisation counts what an organisation has asked, in the same way.
+func (c *counts) countOrganisation(theirs *asker, organisation *Organisation, at time.Time, requests int, more []string) {
+	c.of[LimitOrganisation], c.of[LimitSamePatient] = theirs.all.at(at, 0).with(more)
 	if organisation.ListSize > 0 {
 		c.of[LimitOrganisationShare] = c.of[LimitOrganisation]
 	}
-	if from, to, night := nightOf(o.At); night && !organisation.Nights {
-		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + 1
+	if from, to := dayOf(at); !organisation.works(from) {
+		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + requests
 	}
-	if from, to := dayOf(o.At); !organisation.works(from) {
-		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + 1
-	}
-	return c
 }
 
 // unusual returns how many occasions of a night were at an organisation that does not work

@@ -1,0 +1,256 @@
+package oversight
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"tarn/keys/reidentify"
+)
+
+// MostPeople is how many people an overview shows.
+const MostPeople = 200
+
+// Overview is where everybody stands who has asked in the last 30 days, or of whom something
+// waits or is to be reviewed. It is for guardians.
+type Overview struct {
+	// Time is the moment of which it is, in UTC.
+	Time time.Time `json:"time"`
+	// Mode is enforce or simulate, of the policy.
+	Mode string `json:"mode"`
+	// People are the 200 who are nearest to a limit, the nearest first; PeopleTotal is how many
+	// there are.
+	People      []PersonStandings `json:"people"`
+	PeopleTotal int               `json:"people_total"`
+	// Organisations are those of whoever asked, in the order of their codes.
+	Organisations []OrganisationStandings `json:"organisations"`
+	// Fired are all limits, in the order in which they are looked at.
+	Fired []LimitFired `json:"fired"`
+}
+
+// Person is somebody who asked, as others see them, in the role of their newest request.
+type Person struct {
+	Issuer       string `json:"iss"`
+	Subject      string `json:"sub"`
+	UserID       string `json:"user_id,omitzero"`
+	Organisation string `json:"organisation"` // ODS code
+	Role         string `json:"role"`
+}
+
+// PersonStandings is where a person stands.
+type PersonStandings struct {
+	Person Person `json:"person"`
+	// Near is the largest share of a limit that is used, in per cent: more than 100 is beyond
+	// one. What is off counts nothing; of a limit of none each request counts 100, and 100 more.
+	Near      float64    `json:"near"`
+	Standings []Standing `json:"standings"`
+}
+
+// OrganisationStandings is where an organisation stands.
+type OrganisationStandings struct {
+	Organisation string     `json:"organisation"` // ODS code
+	Near         float64    `json:"near"`         // as of a person
+	Standings    []Standing `json:"standings"`
+}
+
+// LimitFired says how often a limit fired in the last 30 days, by what it did: fired is the
+// sum of the others.
+type LimitFired struct {
+	Rule      string `json:"rule"`
+	Text      string `json:"text"`
+	Fired     int    `json:"fired"`
+	Warned    int    `json:"warned"`
+	Approval  int    `json:"approval"`
+	Refused   int    `json:"refused"`
+	Simulated int    `json:"simulated"` // nothing acted on it, whatever it would have done
+}
+
+// Everybody says where everybody stands. Nobody is in it where there is no policy.
+func Everybody(policy *reidentify.Policy, requests []*reidentify.Request, now time.Time) Overview {
+	o := Overview{Time: now.UTC(), People: []PersonStandings{}, Organisations: []OrganisationStandings{}, Fired: fired(requests, now)}
+	if policy == nil {
+		return o
+	}
+	o.Mode = string(cmp.Or(policy.Mode, reidentify.Enforce))
+	counter, since := policy.CountAt(now), now.Add(-reidentify.Remembered)
+	g := newGathering()
+	for _, r := range requests {
+		var m matters
+		m.add(policy, r, now)
+		g.add(r, m, r.Created.After(since) || m != matters{})
+	}
+	o.Organisations = g.organisationsStandings(counter)
+	o.People, o.PeopleTotal = g.peopleStandings(policy, counter)
+	return o
+}
+
+// fired counts what requests of the last 30 days were beyond.
+func fired(requests []*reidentify.Request, now time.Time) []LimitFired {
+	all := []LimitFired{}
+	for _, rule := range reidentify.LimitRules() {
+		all = append(all, LimitFired{Rule: rule, Text: reidentify.LimitText(rule)})
+	}
+	since := now.Add(-reidentify.Remembered)
+	for _, r := range requests {
+		if !r.Created.After(since) {
+			continue
+		}
+		for _, f := range r.Decision.Fired {
+			if i := slices.IndexFunc(all, func(l LimitFired) bool { return l.Rule == f.Rule }); i >= 0 {
+				all[i].add(f)
+			}
+		}
+	}
+	return all
+}
+
+func (l *LimitFired) add(f reidentify.Fired) {
+	l.Fired++
+	switch {
+	case f.Simulated:
+		l.Simulated++
+	case f.Action == reidentify.ActionApproval:
+		l.Approval++
+	case f.Action == reidentify.ActionRefuse:
+		l.Refused++
+	default:
+		l.Warned++
+	}
+}
+
+// gathering is requests by who asked.
+type gathering struct {
+	people        *people
+	requests      []asked // of all people, with the nodes of those whom limits count
+	organisations map[string]*asker
+	// What is to be done, by either name of a person: as a decision looks for it.
+	byAccount map[account][]open
+	byUser    map[string][]open
+}
+
+type asked struct {
+	*reidentify.Request
+	node  int // of people; -1 where limits do not count it
+	shown bool
+}
+
+// asker is somebody of whom requests were gathered.
+type asker struct {
+	newest *reidentify.Request // that shows in which role they ask: one that counts, if there is one
+	asks   []*reidentify.Request
+	open   matters // of an organisation
+	shown  bool
+}
+
+// open is a request of which something is to be done.
+type open struct {
+	request *reidentify.Request
+	matters
+}
+
+func newGathering() *gathering {
+	return &gathering{people: newPeople(), organisations: map[string]*asker{}, byAccount: map[account][]open{}, byUser: map[string][]open{}}
+}
+
+func (g *gathering) add(r *reidentify.Request, m matters, shown bool) {
+	node := -1
+	if r.Counted {
+		node = g.people.join(&r.Requester)
+	}
+	if node >= 0 || shown {
+		g.requests = append(g.requests, asked{r, node, shown})
+	}
+	if m != (matters{}) {
+		who := &r.Requester
+		g.byAccount[account{who.Issuer, who.Subject}] = append(g.byAccount[account{who.Issuer, who.Subject}], open{r, m})
+		if who.UserID != "" {
+			g.byUser[who.UserID] = append(g.byUser[who.UserID], open{r, m})
+		}
+	}
+	o := g.organisations[r.Organisation]
+	if o == nil {
+		o = &asker{}
+		g.organisations[r.Organisation] = o
+	}
+	o.take(r, shown)
+	o.open.pending, o.open.reviews, o.open.overdue = o.open.pending+m.pending, o.open.reviews+m.reviews, o.open.overdue+m.overdue
+}
+
+func (a *asker) take(r *reidentify.Request, shown bool) {
+	a.shown = a.shown || shown
+	if r.Counted {
+		a.asks = append(a.asks, r)
+	}
+	if a.newest == nil || r.Counted && !a.newest.Counted || r.Counted == a.newest.Counted && r.After(a.newest) {
+		a.newest = r
+	}
+}
+
+// openOf returns what is to be done of a person's requests, each once.
+func (g *gathering) openOf(p *reidentify.Person) (m matters) {
+	seen := map[*reidentify.Request]bool{}
+	for _, some := range [][]open{g.byAccount[account{p.Issuer, p.Subject}], g.byUser[p.UserID]} {
+		for _, o := range some {
+			if !seen[o.request] {
+				seen[o.request] = true
+				m.pending, m.reviews, m.overdue = m.pending+o.pending, m.reviews+o.reviews, m.overdue+o.overdue
+			}
+		}
+	}
+	return m
+}
+
+// byPerson returns the askers that are people. Whose requests were all refused is one, too.
+func (g *gathering) byPerson() []*asker {
+	for i := range g.requests {
+		r := &g.requests[i]
+		if r.node >= 0 {
+			continue
+		}
+		if node, there := g.people.find(&r.Requester); there {
+			r.node = node
+		} else {
+			r.node = g.people.join(&r.Requester)
+		}
+	}
+	all := make([]*asker, len(g.people.parent))
+	for i := range g.requests {
+		r := &g.requests[i]
+		root := g.people.root(r.node)
+		if all[root] == nil {
+			all[root] = &asker{}
+		}
+		all[root].take(r.Request, r.shown)
+	}
+	return slices.DeleteFunc(all, func(a *asker) bool { return a == nil || !a.shown })
+}
+
+func (g *gathering) peopleStandings(p *reidentify.Policy, c *reidentify.Counter) (all []PersonStandings, total int) {
+	all = []PersonStandings{}
+	for _, a := range g.byPerson() {
+		who := &a.newest.Requester
+		standings := personStandings(p, c, who, a.asks, g.openOf(who))
+		all = append(all, PersonStandings{
+			Person: Person{Issuer: who.Issuer, Subject: who.Subject, UserID: who.UserID, Organisation: who.Organisation, Role: who.Role},
+			Near:   nearest(standings), Standings: standings,
+		})
+	}
+	slices.SortFunc(all, func(a, b PersonStandings) int {
+		return cmp.Or(cmp.Compare(b.Near, a.Near), cmp.Compare(a.Person.Issuer, b.Person.Issuer), cmp.Compare(a.Person.Subject, b.Person.Subject))
+	})
+	return all[:min(len(all), MostPeople)], len(all)
+}
+
+func (g *gathering) organisationsStandings(c *reidentify.Counter) []OrganisationStandings {
+	all := []OrganisationStandings{}
+	for _, code := range slices.Sorted(maps.Keys(g.organisations)) {
+		o := g.organisations[code]
+		if !o.shown {
+			continue
+		}
+		standings := organisationStandings(c, code, o.asks, o.open)
+		all = append(all, OrganisationStandings{Organisation: code, Near: nearest(standings), Standings: standings})
+	}
+	return all
+}

@@ -53,9 +53,13 @@ var allowed = map[string][]string{
 	"keys/relationship": with(vocabulary, "keys/escrow"),
 	"keys/enrol":        vocabulary,
 	// Who has signed in: what an identity provider signs becomes a person.
-	"keys/signin": with(vocabulary, "keys/reidentify"),
-	"keys/client": with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
-	"keys/holder": with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert", "keys/signin"),
+	"keys/signin":          with(vocabulary, "keys/reidentify"),
+	"keys/signin/codeflow": with(vocabulary, "keys/reidentify", "keys/signin"),
+	"keys/client":          with(vocabulary, "keys/api", "keys/enrol", "keys/oprf"),
+	"keys/holder":          with(vocabulary, "keys/holder/...", "keys/api", "keys/audit/...", "keys/badgerdb", "keys/budget", "keys/enrol", "keys/escrow", "keys/oprf", "keys/parcel", "keys/reidentify/...", "keys/relationship", "keys/servercert", "keys/signin/..."),
+	// Pages: what they show they are told, and they reach neither a key nor the log.
+	"keys/holder/console":       with(vocabulary, "keys/holder/console/...", "keys/api", "keys/audit", "keys/reidentify/...", "keys/signin/..."),
+	"keys/holder/console/nhsuk": {},
 
 	// Linkage sees encodings only. Its cohort format is where it and tokenise
 	// meet, so that one is a leaf.

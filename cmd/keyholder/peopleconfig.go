@@ -28,6 +28,10 @@ type consoleConfig struct {
 	PublicURL string `toml:"public_url"`
 	// Organisation is the name of who runs the key holder, for people to read.
 	Organisation string `toml:"organisation"`
+	// Idle is after how long without use people are signed out (default 15m, at most 1h).
+	Idle boot.Duration `toml:"idle"`
+	// Longest is after how long people are signed out, whatever they do (default 8h, at most 24h).
+	Longest boot.Duration `toml:"longest"`
 }
 
 // oidcConfig says whose sign-ins are believed (OpenID Connect). Nothing is looked up at

@@ -279,6 +279,7 @@ type Operation struct {
 	Kind      OperationKind       `json:"kind"`
 	Body      jsontext.Value      `json:"body"`
 	Requester string              `json:"requester"`
+	Person    *PersonShown        `json:"person,omitzero"`
 	Created   time.Time           `json:"created"`
 	Expires   time.Time           `json:"expires"`
 	Hash      string              `json:"hash"`

@@ -17,9 +17,6 @@ var london = func() *time.Location {
 	return zone
 }()
 
-// London is the time zone of nights, days and months.
-func London() *time.Location { return london }
-
 // percentScale is how many millionths of a list a per cent is.
 const percentScale = 10_000
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys/api"
@@ -242,7 +243,7 @@ func (v *visit) entry() error {
 	leaf := struct {
 		Leaf jsontext.Value `json:"leaf"`
 	}{}
-	if err := unmarshal(document, &leaf); err != nil {
+	if err := json.Unmarshal(document, &leaf); err != nil {
 		return err
 	}
 	v.render(http.StatusOK, "entry", "Entry "+strconv.FormatUint(index, 10)+" of the log", eventsOf([]api.Event{{Index: index, Leaf: leaf.Leaf}})[0])

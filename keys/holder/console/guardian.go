@@ -41,7 +41,7 @@ func eventsOf(events []api.Event) []eventView {
 
 func indented(leaf jsontext.Value) string {
 	text := jsontext.Value(append([]byte{}, leaf...))
-	if err := text.Indent(); err != nil {
+	if err := text.Indent(jsontext.WithIndent("  ")); err != nil {
 		return string(leaf)
 	}
 	return string(text)

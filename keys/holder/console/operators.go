@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"tarn/keys"
 	"tarn/keys/api"
 )
 
@@ -27,6 +28,7 @@ type changeView struct {
 	*api.Operation
 	What   string // in words
 	Mine   bool
+	Facts  []fact
 	Body   string // as it is approved
 	Now    time.Time
 	Wrong  wrong
@@ -57,10 +59,50 @@ func (v *visit) changeOf(o *api.Operation) changeView {
 	if json.Unmarshal(o.Body, &named) == nil && named.Name != "" {
 		c.What += " " + named.Name
 	}
+	c.Facts = factsOf(o)
 	if p := o.Person; p != nil {
 		c.Mine = p.Issuer == v.session.person.Issuer && p.Subject == v.session.person.Subject || p.UserID != "" && p.UserID == v.session.person.UserID
 	}
 	return c
+}
+
+// fact is one of what a change says, in words.
+type fact struct{ Name, Value string }
+
+// factsOf are those that an operator looks at first. The whole is beside them.
+func factsOf(o *api.Operation) (all []fact) {
+	add := func(name, value string) {
+		if value != "" {
+			all = append(all, fact{name, value})
+		}
+	}
+	switch o.Kind {
+	case api.OpProjectAdd, api.OpProjectRenew:
+		var body api.ProjectAdd
+		var p keys.Project
+		if json.Unmarshal(o.Body, &body) != nil || json.Unmarshal(body.Record, &p) != nil {
+			return nil
+		}
+		add("Project", p.Name)
+		add("Purpose", p.Purpose)
+		add("UK GDPR, Article 6", p.LegalBasis.Article6)
+		add("UK GDPR, Article 9", p.LegalBasis.Article9)
+		add("Duty of confidence", p.LegalBasis.Confidentiality)
+		add("Data controllers", strings.Join(p.Controllers, ", "))
+		add("Can patients be looked up?", lookUpsText(api.RegisterProject{Reidentify: p.Reidentify.Mode, Purposes: p.Reidentify.Purposes}))
+		add("Runs until", p.Expires)
+	case api.OpClientAdd, api.OpClientRenew, api.OpClientRevoke:
+		var c api.ClientAdd
+		if json.Unmarshal(o.Body, &c) != nil {
+			return nil
+		}
+		add("Client", c.Name)
+		add("Role", string(c.Role))
+		add("Organisation", c.Organisation)
+		add("Projects", strings.Join(c.Projects, ", "))
+		add("Source data sets", strings.Join(c.SourceDatasets, ", "))
+	}
+	return all
 }
 
 // see is what an operator sees.

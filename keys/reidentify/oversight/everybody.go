@@ -119,8 +119,8 @@ func (l *LimitFired) add(f reidentify.Fired) {
 // gathering is requests by who asked.
 type gathering struct {
 	counter       *reidentify.Counter
-	people        *people
-	requests      []asked // of all people, with the nodes of those whom limits count
+	people        *people // whom limits know
+	requests      []asked // of all people
 	organisations map[string]*asker
 	// What is to be done, by either name of a person: as a decision looks for it.
 	byAccount map[account][]open
@@ -129,7 +129,8 @@ type gathering struct {
 
 type asked struct {
 	*reidentify.Request
-	node  int // of people; -1 where limits do not count it
+	node  int  // of whoever asked
+	other bool // the node is of people of whom everything was refused
 	shown bool
 	ask   *reidentify.Ask // nil where limits count it no more
 }
@@ -153,7 +154,7 @@ func newGathering(c *reidentify.Counter, most int) *gathering {
 }
 
 func (g *gathering) add(r *reidentify.Request, m matters, shown bool) {
-	one := asked{Request: r, node: -1, shown: shown, ask: g.counter.Ask(r)}
+	one := asked{Request: r, shown: shown, ask: g.counter.Ask(r)}
 	if r.Counted {
 		one.node = g.people.join(&r.Requester)
 	}
@@ -201,23 +202,28 @@ func (g *gathering) openOf(p *reidentify.Person) (m matters) {
 	return m
 }
 
-// byPerson returns the askers that are people. Whose requests were all refused is one, too.
+// byPerson returns the askers that are people. What was refused makes no two accounts one
+// person's: it is of somebody whom limits know, by account or else by user id, or of
+// somebody of whom everything was refused.
 func (g *gathering) byPerson() []*asker {
+	known, others := g.people, newPeople()
 	for i := range g.requests {
-		r := &g.requests[i]
-		if r.node >= 0 {
-			continue
-		}
-		if node, there := g.people.find(&r.Requester); there {
-			r.node = node
-		} else {
-			r.node = g.people.join(&r.Requester)
+		if r := &g.requests[i]; !r.Counted {
+			var there bool
+			if r.node, there = known.find(&r.Requester); !there {
+				r.node, r.other = others.join(&r.Requester), true
+			}
 		}
 	}
-	all := make([]*asker, len(g.people.parent))
+	all := make([]*asker, len(known.parent)+len(others.parent))
 	for i := range g.requests {
 		r := &g.requests[i]
-		root := g.people.root(r.node)
+		root := 0
+		if r.other {
+			root = len(known.parent) + others.root(r.node)
+		} else {
+			root = known.root(r.node)
+		}
 		if all[root] == nil {
 			all[root] = &asker{}
 		}

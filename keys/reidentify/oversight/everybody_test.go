@@ -103,7 +103,7 @@ func TestEverybodyIsEach(t *testing.T) {
 		}
 		checkFired(t, got, requests, now)
 	})
-	if several < 20 {
+	if several < 10 {
 		t.Errorf("%d: the test is blind", several)
 	}
 }

@@ -19,10 +19,11 @@ type Count struct {
 	List      int     // of LimitOrganisationShare: how many are registered
 	Beyond    bool    // of a limit: Now is more than Most; of a cap: nothing is left
 	Simulated bool    // nothing acts on it
-	// Days, where they are wanted, are the last 30 days of London, the oldest first and the moment's own last. They are
-	// of requests, or of patients who are distinct within the day, as the rule counts; of
-	// LimitNight the nights that began on them, of LimitNonWorkingDay nought for days on which
-	// the organisation works, of LimitSamePatient the requests for the most frequent patient.
+	// Days, where they are wanted, are the last 30 days of London, the oldest first and the
+	// moment's own last. They are of requests, or of patients who are distinct within the day,
+	// as the rule counts; of LimitNight the nights that began on them, of LimitNonWorkingDay
+	// nought for days on which the organisation works, of LimitSamePatient the requests for the
+	// most frequent patient.
 	Days []int
 }
 

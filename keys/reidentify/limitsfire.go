@@ -66,35 +66,42 @@ func (c *counts) beyond(l *limit) bool {
 }
 
 func (p *Policy) count(h *History, o *Occasion) *counts {
-	organisation, more := p.organisation(o.Organisation), distinct(o.Subjects)
+	organisation, subjects := p.organisation(o.Organisation), distinct(o.Subjects)
+	person, theirs := h.person(&o.Person), h.organisation(o.Organisation)
+	var patients [len(personWindows)]int
+	for w := range personWindows {
+		patients[w], _ = person.all.at(o.At, w).with(subjects)
+	}
 	c := newCounts(&organisation)
-	p.countPerson(c, h.person(&o.Person), &organisation, o.At, 1, more)
-	c.countOrganisation(h.organisation(o.Organisation), &organisation, o.At, 1, more)
+	p.countPerson(c, person, &organisation, o.At, 1, patients)
+	all, most := theirs.all.at(o.At, 0).with(subjects)
+	c.countOrganisation(theirs, &organisation, o.At, 1, all, most)
 	return c
 }
 
 func newCounts(o *Organisation) *counts { return &counts{listSize: o.ListSize, of: map[string]int{}} }
 
-// countPerson counts what a person has asked, who asks for an organisation, with some
-// requests more and their patients.
-func (p *Policy) countPerson(c *counts, person *asker, organisation *Organisation, at time.Time, requests int, more []string) {
-	c.of[LimitRequestsDay] = person.all.since(at, day) + requests
+// countPerson counts what a person has asked, and so many requests more, for an
+// organisation. Their patients are those of personWindows.
+func (p *Policy) countPerson(c *counts, person *asker, organisation *Organisation, at time.Time, more int, patients [len(personWindows)]int) {
+	c.of[LimitRequestsDay] = person.all.since(at, day) + more
 	for w, rule := range []string{LimitPatientsDay, LimitPatientsWeek, LimitPatientsMonth} {
-		c.of[rule], _ = person.all.at(at, w).with(more)
+		c.of[rule] = patients[w]
 	}
 	if from, to, night := nightOf(at); night && !organisation.Nights {
-		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + requests
+		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + more
 	}
 }
 
-// countOrganisation counts what an organisation has asked, in the same way.
-func (c *counts) countOrganisation(theirs *asker, organisation *Organisation, at time.Time, requests int, more []string) {
-	c.of[LimitOrganisation], c.of[LimitSamePatient] = theirs.all.at(at, 0).with(more)
+// countOrganisation counts what was asked for an organisation, and so many requests more.
+// Its patients are those of organisationWindow, and most is how often the most frequent.
+func (c *counts) countOrganisation(theirs *asker, organisation *Organisation, at time.Time, more, patients, most int) {
+	c.of[LimitOrganisation], c.of[LimitSamePatient] = patients, most
 	if organisation.ListSize > 0 {
-		c.of[LimitOrganisationShare] = c.of[LimitOrganisation]
+		c.of[LimitOrganisationShare] = patients
 	}
 	if from, to := dayOf(at); !organisation.works(from) {
-		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + requests
+		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + more
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tarn/keys/reidentify"
@@ -68,41 +69,37 @@ type LimitFired struct {
 
 // Everybody says where everybody stands. Nobody is in it where there is no policy.
 func Everybody(policy *reidentify.Policy, requests []*reidentify.Request, now time.Time) Overview {
-	o := Overview{Time: now.UTC(), People: []PersonStandings{}, Organisations: []OrganisationStandings{}, Fired: fired(requests, now)}
+	o := Overview{Time: now.UTC(), People: []PersonStandings{}, Organisations: []OrganisationStandings{}, Fired: []LimitFired{}}
 	if policy == nil {
 		return o
 	}
 	o.Mode = string(cmp.Or(policy.Mode, reidentify.Enforce))
-	counter, since := policy.CountAt(now), now.Add(-reidentify.Remembered)
-	g := newGathering()
+	for _, rule := range reidentify.LimitRules() {
+		o.Fired = append(o.Fired, LimitFired{Rule: rule, Text: reidentify.LimitText(rule)})
+	}
+	since := now.Add(-reidentify.Remembered)
+	g := newGathering(policy.CountAt(now), len(requests))
 	for _, r := range requests {
+		recent := r.Created.After(since)
+		if recent {
+			o.fired(r)
+		}
 		var m matters
 		m.add(policy, r, now)
-		g.add(r, m, r.Created.After(since) || m != matters{})
+		g.add(r, m, recent || m != matters{})
 	}
-	o.Organisations = g.organisationsStandings(counter)
-	o.People, o.PeopleTotal = g.peopleStandings(policy, counter)
+	o.Organisations = g.organisationsStandings()
+	o.People, o.PeopleTotal = g.peopleStandings(policy)
 	return o
 }
 
-// fired counts what requests of the last 30 days were beyond.
-func fired(requests []*reidentify.Request, now time.Time) []LimitFired {
-	all := []LimitFired{}
-	for _, rule := range reidentify.LimitRules() {
-		all = append(all, LimitFired{Rule: rule, Text: reidentify.LimitText(rule)})
-	}
-	since := now.Add(-reidentify.Remembered)
-	for _, r := range requests {
-		if !r.Created.After(since) {
-			continue
-		}
-		for _, f := range r.Decision.Fired {
-			if i := slices.IndexFunc(all, func(l LimitFired) bool { return l.Rule == f.Rule }); i >= 0 {
-				all[i].add(f)
-			}
+// fired takes what a request was beyond.
+func (o *Overview) fired(r *reidentify.Request) {
+	for _, f := range r.Decision.Fired {
+		if i := slices.IndexFunc(o.Fired, func(l LimitFired) bool { return l.Rule == f.Rule }); i >= 0 {
+			o.Fired[i].add(f)
 		}
 	}
-	return all
 }
 
 func (l *LimitFired) add(f reidentify.Fired) {
@@ -121,8 +118,9 @@ func (l *LimitFired) add(f reidentify.Fired) {
 
 // gathering is requests by who asked.
 type gathering struct {
-	people        *people
-	requests      []asked // of all people, with the nodes of those whom limits count
+	counter       *reidentify.Counter
+	people        *people // whom limits know
+	requests      []asked // of all people
 	organisations map[string]*asker
 	// What is to be done, by either name of a person: as a decision looks for it.
 	byAccount map[account][]open
@@ -131,14 +129,16 @@ type gathering struct {
 
 type asked struct {
 	*reidentify.Request
-	node  int // of people; -1 where limits do not count it
+	node  int  // of whoever asked
+	other bool // the node is of people of whom everything was refused
 	shown bool
+	ask   *reidentify.Ask // nil where limits count it no more
 }
 
 // asker is somebody of whom requests were gathered.
 type asker struct {
 	newest *reidentify.Request // that shows in which role they ask: one that counts, if there is one
-	asks   []*reidentify.Request
+	asks   []*reidentify.Ask
 	open   matters // of an organisation
 	shown  bool
 }
@@ -149,17 +149,17 @@ type open struct {
 	matters
 }
 
-func newGathering() *gathering {
-	return &gathering{people: newPeople(), organisations: map[string]*asker{}, byAccount: map[account][]open{}, byUser: map[string][]open{}}
+func newGathering(c *reidentify.Counter, most int) *gathering {
+	return &gathering{counter: c, requests: make([]asked, 0, most), people: newPeople(), organisations: map[string]*asker{}, byAccount: map[account][]open{}, byUser: map[string][]open{}}
 }
 
 func (g *gathering) add(r *reidentify.Request, m matters, shown bool) {
-	node := -1
+	one := asked{Request: r, shown: shown, ask: g.counter.Ask(r)}
 	if r.Counted {
-		node = g.people.join(&r.Requester)
+		one.node = g.people.join(&r.Requester)
 	}
-	if node >= 0 || shown {
-		g.requests = append(g.requests, asked{r, node, shown})
+	if r.Counted || shown {
+		g.requests = append(g.requests, one)
 	}
 	if m != (matters{}) {
 		who := &r.Requester
@@ -173,14 +173,15 @@ func (g *gathering) add(r *reidentify.Request, m matters, shown bool) {
 		o = &asker{}
 		g.organisations[r.Organisation] = o
 	}
-	o.take(r, shown)
+	o.take(&one)
 	o.open.pending, o.open.reviews, o.open.overdue = o.open.pending+m.pending, o.open.reviews+m.reviews, o.open.overdue+m.overdue
 }
 
-func (a *asker) take(r *reidentify.Request, shown bool) {
-	a.shown = a.shown || shown
-	if r.Counted {
-		a.asks = append(a.asks, r)
+func (a *asker) take(one *asked) {
+	r := one.Request
+	a.shown = a.shown || one.shown
+	if one.ask != nil {
+		a.asks = append(a.asks, one.ask)
 	}
 	if a.newest == nil || r.Counted && !a.newest.Counted || r.Counted == a.newest.Counted && r.After(a.newest) {
 		a.newest = r
@@ -201,55 +202,71 @@ func (g *gathering) openOf(p *reidentify.Person) (m matters) {
 	return m
 }
 
-// byPerson returns the askers that are people. Whose requests were all refused is one, too.
+// byPerson returns the askers that are people. What was refused makes no two accounts one
+// person's: it is of somebody whom limits know, by account or else by user id, or of
+// somebody of whom everything was refused.
 func (g *gathering) byPerson() []*asker {
+	known, others := g.people, newPeople()
 	for i := range g.requests {
-		r := &g.requests[i]
-		if r.node >= 0 {
-			continue
-		}
-		if node, there := g.people.find(&r.Requester); there {
-			r.node = node
-		} else {
-			r.node = g.people.join(&r.Requester)
+		if r := &g.requests[i]; !r.Counted {
+			var there bool
+			if r.node, there = known.find(&r.Requester); !there {
+				r.node, r.other = others.join(&r.Requester), true
+			}
 		}
 	}
-	all := make([]*asker, len(g.people.parent))
+	all := make([]*asker, len(known.parent)+len(others.parent))
 	for i := range g.requests {
 		r := &g.requests[i]
-		root := g.people.root(r.node)
+		root := 0
+		if r.other {
+			root = len(known.parent) + others.root(r.node)
+		} else {
+			root = known.root(r.node)
+		}
 		if all[root] == nil {
 			all[root] = &asker{}
 		}
-		all[root].take(r.Request, r.shown)
+		all[root].take(r)
 	}
 	return slices.DeleteFunc(all, func(a *asker) bool { return a == nil || !a.shown })
 }
 
-func (g *gathering) peopleStandings(p *reidentify.Policy, c *reidentify.Counter) (all []PersonStandings, total int) {
-	all = []PersonStandings{}
+// peopleStandings looks at all, and day by day only at those who are shown.
+func (g *gathering) peopleStandings(p *reidentify.Policy) (shown []PersonStandings, total int) {
+	type one struct {
+		*asker
+		open matters
+		near float64
+	}
+	var all []one
 	for _, a := range g.byPerson() {
+		open := g.openOf(&a.newest.Requester)
+		all = append(all, one{a, open, nearest(personStandings(p, g.counter, &a.newest.Requester, a.asks, open, false))})
+	}
+	slices.SortFunc(all, func(a, b one) int {
+		x, y := &a.newest.Requester, &b.newest.Requester
+		return cmp.Or(cmp.Compare(b.near, a.near), strings.Compare(x.Issuer, y.Issuer), strings.Compare(x.Subject, y.Subject))
+	})
+	shown = []PersonStandings{}
+	for _, a := range all[:min(len(all), MostPeople)] {
 		who := &a.newest.Requester
-		standings := personStandings(p, c, who, a.asks, g.openOf(who))
-		all = append(all, PersonStandings{
+		shown = append(shown, PersonStandings{
 			Person: Person{Issuer: who.Issuer, Subject: who.Subject, UserID: who.UserID, Organisation: who.Organisation, Role: who.Role},
-			Near:   nearest(standings), Standings: standings,
+			Near:   a.near, Standings: personStandings(p, g.counter, who, a.asks, a.open, true),
 		})
 	}
-	slices.SortFunc(all, func(a, b PersonStandings) int {
-		return cmp.Or(cmp.Compare(b.Near, a.Near), cmp.Compare(a.Person.Issuer, b.Person.Issuer), cmp.Compare(a.Person.Subject, b.Person.Subject))
-	})
-	return all[:min(len(all), MostPeople)], len(all)
+	return shown, len(all)
 }
 
-func (g *gathering) organisationsStandings(c *reidentify.Counter) []OrganisationStandings {
+func (g *gathering) organisationsStandings() []OrganisationStandings {
 	all := []OrganisationStandings{}
 	for _, code := range slices.Sorted(maps.Keys(g.organisations)) {
 		o := g.organisations[code]
 		if !o.shown {
 			continue
 		}
-		standings := organisationStandings(c, code, o.asks, o.open)
+		standings := organisationStandings(g.counter, code, o.asks, o.open)
 		all = append(all, OrganisationStandings{Organisation: code, Near: nearest(standings), Standings: standings})
 	}
 	return all

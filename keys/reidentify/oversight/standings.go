@@ -31,27 +31,30 @@ func Standings(policy *reidentify.Policy, requests []*reidentify.Request, of Sub
 				open.add(policy, r, now)
 			}
 		}
-		return organisationStandings(counter, of.Organisation, asksOf(requests, of.Organisation), open)
+		return organisationStandings(counter, of.Organisation, asksOf(counter, requests, of.Organisation), open)
 	}
 	for _, r := range requests {
 		if r.Requester.Is(of.Person) {
 			open.add(policy, r, now)
 		}
 	}
-	return personStandings(policy, counter, of.Person, asksBy(requests, of.Person), open)
+	return personStandings(policy, counter, of.Person, asksBy(counter, requests, of.Person), open, true)
 }
 
-func asksOf(requests []*reidentify.Request, organisation string) (theirs []*reidentify.Request) {
+func asksOf(c *reidentify.Counter, requests []*reidentify.Request, organisation string) (theirs []*reidentify.Ask) {
 	for _, r := range requests {
-		if r.Counted && r.Organisation == organisation {
-			theirs = append(theirs, r)
+		if r.Organisation != organisation {
+			continue
+		}
+		if ask := c.Ask(r); ask != nil {
+			theirs = append(theirs, ask)
 		}
 	}
 	return theirs
 }
 
 // asksBy returns what one person has asked that limits count, from all accounts.
-func asksBy(requests []*reidentify.Request, person *reidentify.Person) (theirs []*reidentify.Request) {
+func asksBy(c *reidentify.Counter, requests []*reidentify.Request, person *reidentify.Person) (theirs []*reidentify.Ask) {
 	all := newPeople()
 	for _, r := range requests {
 		if r.Counted {
@@ -60,24 +63,27 @@ func asksBy(requests []*reidentify.Request, person *reidentify.Person) (theirs [
 	}
 	all.join(person) // as the decision does, to whom all of their accounts are one
 	for _, r := range requests {
-		if r.Counted && all.same(&r.Requester, person) {
-			theirs = append(theirs, r)
+		if !r.Counted || !all.same(&r.Requester, person) {
+			continue
+		}
+		if ask := c.Ask(r); ask != nil {
+			theirs = append(theirs, ask)
 		}
 	}
 	return theirs
 }
 
-func personStandings(p *reidentify.Policy, c *reidentify.Counter, person *reidentify.Person, asks []*reidentify.Request, open matters) []Standing {
-	all := []Standing{}
-	for _, count := range c.Person(person.Organisation, asks) {
+func personStandings(p *reidentify.Policy, c *reidentify.Counter, person *reidentify.Person, asks []*reidentify.Ask, open matters, daily bool) []Standing {
+	all := make([]Standing, 0, 8)
+	for _, count := range c.Person(person.Organisation, asks, daily) {
 		all = append(all, standing(count))
 	}
 	return append(all, open.waiting(p), open.unreviewed())
 }
 
-func organisationStandings(c *reidentify.Counter, code string, asks []*reidentify.Request, open matters) []Standing {
-	all := []Standing{}
-	for _, count := range c.Organisation(code, asks) {
+func organisationStandings(c *reidentify.Counter, code string, asks []*reidentify.Ask, open matters) []Standing {
+	all := make([]Standing, 0, 6)
+	for _, count := range c.Organisation(code, asks, true) {
 		all = append(all, standing(count))
 	}
 	return append(all, open.unreviewed())

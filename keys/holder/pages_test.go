@@ -260,7 +260,7 @@ func TestPagesGuardian(t *testing.T) {
 	gp.do(http.StatusOK, http.MethodPost, to+"/open", nil)
 	form := url.Values{"token": {token}, "project": {"care"}}
 	page, _ := guardian.do(http.StatusOK, http.MethodPost, "/who-asked", form)
-	for _, text := range []string{"gp, role gp at Y12345", "Opened: ", "the patient was named", "that is all of them"} {
+	for _, text := range []string{"gp, role gp at Y12345", "Opening: ", "the patient was named", "that is all of them"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("who asked does not say %q: %s", text, page)
 		}
@@ -279,7 +279,7 @@ func TestPagesGuardian(t *testing.T) {
 			index = uint64(i)
 		}
 	}
-	guardian.has(fmt.Sprintf("/log/%d", index), "Opened: ")
+	guardian.has(fmt.Sprintf("/log/%d", index), "Opening: the patient was named")
 	guardian.has(fmt.Sprintf("/log/%d/receipt", index), `"schema":"tarn.receipt/1"`)
 	guardian.has("/limits", "Organisations", "Y12345", "gp, role gp at Y12345")
 	guardian.has("/reports?organisation=Y12345", "Requests10", "Patients named10")

@@ -50,7 +50,7 @@ func indented(leaf jsontext.Value) string {
 // kindWords say what an entry of each kind is about.
 var kindWords = map[audit.Kind]string{
 	audit.KindReidRequest: "Asked who a patient is", audit.KindReidDecision: "Decision on a request", audit.KindApproval: "An approver decided", audit.KindReidIntent: "About to open",
-	audit.KindReidOutcome: "Opened", audit.KindRedeliver: "Shown again", audit.KindBreakGlassReview: "Emergency reviewed", audit.KindWorklist: "Worklist sent",
+	audit.KindReidOutcome: "Opening", audit.KindRedeliver: "Shown again", audit.KindBreakGlassReview: "Emergency reviewed", audit.KindWorklist: "Worklist sent",
 	audit.KindWhoAsked: "A guardian looked up who asked", audit.KindRelationship: "The region was asked", audit.KindLease: "A key was used", audit.KindEvaluate: "Tokens were made",
 	audit.KindClient: "A client was changed", audit.KindEnrol: "A client enrolled", audit.KindProject: "A project was changed", audit.KindDomain: "A domain was changed",
 	audit.KindPolicy: "The policy was changed", audit.KindOperatorApproval: "Operators asked or decided", audit.KindKeyState: "A key was changed", audit.KindRotate: "Tokens were rotated",
@@ -63,7 +63,7 @@ var decisionWords = map[audit.Decision]string{audit.Allow: "allowed", audit.Appr
 
 // outcomeWords are those of openings and reviews.
 var outcomeWords = map[string]string{
-	"opened": "the patient was named", "not_available": "nobody was named", "unknown": "cut off: it is not known whether anybody was named", "void": "taken back",
+	string(reidentify.Released): "the patient was named", string(reidentify.Failed): "nobody was named", string(reidentify.Unknown): "cut off: it is not known whether anybody was named", string(reidentify.Void): "taken back",
 	"justified": "justified", "not-justified": "not justified", "inconclusive": "inconclusive",
 }
 
@@ -100,6 +100,7 @@ type whoAskedView struct {
 	Wrong    wrong
 	Asked    bool
 	Events   []eventView
+	Others   int // of the entries: those that are not of guardians who looked
 	Searched uint64
 }
 
@@ -152,6 +153,11 @@ func (v *visit) whoAsked() error {
 		return err
 	default:
 		page.Asked, page.Events, page.Searched = true, eventsOf(found.Items), found.Searched
+		for i := range page.Events {
+			if page.Events[i].Leaf.Kind != audit.KindWhoAsked {
+				page.Others++
+			}
+		}
 	}
 	return v.whoAskedPage(page)
 }

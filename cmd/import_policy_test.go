@@ -107,6 +107,7 @@ var onlyIn = map[string]string{
 	"github.com/schollz/progressbar":      "cmd/internal/boot",
 	"github.com/prometheus/client_golang": "cmd/internal/boot/metrics",
 	"os/signal":                           "cmd/internal/boot",
+	"golang.org/x/oauth2":                 "keys/signin/codeflow",
 	"github.com/coreos/go-oidc":           "keys/signin", // what a token must be, beyond what it asks for, is in one place
 	"github.com/google/renameio":          "keys",        // its default puts files into the folder of temporary files first
 }

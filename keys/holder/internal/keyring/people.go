@@ -32,12 +32,9 @@ func personOf(p api.OperatorPerson) *reidentify.Person {
 	return &reidentify.Person{Issuer: p.Issuer, Subject: p.Subject, UserID: p.UserID}
 }
 
-// is reports whether the caller is who a record names: a client by its name, a person by
-// any of their accounts.
+// is reports whether the caller is who a record names: a client by its name, which no
+// person has, and a person by any of their accounts.
 func (c Caller) is(name string, person api.OperatorPerson) bool {
-	if c.isPerson() != isPerson(person) {
-		return false
-	}
 	if c.isPerson() {
 		return personOf(c.Person).Is(personOf(person))
 	}

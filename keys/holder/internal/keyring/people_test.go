@@ -104,6 +104,9 @@ func TestPeopleAddProjectsAndClientsTwoByTwo(t *testing.T) {
 		leaf.Actor != (audit.Actor{Issuer: issuer, Organisation: "X26", Role: "manager", Subject: "pam"}) {
 		t.Errorf("the log says %+v", leaf)
 	}
+	other := o
+	other.Hash = strings.Repeat("0", 64)
+	refusedWith(t, failed(w.decideAs(pete, &other, api.DecisionApprove)), api.CodeHashDiffers)
 	o, err := w.decideAs(pete, &o, api.DecisionApprove)
 	if err != nil || o.State != api.OpExecuted || len(o.Approvals) != 1 || o.Approvals[0].Client != "person/pete" || o.Approvals[0].Person != pete.Person {
 		t.Fatalf("approved: %+v, %v", o, err)
@@ -412,6 +415,28 @@ func sameDocument(a, b jsontext.Value) bool {
 	one, err := keys.Canonical(a)
 	two, failed := keys.Canonical(b)
 	return err == nil && failed == nil && slices.Equal(one, two)
+}
+
+// TestRecordsGiveAPersonNothingMore: a kind that people may not ask for is not collected by
+// one, whatever a record says: another version's rules may have been others.
+func TestRecordsGiveAPersonNothingMore(t *testing.T) {
+	w := staffed(t)
+	pam, pete := AsOperator(somebody("pam")), AsOperator(somebody("pete"))
+	o := w.asked(pam, api.OpClientAdd, tokeniserNamed("south"))
+	o, err := w.decideAs(pete, &o, api.DecisionApprove)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := o
+	o.Kind, o.Body = api.OpBackup, jsontext.Value("{}")
+	w.store.records[store.Key{Kind: kindOperation, Name: o.ID}] = encoded(t, o)
+	w.reopen(2)
+	refusedSaying(t, failed(w.ring.Collect(t.Context(), pam, o.ID)), api.CodeForbidden, "keyholder backup")
+	w.store.records[store.Key{Kind: kindOperation, Name: o.ID}] = encoded(t, control)
+	w.reopen(2)
+	if _, err := w.ring.Collect(t.Context(), pam, o.ID); err != nil {
+		t.Errorf("the control: %v", err)
+	}
 }
 
 // TestTheHashCoversWhoAsked: an operation of one person cannot be passed off as another's.

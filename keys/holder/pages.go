@@ -208,6 +208,50 @@ func (p pages) Organisations(ctx context.Context, who console.Caller) ([]string,
 	return as(ctx, p, "pages.organisations", who, func(_ context.Context, c *call) ([]string, error) { return c.desk.Organisations(&c.person) })
 }
 
+// See implements [console.Operators].
+func (p pages) See(ctx context.Context, who console.Caller) (*api.OperatorsSee, error) {
+	return as(ctx, p, "operations.list", who, func(_ context.Context, c *call) (see *api.OperatorsSee, err error) {
+		see = &api.OperatorsSee{}
+		if see.Operations, err = operationsForPerson(c.ring, &c.person, ""); err != nil {
+			return nil, err
+		}
+		if see.Projects, err = projectsForPerson(c.ring, &c.person); err != nil {
+			return nil, err
+		}
+		see.Clients, err = clientsForPerson(c.ring, &c.person)
+		return see, err
+	})
+}
+
+// AskChange implements [console.Operators].
+func (p pages) AskChange(ctx context.Context, who console.Caller, request *api.OperationRequest) (*api.Operation, error) {
+	return as(ctx, p, "operations.create", who, func(ctx context.Context, c *call) (*api.Operation, error) {
+		return pointed(askOperation(ctx, c.ring, &c.person, c.id, *request))
+	})
+}
+
+// DecideChange implements [console.Operators].
+func (p pages) DecideChange(ctx context.Context, who console.Caller, id string, given *api.ApprovalRequest) (*api.Operation, error) {
+	return as(ctx, p, "operations.approve", who, func(ctx context.Context, c *call) (*api.Operation, error) {
+		return pointed(decideOperation(ctx, c.ring, &c.person, id, *given))
+	})
+}
+
+// CollectChange implements [console.Operators].
+func (p pages) CollectChange(ctx context.Context, who console.Caller, id string) (*api.Collected, error) {
+	return as(ctx, p, "operations.collect", who, func(ctx context.Context, c *call) (*api.Collected, error) {
+		return pointed(collectForPerson(ctx, c.ring, &c.person, id))
+	})
+}
+
+// pointed returns a document by its address; nil with an error.
+func pointed[T any](document T, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &document, nil
+}
+
 // Counts implements [console.Registrar].
 func (p pages) Counts(context.Context) ([]oversight.ProjectCount, error) {
 	if _, err := p.h.keyring(); err != nil {

@@ -126,7 +126,7 @@ func (s *service) Counts(context.Context) ([]oversight.ProjectCount, error) {
 }
 func (s *service) See(context.Context, console.Caller) (*api.OperatorsSee, error) {
 	return &api.OperatorsSee{
-		Operations: []api.Operation{{ID: readyID, Kind: api.OpClientAdd, Body: []byte(`{"name":"north","role":"tokeniser"}`), Requester: "person/2", Person: &api.PersonShown{Issuer: "https://idp.example", Subject: "2"}, Created: now, Expires: now.Add(time.Hour), Hash: hash, State: api.OpPending, Needed: 1}},
+		Operations: []api.Operation{{ID: readyID, Kind: api.OpClientAdd, Body: []byte(`{"name":"north","role":"tokeniser"}`), Requester: "person/2", Person: api.OperatorPerson{Issuer: "https://idp.example", Subject: "2"}, Created: now, Expires: now.Add(time.Hour), Hash: hash, State: api.OpPending, Needed: 1}},
 		Projects:   []api.Project{{Name: "care", Created: now}},
 		Clients:    []api.Client{{Name: "north", Role: api.RoleTokeniser, Organisation: "Z00001", State: "enrolled", Created: now}, {Name: "ann", Role: api.RoleOperator, Organisation: "X26", State: "enrolled", Created: now}},
 	}, nil

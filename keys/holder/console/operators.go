@@ -45,7 +45,10 @@ var operationStates = map[api.OperationState][2]string{
 	api.OpRejected: {"Rejected", "red"}, api.OpExpired: {"Expired", "grey"}, api.OpRefusedAt: {"No longer possible", "red"}, api.OpVoid: {"Void", "grey"},
 }
 
-// State is the change's, in words, and its colour.
+// ByPerson reports whether somebody has asked for it in the console.
+func (c *changeView) ByPerson() bool { return c.Person != (api.OperatorPerson{}) }
+
+// StateText is how far the change has come, in words.
 func (c *changeView) StateText() string { return operationStates[c.State][0] }
 
 // StateColour is that of its tag.
@@ -60,9 +63,8 @@ func (v *visit) changeOf(o *api.Operation) changeView {
 		c.What += " " + named.Name
 	}
 	c.Facts = factsOf(o)
-	if p := o.Person; p != nil {
-		c.Mine = p.Issuer == v.session.person.Issuer && p.Subject == v.session.person.Subject || p.UserID != "" && p.UserID == v.session.person.UserID
-	}
+	p := o.Person
+	c.Mine = p.Issuer != "" && p.Issuer == v.session.person.Issuer && p.Subject == v.session.person.Subject || p.UserID != "" && p.UserID == v.session.person.UserID
 	return c
 }
 

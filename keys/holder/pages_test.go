@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"tarn/keys/api"
 	"tarn/keys/audit"
 	"tarn/keys/holder"
 	"tarn/keys/signin/codeflow"
@@ -292,4 +293,48 @@ func TestPagesGuardian(t *testing.T) {
 	// Anybody reads the register, without having signed in.
 	nobody := &browser{s, s.with(nil).http}
 	nobody.has("/register", "care", "national data opt-out, type 1 opt-out", "Not in a month that is over")
+}
+
+// TestPagesOperators: one operator asks, another approves what they read, and who asked gets
+// the code, once. Nobody approves their own, from whichever account.
+func TestPagesOperators(t *testing.T) {
+	t.Parallel()
+	s := withPages(t)
+	change(s.ann, s.bob, api.OpPolicySet, api.PolicySet{Document: strings.Replace(policyDocument, "operators = []", `operators = ["u-op1", "u-op2"]`, 1)})
+	one, alias, two := s.browser("op1/1"), s.browser("op1-alias/1"), s.browser("op2/1")
+	one.has("/operators", "Changes that wait None", "care", "north", "ann")
+	form := url.Values{"form_id": {uuid.NewString()}, "name": {"south"}, "role": {"tokeniser"}, "organisation": {"rx1"}, "project": {"care"}, "sources": {"north"}}
+	_, to := one.do(http.StatusSeeOther, http.MethodPost, "/operators/client", form)
+	one.has(to, "Add client south", "You have asked for this yourself")
+	page := alias.has(to, "You have asked for this yourself")
+	hash := regexp.MustCompile(`Its hash is ?([0-9a-f]{64})`).FindStringSubmatch(page)
+	if hash == nil {
+		t.Fatalf("no hash: %s", page)
+	}
+	approve := url.Values{"hash": {hash[1]}, "decision": {"approve"}}
+	alias.do(http.StatusForbidden, http.MethodPost, to, approve)
+	two.do(http.StatusConflict, http.MethodPost, to, url.Values{"hash": {strings.Repeat("0", 64)}, "decision": {"approve"}})
+	two.has(to, "ClientsouthRoletokeniserOrganisationRX1Projectscare")
+	two.do(http.StatusSeeOther, http.MethodPost, to, approve)
+	two.do(http.StatusForbidden, http.MethodPost, to+"/code", nil)
+	one.has(to, "Approved: its code is to be collected", "Show the code")
+	if page, _ := one.do(http.StatusOK, http.MethodPost, to+"/code", nil); !strings.Contains(page, "Enrolment code") {
+		t.Errorf("the code: %s", page)
+	}
+	one.do(http.StatusConflict, http.MethodPost, to+"/code", nil)
+	one.has("/operators/clients/south", "invited", "Its code ends")
+	// A project, whose record both read.
+	record := strings.Replace(careRecord, `"name":"care"`, `"name":"audit"`, 1)
+	_, to = two.do(http.StatusSeeOther, http.MethodPost, "/operators/project", url.Values{"form_id": {uuid.NewString()}, "kind": {"project.add"}, "record": {record}})
+	hash = regexp.MustCompile(`Its hash is ?([0-9a-f]{64})`).FindStringSubmatch(one.has(to, "Add project", "Data controllersQMJ"))
+	one.do(http.StatusSeeOther, http.MethodPost, to, url.Values{"hash": {hash[1]}, "decision": {"approve"}})
+	one.has("/register", "audit")
+	if page, _ := one.do(http.StatusUnprocessableEntity, http.MethodPost, "/operators/project", url.Values{"form_id": {uuid.NewString()}, "kind": {"project.add"}, "record": {`{"schema":"tarn.project/1"}`}}); !strings.Contains(page, "There is a problem") {
+		t.Errorf("half a record: %s", page)
+	}
+	// Operators' certificates are not made or unmade here.
+	form = url.Values{"form_id": {uuid.NewString()}, "name": {"eve"}, "role": {"operator"}, "organisation": {"X26"}}
+	one.do(http.StatusForbidden, http.MethodPost, "/operators/client", form)
+	one.do(http.StatusForbidden, http.MethodPost, "/operators/clients/ann", url.Values{"form_id": {uuid.NewString()}, "action": {"revoke"}})
+	s.browser("gp/1").get(http.StatusForbidden, "/operators")
 }

@@ -14,6 +14,8 @@ import (
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/audit"
+	"tarn/keys/audit/fhir"
+	"tarn/keys/audit/openings"
 	"tarn/keys/holder/internal/store"
 	"tarn/keys/reidentify"
 )
@@ -476,5 +478,51 @@ func TestWhatPeopleAskedForIsVoidAfterARestore(t *testing.T) {
 	refusedWith(t, err, api.CodeConflict)
 	if back, err := w.ring.Operation(o.ID); err != nil || back.State != api.OpVoid || back.Person != o.Person || back.Hash != o.Hash {
 		t.Errorf("%+v, %v", back, err)
+	}
+}
+
+// TestEntriesOfPeople: entries name people as those of re-identification do, whether they did
+// something or were refused it, and what reads the log reads them.
+func TestEntriesOfPeople(t *testing.T) {
+	w := staffed(t)
+	pam, pete := AsOperator(accountOf("555000000101", "pam")), AsOperator(somebody("pete"))
+	from := w.ring.Events()
+	o := w.asked(pam, api.OpProjectAdd, api.ProjectAdd{Record: projectRecord("audit", "none")})
+	if _, err := w.decideAs(pete, &o, api.DecisionApprove); err != nil {
+		t.Fatal(err)
+	}
+	o = w.asked(pam, api.OpClientAdd, tokeniserNamed("south"))
+	if _, err := w.decideAs(pete, &o, api.DecisionReject); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ring.Refused(t.Context(), pam, "operations.approve", api.CodeApproverIsAsker, 2); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	var reading openings.Reading
+	for index := from; index < w.ring.Events(); index++ {
+		leaf, err := audit.Decode(w.store.records[eventKey(index)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		reading.Visit(index, leaf)
+		resource, err := fhir.Resource(leaf, index, fhir.Options{Origin: "holder/log-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf.Actor.Subject == "" {
+			continue // the project's own
+		}
+		if who := `"identifier":{"system":"` + issuer + `","value":"` + leaf.Actor.Subject + `"}`; leaf.Actor.Issuer != issuer || !strings.Contains(string(resource), who) {
+			t.Errorf("%+v is written as %s", leaf.Actor, resource)
+		}
+		said = append(said, string(leaf.Kind)+" "+leaf.Actor.Subject+" "+string(leaf.Decision))
+	}
+	want := []string{"operator-approval pam pending", "operator-approval pete approve", "operator-approval pete allow", "operator-approval pam pending", "operator-approval pete deny", "refuse pam deny"}
+	if !slices.Equal(said, want) {
+		t.Errorf("the log says %q", said)
+	}
+	if report := reading.Of(w.now.Format("2006-01"), w.now); len(report.Findings) > 0 || len(report.Organisations) > 0 {
+		t.Errorf("re-identifications are read from them: %+v", report)
 	}
 }

@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"region", d.region}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"serve", d.serve}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate}, {"reidentify", d.reidentify},
+		{"synth", d.synth}, {"profile", d.profile}, {"region", d.region}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"serve", d.serve}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate}, {"reidentify", d.reidentify}, {"console", d.console},
 		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect}, {"leaks", d.leaks},
 	} {
 		from := o.Wall()
@@ -272,6 +272,9 @@ func (d *demo) collect() (string, error) {
 	d.document.Artefacts = []string{result.ReportFile, SummaryFile, result.LinksFile, peopleFolder, linkFolder, mintedTruth, projectFile, eventsFile, numbersFile, tokensFile, rotatedFile, convertedFile, rotatedRecord, otherRecord, canariesFile, canaryCohort + ".parquet", serviceConfig, serviceTLS, serviceStore, serviceStore + ".key.json", holderConfig, regionConfig, regionTLS, regionKey, regionTables, careStore, careStore + ".key.json", careRecord, careTokens, careTable, policyFile, receiptFile, signInTLS, holderFolder, anchorFolder, handoutFolder, tamperedFolder}
 	for _, suffix := range []string{".parquet", ".manifest.json", ".crosswalk.parquet", ".groups.parquet", ".refused.csv"} {
 		d.document.Artefacts = append(d.document.Artefacts, d.each(suffix)...)
+	}
+	if d.document.Console != nil {
+		d.document.Artefacts = append(d.document.Artefacts, picturesFolder)
 	}
 	slices.Sort(d.document.Artefacts)
 	return "everything is in " + d.Shown, nil

@@ -36,6 +36,7 @@ type Document struct {
 	Moved       *Moved       `json:"moved"`
 	Enumeration *Enumeration `json:"enumeration"`
 	Reidentify  *Reidentify  `json:"reidentify"`
+	Console     *Console     `json:"console"` // null where there is no browser
 	Audit       *Audit       `json:"audit"`
 	LeakScan    *LeakScan    `json:"leak_scan"`
 	Artefacts   []string     `json:"artefacts"` // relative to the folder
@@ -147,6 +148,9 @@ func WriteText(w io.Writer, d *Document, folder string) error {
 	}
 	if r := d.Reidentify; r != nil {
 		fmt.Fprintf(&b, "  %-24s a patient's own practice was told at once; another waited for an approver, could not approve itself, and was shown the patient once\n", "re-identified")
+	}
+	if c := d.Console; c != nil {
+		fmt.Fprintf(&b, "  %-24s %d pages of the key holder, as people used them in a browser: %s\n", "pages", c.Pages, filepath.Join(folder, picturesFolder))
 	}
 	if a := d.Audit; a != nil && a.TamperDetectedAt != nil {
 		fmt.Fprintf(&b, "  %-24s %d entries, all as recorded; in a copy one was changed, and entry %d was named\n", "log", a.Entries, *a.TamperDetectedAt)

@@ -29,14 +29,6 @@ type Caption struct {
 
 func (c Caption) empty() bool { return c.Text == "" && c.HTML == "" }
 
-// orElse is the caption, or the other one if it says nothing.
-func (c Caption) orElse(other Caption) Caption {
-	if c.empty() {
-		return other
-	}
-	return c
-}
-
 func (c Caption) markup() template.HTML {
 	if c.empty() {
 		return ""

@@ -32,7 +32,7 @@ func mayBe(name string) bool {
 	return data && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
-// html is the attributes in the order of their names.
+// html is the attributes in the order of their names, a space before each.
 func (a Attributes) html() template.HTMLAttr {
 	if len(a) == 0 {
 		return ""
@@ -43,7 +43,7 @@ func (a Attributes) html() template.HTMLAttr {
 			attribute(&b, name, a[name])
 		}
 	}
-	return template.HTMLAttr(strings.TrimSpace(b.String()))
+	return template.HTMLAttr(b.String())
 }
 
 func attribute(b *strings.Builder, name, value string) {
@@ -89,9 +89,7 @@ func open(element, class, id string, attributes Attributes, extra ...own) templa
 			attribute(&b, a.name, a.value)
 		}
 	}
-	if further := attributes.html(); further != "" {
-		b.WriteString(" " + string(further))
-	}
+	b.WriteString(string(attributes.html()))
 	b.WriteByte('>')
 	return template.HTML(b.String())
 }

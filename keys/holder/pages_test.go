@@ -19,6 +19,7 @@ import (
 	"tarn/keys/api"
 	"tarn/keys/audit"
 	"tarn/keys/holder"
+	"tarn/keys/signin"
 	"tarn/keys/signin/codeflow"
 )
 
@@ -36,7 +37,7 @@ func (p pagesSignIn) Finish(ctx context.Context, cookie string, query url.Values
 	if err := errors.Join(err, refused); err != nil {
 		return nil, err
 	}
-	return &codeflow.Result{Person: person, Name: "Dr " + query.Get("as"), ReturnTo: back}, nil
+	return &codeflow.Result{Person: person, Shown: signin.Shown{Name: "Dr " + query.Get("as")}, ReturnTo: back}, nil
 }
 
 func (pagesSignIn) Leave(string) string { return "" }
@@ -184,7 +185,7 @@ func TestPagesApproval(t *testing.T) {
 	id := strings.TrimPrefix(to, "/requests/")
 	asker.has(to, "Waiting for approval", "Somebody of the project's approvers has to agree first")
 	approver.has("/approvals", "Direct care of this patient: 1 patient", "0 of 1 approval")
-	page := approver.has("/approvals/"+id, "the region does not say that Y12345 has to do with the patient now", "Called back about a blood result.", "Data controllersQMJ")
+	page := approver.has("/approvals/"+id, "the region does not say that Y12345 has to do with the patient now", "Called back about a blood result.", "Data controllers QMJ")
 	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(page)
 	alias := s.browser("gp-alias/1") // the same person, from another account
 	alias.has("/approvals/"+id, "You have asked for this yourself")
@@ -283,7 +284,7 @@ func TestPagesGuardian(t *testing.T) {
 	guardian.has(fmt.Sprintf("/log/%d", index), "Opening: the patient was named")
 	guardian.has(fmt.Sprintf("/log/%d/receipt", index), `"schema":"tarn.receipt/1"`)
 	guardian.has("/limits", "Organisations", "Y12345", "gp, role gp at Y12345")
-	guardian.has("/reports?organisation=Y12345", "Requests10", "Patients named10")
+	guardian.has("/reports?organisation=Y12345", "Requests 1 0", "Patients named 1 0")
 	guardian.has("/reports/table.csv?organisation=Y12345", "requests,requests,1,0")
 	gp.has("/limits", "Requests in 24 hours", "1 of 100")
 	for _, path := range []string{"/who-asked", "/log", fmt.Sprintf("/log/%d", index), fmt.Sprintf("/log/%d/receipt", index), "/reports", "/reports/table.csv"} {
@@ -314,7 +315,7 @@ func TestPagesOperators(t *testing.T) {
 	approve := url.Values{"hash": {hash[1]}, "decision": {"approve"}}
 	alias.do(http.StatusForbidden, http.MethodPost, to, approve)
 	two.do(http.StatusConflict, http.MethodPost, to, url.Values{"hash": {strings.Repeat("0", 64)}, "decision": {"approve"}})
-	two.has(to, "ClientsouthRoletokeniserOrganisationRX1Projectscare")
+	two.has(to, "Client south Role tokeniser Organisation RX1 Projects care")
 	two.do(http.StatusSeeOther, http.MethodPost, to, approve)
 	two.do(http.StatusForbidden, http.MethodPost, to+"/code", nil)
 	one.has(to, "Approved: its code is to be collected", "Show the code")
@@ -326,7 +327,7 @@ func TestPagesOperators(t *testing.T) {
 	// A project, whose record both read.
 	record := strings.Replace(careRecord, `"name":"care"`, `"name":"audit"`, 1)
 	_, to = two.do(http.StatusSeeOther, http.MethodPost, "/operators/project", url.Values{"form_id": {uuid.NewString()}, "kind": {"project.add"}, "record": {record}})
-	hash = regexp.MustCompile(`Its hash is ?([0-9a-f]{64})`).FindStringSubmatch(one.has(to, "Add project", "Data controllersQMJ"))
+	hash = regexp.MustCompile(`Its hash is ?([0-9a-f]{64})`).FindStringSubmatch(one.has(to, "Add project", "Data controllers QMJ"))
 	one.do(http.StatusSeeOther, http.MethodPost, to, url.Values{"hash": {hash[1]}, "decision": {"approve"}})
 	one.has("/register", "audit")
 	if page, _ := one.do(http.StatusUnprocessableEntity, http.MethodPost, "/operators/project", url.Values{"form_id": {uuid.NewString()}, "kind": {"project.add"}, "record": {`{"schema":"tarn.project/1"}`}}); !strings.Contains(page, "There is a problem") {

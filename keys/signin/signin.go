@@ -133,22 +133,21 @@ type Reply struct {
 }
 
 // VerifyReply is VerifyWith of a sign-in that the client has begun: the token must be the
-// answer to it, and to no other (OpenID Connect Core 1.0, 3.1.3.7, 11). name is what the
-// person is called, for their own eyes: it goes into no record. It is empty where the
-// provider says none that can be shown.
-func (v *Verifier) VerifyReply(ctx context.Context, r Reply) (person reidentify.Person, name string, err error) {
+// answer to it, and to no other (OpenID Connect Core 1.0, 3.1.3.7, 11). shown is for the
+// person's own eyes: it goes into no record.
+func (v *Verifier) VerifyReply(ctx context.Context, r Reply) (person reidentify.Person, shown Shown, err error) {
 	if r.Nonce == "" {
-		return person, "", refuse(BadClaims, "the sign-in has no nonce")
+		return person, shown, refuse(BadClaims, "the sign-in has no nonce")
 	}
 	return v.verify(ctx, r)
 }
 
-func (v *Verifier) verify(ctx context.Context, r Reply) (nobody reidentify.Person, name string, err error) {
+func (v *Verifier) verify(ctx context.Context, r Reply) (nobody reidentify.Person, shown Shown, err error) {
 	person, c, err := v.believe(ctx, r)
 	if err != nil {
-		return nobody, "", err
+		return nobody, shown, err
 	}
-	return person, shownName(c), nil
+	return person, c.shown(), nil
 }
 
 // believe returns who has signed in, and what is said of them.

@@ -54,7 +54,7 @@ var assets = sync.OnceValue(func() map[string]asset {
 		all[as] = asset{mediaTypes[path.Ext(name)], content}
 	}
 	for _, one := range nhsuk.Assets() {
-		all[one.Name] = asset{one.MediaType, one.Content}
+		all[one.Name] = asset{one.ContentType, one.Content}
 	}
 	return all
 })

@@ -20,6 +20,7 @@ import (
 	"tarn/keys/holder/console"
 	"tarn/keys/reidentify"
 	"tarn/keys/reidentify/oversight"
+	"tarn/keys/signin"
 	"tarn/keys/signin/codeflow"
 )
 
@@ -157,7 +158,7 @@ func (p *provider) Finish(_ context.Context, cookie string, query url.Values) (*
 	if p.err != nil || !is || query.Get("code") == "" {
 		return nil, errors.Join(p.err, errors.New("no"))
 	}
-	return &codeflow.Result{Person: p.person, Name: "Dr Ada Example", ReturnTo: back}, nil
+	return &codeflow.Result{Person: p.person, Shown: signin.Shown{Name: "Dr Ada Example"}, ReturnTo: back}, nil
 }
 func (p *provider) Leave(back string) string {
 	return "https://idp.example/end?back=" + url.QueryEscape(back)

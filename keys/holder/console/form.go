@@ -18,8 +18,8 @@ type fieldError struct{ Field, Text string }
 
 func (w *wrong) add(field, text string) { *w = append(*w, fieldError{field, text}) }
 
-// of returns what is wrong with a field, or nothing.
-func (w wrong) of(field string) string {
+// Of returns what is wrong with a field, or nothing.
+func (w wrong) Of(field string) string {
 	for _, e := range w {
 		if e.Field == field {
 			return e.Text

@@ -26,6 +26,34 @@ type eventView struct {
 	Raw   string
 }
 
+// Who did it.
+func (e eventView) Who() string {
+	a := &e.Leaf.Actor
+	if a.Subject == "" {
+		return "the key holder"
+	}
+	who := a.Subject
+	if a.Role != "" {
+		who += ", role " + a.Role
+	}
+	if a.Organisation != "" {
+		who += " at " + a.Organisation
+	}
+	return who
+}
+
+// For is for what, and of which project's patients.
+func (e eventView) For() string {
+	text := purposeText(e.Leaf.Purpose)
+	if e.Leaf.Project == "" {
+		return text
+	}
+	if text != "" {
+		text += ", "
+	}
+	return text + "project " + e.Leaf.Project
+}
+
 func eventsOf(events []api.Event) []eventView {
 	all := []eventView{}
 	for _, e := range events {
@@ -80,7 +108,7 @@ func whatHappened(leaf *audit.Leaf) string {
 		more = append(more, word)
 	}
 	if rule := reidentify.Rule(leaf.Rule); leaf.Rule != "" && rule.Why() != "" {
-		more = append(more, rule.Why())
+		more = append(more, ofOthers(rule.Why()))
 	} else if limit, is := strings.CutPrefix(leaf.Rule, "limit/"); is {
 		more = append(more, reidentify.LimitText(limit))
 	}
@@ -91,6 +119,11 @@ func whatHappened(leaf *audit.Leaf) string {
 		return text
 	}
 	return text + ": " + strings.Join(more, "; ")
+}
+
+// ofOthers turns what a rule says to whoever it is about into what it says of them.
+func ofOthers(text string) string {
+	return strings.TrimSpace(strings.NewReplacer(" your ", " their ", " yours ", " theirs ", " you ", " they ").Replace(" " + text + " "))
 }
 
 // whoAskedView is the form by which a guardian asks, and the answer.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
 	"regexp"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"tarn/keys"
 	"tarn/keys/api"
+	"tarn/keys/holder/console/nhsuk"
 )
 
 // What operators change, two by two: one asks, another approves exactly what they read.
@@ -46,13 +48,22 @@ var operationStates = map[api.OperationState][2]string{
 }
 
 // ByPerson reports whether somebody has asked for it in the console.
-func (c *changeView) ByPerson() bool { return c.Person != (api.OperatorPerson{}) }
+func (c changeView) ByPerson() bool { return c.Person != (api.OperatorPerson{}) }
+
+// FactList is what an operator looks at first.
+func (c changeView) FactList() template.HTML {
+	var rows []nhsuk.SummaryRow
+	for _, f := range c.Facts {
+		rows = append(rows, row(f.Name, nhsuk.Cell{Text: f.Value}))
+	}
+	return summaryListHTML(rows...)
+}
 
 // StateText is how far the change has come, in words.
-func (c *changeView) StateText() string { return operationStates[c.State][0] }
+func (c changeView) StateText() string { return operationStates[c.State][0] }
 
 // StateColour is that of its tag.
-func (c *changeView) StateColour() string { return operationStates[c.State][1] }
+func (c changeView) StateColour() string { return operationStates[c.State][1] }
 
 func (v *visit) changeOf(o *api.Operation) changeView {
 	c := changeView{Operation: o, What: operationWords[o.Kind], Now: v.arrived, Body: indented(o.Body)}

@@ -90,6 +90,14 @@ type askerView struct {
 	Standings []standingView
 }
 
+// Summary is what is said of somebody before their limits are opened.
+func (a askerView) Summary() string {
+	if a.Beyond {
+		return a.Name + ": beyond a limit"
+	}
+	return a.Name + ": " + a.Near + "% of the nearest limit"
+}
+
 func (v *visit) limits() error {
 	own, organisation, err := v.console.options.Overseer.Standings(v.r.Context(), v.caller(""))
 	if err != nil {
@@ -132,6 +140,20 @@ type reportView struct {
 	Report        *oversight.Report
 	Table         string // where it is as a table for spreadsheets
 	Wrong         wrong
+}
+
+// PurposeTable has the purposes for which somebody asked.
+func (r *reportView) PurposeTable() template.HTML {
+	rows := []figureRow{}
+	for _, p := range r.Report.Figures.Purposes {
+		if p.Requests > 0 {
+			rows = append(rows, figures(purposeText(string(p.Purpose)), p.Requests, p.Outcomes.Refused))
+		}
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return figureTable("By purpose", "Purpose", "Requests", "Refused", rows...)
 }
 
 var odsText = regexp.MustCompile(`^[A-Z0-9]{3,10}$`)

@@ -2,6 +2,7 @@ package console
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -36,10 +37,21 @@ func parsePages() pages {
 	all := pages{}
 	for _, file := range files {
 		if name := "templates/" + file.Name(); name != frameFile && name != partsFile {
-			all[strings.TrimSuffix(path.Base(name), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, name))
+			page := template.Must(base.Clone())
+			page.Funcs(template.FuncMap{"part": partOf(page)})
+			all[strings.TrimSuffix(path.Base(name), ".html")] = template.Must(page.ParseFS(templates, name))
 		}
 	}
 	return all
+}
+
+// partOf makes a part of a page, which goes into a component.
+func partOf(page *template.Template) func(string, any) (template.HTML, error) {
+	return func(name string, data any) (template.HTML, error) {
+		var b strings.Builder
+		err := page.ExecuteTemplate(&b, name, data)
+		return template.HTML(b.String()), err
+	}
 }
 
 // write makes a page.
@@ -82,7 +94,7 @@ func (v *visit) frame(title string, content any) *frame {
 	here := v.r.URL.Path
 	if v.in {
 		p := &v.session.person
-		f.Person = &personView{Name: v.session.name, Role: p.Role, Organisation: p.Organisation}
+		f.Person = &personView{Name: v.session.shown.Name, Role: v.session.shown.Role, Organisation: p.Organisation}
 		if f.Person.Name == "" {
 			f.Person.Name = p.Subject
 		}
@@ -142,9 +154,10 @@ func back(here string) *link {
 // functions are what templates call.
 func functions() template.FuncMap {
 	all := template.FuncMap{
+		"part":  func(string, any) (template.HTML, error) { return "", errors.New("console: a part outside of a page") }, // each page has its own
 		"asset": assetPath, "stylesheet": stylesheetPath,
 		"purpose": purposeText, "reason": reasonText, "stateText": stateText, "stateColour": func(s string) string { return stateColours[s] }, "sentence": sentence,
-		"when": londonTime, "day": londonDay, "clock": func(t time.Time) string { return t.In(reidentify.London()).Format("3:04pm") }, "until": until, "within": duration,
+		"when": whenText, "day": londonDay, "clock": func(t time.Time) string { return t.In(reidentify.London()).Format("3:04pm") }, "until": until, "within": duration,
 		"number": numberHTML, "hash": hashHTML, "numbers": numbers, "list": func(all []string) string { return strings.Join(all, ", ") }, "hashSearch": hashSearch,
 		"parties": partiesText, "optOuts": optOutsText, "lookUps": lookUpsText, "text": func(p reidentify.Purpose) string { return string(p) }, "role": func(r api.Role) string { return string(r) }, "text2": func(s api.OperationState) string { return string(s) },
 		"limitText": reidentify.LimitText, "limitAction": limitAction, "changeDecisions": changeDecisions, "month": monthText, "limitName": limitName, "plotOf": plot, "outcome": func(o string) string { return outcomeWords[o] }, "decisions": decisions, "outcomes": outcomes,

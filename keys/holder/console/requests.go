@@ -31,6 +31,14 @@ func (r *requestView) Path() string { return "/requests/" + r.ID }
 // Patients is how many it is about.
 func (r *requestView) Patients() string { return count(len(r.Rows), "patient") }
 
+// ReasonText is why it was asked; empty for those who are not told.
+func (r *requestView) ReasonText() string {
+	if r.Reason == nil {
+		return ""
+	}
+	return reasonText(r.Reason.Code) + ": " + r.Reason.Text
+}
+
 // Worklist reports whether each patient's own practice opens it.
 func (r *requestView) Worklist() bool { return r.Route != "" }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tarn/keys/reidentify"
+	"tarn/keys/signin"
 )
 
 // Sessions of browsers. They lie in memory, by the hash of what the browser's cookie holds,
@@ -24,7 +25,7 @@ const (
 // session is somebody who has signed in, in one browser. No token of the sign-in is kept.
 type session struct {
 	person reidentify.Person
-	name   string // for the person's own eyes; empty where the provider says none
+	shown  signin.Shown // for the person's own eyes
 
 	began, seen time.Time
 }
@@ -41,7 +42,7 @@ type sessions struct {
 
 // begin makes a session, and returns what the browser's cookie holds. Nothing that the
 // browser brought is used: whatever it had before is of no use any more.
-func (s *sessions) begin(person reidentify.Person, name string) (cookie string, there bool) {
+func (s *sessions) begin(person reidentify.Person, shown signin.Shown) (cookie string, there bool) {
 	var id [32]byte
 	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
 		return "", false
@@ -54,7 +55,7 @@ func (s *sessions) begin(person reidentify.Person, name string) (cookie string, 
 	if len(s.all) >= maxSessions {
 		return "", false
 	}
-	s.all[sha256.Sum256([]byte(cookie))] = &session{person: person, name: name, began: now, seen: now}
+	s.all[sha256.Sum256([]byte(cookie))] = &session{person: person, shown: shown, began: now, seen: now}
 	return cookie, true
 }
 

@@ -87,7 +87,7 @@ func (v *visit) finishSignIn() error {
 	if v.in {
 		v.console.sessions.end(v.id)
 	}
-	name, there := v.console.sessions.begin(result.Person, result.Name)
+	name, there := v.console.sessions.begin(result.Person, result.Shown)
 	if !there {
 		return &shown{Status: http.StatusServiceUnavailable, Title: "The service is busy", Text: "Too many people are signed in.", Next: "Try again in a few minutes."}
 	}

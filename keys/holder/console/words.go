@@ -75,6 +75,19 @@ func londonTime(t time.Time) string {
 	return t.Format("2 January 2006") + ", " + clock
 }
 
+// whenText is londonTime for templates: empty of no moment.
+func whenText(t any) string {
+	switch t := t.(type) {
+	case time.Time:
+		return londonTime(t)
+	case *time.Time:
+		if t != nil {
+			return londonTime(*t)
+		}
+	}
+	return ""
+}
+
 func londonDay(t time.Time) string { return t.In(reidentify.London()).Format("2 January 2006") }
 
 // until says how long it is until a moment, or how long ago it was.

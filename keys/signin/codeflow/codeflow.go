@@ -101,7 +101,7 @@ type Want struct {
 // Result is who has signed in.
 type Result struct {
 	Person   reidentify.Person
-	Name     string // for the person's own eyes; may be empty
+	Shown    signin.Shown
 	ReturnTo string // a page of ours
 }
 
@@ -172,11 +172,11 @@ func (f *Flow) Finish(ctx context.Context, cookie string, query url.Values) (*Re
 			return nil, err
 		}
 	}
-	person, name, err := f.options.Verifier.VerifyReply(ctx, reply)
+	person, shown, err := f.options.Verifier.VerifyReply(ctx, reply)
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Person: person, Name: name, ReturnTo: p.ReturnTo}, nil
+	return &Result{Person: person, Shown: shown, ReturnTo: p.ReturnTo}, nil
 }
 
 // answered returns the code that a browser has brought for the sign-in that it began.

@@ -184,8 +184,8 @@ func TestSignIn(t *testing.T) {
 			if p := r.Person; p.Subject != "910000000001" || p.UserID != "555000000001" || p.Organisation != idp.PracticeA || p.Role != idp.RoleGP || p.Assurance != idp.AAL2 || p.Issuer != s.provider.URL || p.Session == "" {
 				t.Errorf("%+v", p)
 			}
-			if r.Name != "Dr Ada Example" || r.ReturnTo != "/requests?state=ready" {
-				t.Errorf("%q comes back to %q", r.Name, r.ReturnTo)
+			if r.Shown != (signin.Shown{Name: "Dr Ada Example", Role: "General practitioner"}) || r.ReturnTo != "/requests?state=ready" {
+				t.Errorf("%+v comes back to %q", r.Shown, r.ReturnTo)
 			}
 		})
 	}

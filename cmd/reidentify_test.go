@@ -33,22 +33,22 @@ func TestReidentification(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := &clinic{t, site, binaries}
+			c := &surgery{t, site, binaries}
 			c.directCare()
 			c.approval()
 		})
 	}
 }
 
-// clinic is a site, and the programs.
-type clinic struct {
+// surgery is a site, and the programs.
+type surgery struct {
 	*testing.T
 	*care.Site
 	binaries string
 }
 
 // as has somebody sign in, and returns the path of their token.
-func (c *clinic) as(p care.Person) string {
+func (c *surgery) as(p care.Person) string {
 	c.Helper()
 	token, err := c.Site.Token(p, nil)
 	if err != nil {
@@ -62,7 +62,7 @@ func (c *clinic) as(p care.Person) string {
 }
 
 // reid runs keyholder reid, and returns its exit code and what it printed and said.
-func (c *clinic) reid(token string, into any, arguments ...string) (code int, said string) {
+func (c *surgery) reid(token string, into any, arguments ...string) (code int, said string) {
 	c.Helper()
 	command := exec.Command(filepath.Join(c.binaries, "keyholder"), append(append([]string{"reid"}, arguments...), "--keyholder", c.People, "--ca", c.CA(), "--token-file", token, "--json")...)
 	var complaint strings.Builder
@@ -80,7 +80,7 @@ func (c *clinic) reid(token string, into any, arguments ...string) (code int, sa
 }
 
 // asking writes a request for a patient.
-func (c *clinic) asking(patient care.Patient, organisation string) string {
+func (c *surgery) asking(patient care.Patient, organisation string) string {
 	c.Helper()
 	b, err := json.Marshal(api.ReidentificationRequest{
 		Project: care.Project, Purpose: "TREAT", Organisation: organisation, Reason: api.Reason{Code: "care", Text: "Called back about a blood result."},
@@ -97,14 +97,14 @@ func (c *clinic) asking(patient care.Patient, organisation string) string {
 }
 
 // names fails unless an opening names the patient.
-func (c *clinic) names(o *api.OpenedItems, patient care.Patient) {
+func (c *surgery) names(o *api.OpenedItems, patient care.Patient) {
 	c.Helper()
 	if len(o.Items) != 1 || o.Items[0].Identity == nil || o.Items[0].Identity.NHSNumber != patient.Number {
 		c.Errorf("%+v does not name the patient", o)
 	}
 }
 
-func (c *clinic) directCare() {
+func (c *surgery) directCare() {
 	c.Helper()
 	gp, patient := c.as(care.Person{Subject: "gp", Organisation: care.Practice, Role: "gp"}), c.Patients[0]
 	var made api.Reidentification
@@ -128,7 +128,7 @@ func (c *clinic) directCare() {
 	}
 }
 
-func (c *clinic) approval() {
+func (c *surgery) approval() {
 	c.Helper()
 	gp, patient := c.as(care.Person{Subject: "other-gp", Organisation: care.Other, Role: "gp"}), c.Patients[1]
 	approver := c.as(care.Person{Subject: "approver", Organisation: care.Board, Role: "approver"})

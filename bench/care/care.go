@@ -91,10 +91,22 @@ type Options struct {
 	Keyholder keyholder.Options // Folder, Binary, Software and Clock at least
 	Patients  int
 	Scheme    string // of tokens: oblivious where it is empty, or keyed-hash
+	Policy    string // who may ask for what; empty is [Policy]
+	// SignIn is what keyholder.toml says of [console] and [oidc], where people sign in elsewhere;
+	// empty: tokens of sign-ins are signed by the site.
+	SignIn string
+	// Record changes the project's record; nil leaves it.
+	Record func(string) string
+	// Practices are those with whom patients are registered, in turn; an empty one is none.
+	// Without any all are with [Practice].
+	Practices []string
 }
 
 // Patient is somebody with a token.
-type Patient struct{ Number, Token string }
+type Patient struct {
+	Number, Token string
+	Practice      string // with whom they are registered; empty is nowhere
+}
 
 // Site is a key holder with people, patients and a region.
 type Site struct {
@@ -103,6 +115,7 @@ type Site struct {
 	Region   string // the address of the region's service, https://host:port
 
 	signer  *rsa.PrivateKey
+	options Options
 	scheme  string
 	sealed  envelopes // of scheme keyed-hash
 	stopped chan error
@@ -114,7 +127,13 @@ const KeyID = "trial"
 
 // Begin makes a site and starts it.
 func Begin(ctx context.Context, o Options) (s *Site, err error) {
-	s = &Site{scheme: o.Scheme}
+	if o.Policy == "" {
+		o.Policy = Policy
+	}
+	if o.Practices == nil {
+		o.Practices = []string{Practice}
+	}
+	s = &Site{scheme: o.Scheme, options: o}
 	if s.scheme == "" {
 		s.scheme = keys.SchemeOblivious
 	}
@@ -135,7 +154,8 @@ func Begin(ctx context.Context, o Options) (s *Site, err error) {
 	}
 	s.Region = "https://" + address
 	in := func(name string) string { return filepath.Join(o.Keyholder.Folder, name) }
-	o.Keyholder.More += fmt.Sprintf(`[console]
+	if o.SignIn == "" {
+		o.SignIn = fmt.Sprintf(`[console]
 address = "127.0.0.1:0"
 [oidc]
 issuer = %q
@@ -143,12 +163,14 @@ client_id = %q
 jwks_file = %q
 [oidc.claims]
 preset = "cis2"
-[[relationships]]
+`, Issuer, ClientID, jwks)
+	}
+	o.Keyholder.More += o.SignIn + fmt.Sprintf(`[[relationships]]
 domain = %q
 url = "https://%s"
 ca = %q
 verify_key = %q
-`, Issuer, ClientID, jwks, Domain, address, in(regionTLS+"/"+trialcert.AuthorityFile), relationship.VerifyKeyText(key.Public()))
+`, Domain, address, in(regionTLS+"/"+trialcert.AuthorityFile), relationship.VerifyKeyText(key.Public()))
 	if s.KeyHolder, err = keyholder.Begin(ctx, o.Keyholder); err != nil {
 		return nil, err
 	}
@@ -190,13 +212,16 @@ func (s *Site) prepareRegion(folder string) (address string, key service.Signing
 // populate makes the project, the policy and the patients.
 func (s *Site) populate(ctx context.Context, patients int) error {
 	record := strings.Replace(string(keyholder.Record(Project, Domain, s.scheme)), `"reidentify":{"mode":"none"}`, `"reidentify":{"mode":"direct","approvals":1}`, 1)
+	if change := s.options.Record; change != nil {
+		record = change(record)
+	}
 	if err := s.AddDomain(ctx, Domain, s.scheme); err != nil {
 		return err
 	}
 	if err := s.AddProject(ctx, []byte(record)); err != nil {
 		return err
 	}
-	if err := s.SetPolicy(ctx, Policy); err != nil {
+	if err := s.SetPolicy(ctx, s.options.Policy); err != nil {
 		return err
 	}
 	if err := s.AddTokeniser(ctx, Tokeniser, Project); err != nil {
@@ -233,7 +258,7 @@ func (s *Site) mint(ctx context.Context, n int) error {
 	}
 	for i, n := range numbers {
 		t := keys.Token{Scheme: scheme, DomainNo: project.Keys.DomainNo, TokenEpoch: uint16(project.Keys.TokenEpoch), Value: tokens[i]}
-		s.Patients = append(s.Patients, Patient{string(n[:]), t.String()})
+		s.Patients = append(s.Patients, Patient{string(n[:]), t.String(), s.options.Practices[i%len(s.options.Practices)]})
 	}
 	return nil
 }
@@ -294,7 +319,9 @@ func (s *Site) startRegion(ctx context.Context, address string) error {
 	var table strings.Builder
 	table.WriteString("token,organisation,from,to,relationship\n")
 	for _, p := range s.Patients {
-		fmt.Fprintf(&table, "%s,%s,2020-01-01,,registered\n", p.Token, Practice)
+		if p.Practice != "" {
+			fmt.Fprintf(&table, "%s,%s,2020-01-01,,registered\n", p.Token, p.Practice)
+		}
 	}
 	if err := os.WriteFile(in("relationships.csv"), []byte(table.String()), 0o600); err != nil {
 		return fault.Wrap(fault.Internal, "writing the region's table", err, "")

@@ -24,6 +24,7 @@ const (
 	PracticeB = "Z00002"
 	ICB       = "QZZ"   // the controller
 	Trust     = "RZZ01" // has an A&E department
+	Holder    = "ZH001" // runs the key holder
 )
 
 // The codes of their roles, in the national form: job role group, sub-group, role.
@@ -33,6 +34,7 @@ const (
 	RoleReviewer  = "S0080:G0450:R5090"
 	RoleAnalyst   = "S0080:G0440:R1980"
 	RoleClinician = "S8000:G8000:R8000"
+	RoleOperator  = "S8001:G8005:R8015"
 )
 
 // The codes of activities that the test users have. They have the form of the national
@@ -58,6 +60,8 @@ const (
 	FirstOfTwo     = "two-accounts-first"  // asks, as a GP of practice A
 	SecondOfTwo    = "two-accounts-second" // the same person approves, with another account
 	WithoutRole    = "no-role"
+	FirstOperator  = "operator-one" // of the key holder
+	SecondOperator = "operator-two"
 	nobodySelected = ""
 )
 
@@ -87,6 +91,8 @@ func Users() []User {
 		{Emergency, "Dr Farah Example", "910000000008", "555000000008", []Role{role("600000000008", Trust, RoleClinician, "Emergency clinician", ActivityDirectCare, ActivityBreakGlass)}},
 		{FirstOfTwo, "Dr Gwen Example", "910000000009", "555000000009", []Role{gp("600000000009", PracticeA)}},
 		{SecondOfTwo, "Gwen Example (second account)", "910000000010", "555000000009", []Role{approver("600000000010")}},
+		{FirstOperator, "Ivy Example", "910000000012", "555000000012", []Role{role("600000000012", Holder, RoleOperator, "Key holder's operator")}},
+		{SecondOperator, "Jamal Example", "910000000013", "555000000013", []Role{role("600000000013", Holder, RoleOperator, "Key holder's operator")}},
 		{WithoutRole, "Harry Example", "910000000011", "555000000011", nil},
 	}
 }

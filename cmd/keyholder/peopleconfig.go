@@ -1,17 +1,21 @@
 package main
 
 import (
+	"crypto/rand"
 	"crypto/x509"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"tarn/cmd/internal/boot"
+	"tarn/keys"
 	"tarn/keys/fault"
 	"tarn/keys/holder"
 	"tarn/keys/reidentify"
 	"tarn/keys/relationship"
 	"tarn/keys/signin"
+	"tarn/keys/signin/codeflow"
 )
 
 // consoleConfig says where people who have signed in are answered. Without an address
@@ -28,6 +32,10 @@ type consoleConfig struct {
 	PublicURL string `toml:"public_url"`
 	// Organisation is the name of who runs the key holder, for people to read.
 	Organisation string `toml:"organisation"`
+	// Idle is after how long without use people are signed out (default 15m, at most 1h).
+	Idle boot.Duration `toml:"idle"`
+	// Longest is after how long people are signed out, whatever they do (default 8h, at most 24h).
+	Longest boot.Duration `toml:"longest"`
 }
 
 // oidcConfig says whose sign-ins are believed (OpenID Connect). Nothing is looked up at
@@ -46,6 +54,22 @@ type oidcConfig struct {
 	CA string `toml:"ca"`
 	// MaxAge is how long a sign-in counts (default 12h).
 	MaxAge boot.Duration `toml:"max_age"`
+	// AuthorizeURL and TokenURL are the issuer's endpoints by which browsers sign in, https.
+	// With them there are pages at [console] address; without them people are answered by the
+	// interface only.
+	AuthorizeURL string `toml:"authorize_url"`
+	TokenURL     string `toml:"token_url"`
+	// UserInfoURL is where the issuer says of a person what their ID token does not: CIS2 needs
+	// it.
+	UserInfoURL string `toml:"userinfo_url"`
+	// EndSessionURL is where people sign out at the issuer, too.
+	EndSessionURL string `toml:"end_session_url"`
+	// ClientSecretFile holds the client's secret, alone, with mode 0600. Without it the client
+	// is a public one.
+	ClientSecretFile string `toml:"client_secret_file"`
+	// Scopes are what the issuer is asked for (default openid profile; with preset cis2
+	// nationalrbacaccess, too).
+	Scopes []string `toml:"scopes"`
 	// Claims say what of a token is what.
 	Claims claimsConfig `toml:"claims"`
 }
@@ -139,7 +163,90 @@ func (c *config) people(env *boot.Environment, o *holder.Options) error {
 		return err
 	}
 	o.SignIn = verifier
+	if o.Pages, err = c.pages(env, verifier); err != nil {
+		return err
+	}
 	return c.Policy.apply(o)
+}
+
+// Bounds of how long sessions last.
+const (
+	mostIdle    = time.Hour
+	mostLongest = 24 * time.Hour
+)
+
+// pages are the console's settings; nil where browsers have nowhere to sign in.
+func (c *config) pages(env *boot.Environment, verifier *signin.Verifier) (*holder.Pages, error) {
+	const doing = "reading [console]"
+	o := &c.OIDC
+	if o.AuthorizeURL == "" && o.TokenURL == "" {
+		if o.UserInfoURL != "" || o.ClientSecretFile != "" || o.EndSessionURL != "" {
+			return nil, fault.New(fault.Usage, "reading [oidc]", "authorize_url and token_url are missing", "give both, or leave out userinfo_url, end_session_url and client_secret_file")
+		}
+		return nil, nil
+	}
+	public, err := url.Parse(c.Console.PublicURL)
+	if err != nil || public.Scheme != "https" || public.Host == "" || public.User != nil || strings.Trim(public.Path, "/") != "" || public.RawQuery != "" || public.Fragment != "" {
+		return nil, fault.New(fault.Usage, doing, "public_url is missing, or is more than an address", "give that by which people come, as in https://reid.example.nhs.uk")
+	}
+	if c.Console.Idle < 0 || time.Duration(c.Console.Idle) > mostIdle || c.Console.Longest < 0 || time.Duration(c.Console.Longest) > mostLongest {
+		return nil, fault.New(fault.Usage, doing, "idle or longest is out of bounds", "give at most 1h and 24h")
+	}
+	flow, err := o.flow(env, "https://"+public.Host+"/sign-in/callback", verifier)
+	if err != nil {
+		return nil, err
+	}
+	return &holder.Pages{SignIn: flow, Organisation: c.Console.Organisation, PublicURL: "https://" + public.Host, Idle: time.Duration(c.Console.Idle), Longest: time.Duration(c.Console.Longest)}, nil
+}
+
+// flow is the sign-in of browsers.
+func (c *oidcConfig) flow(env *boot.Environment, redirect string, verifier *signin.Verifier) (*codeflow.Flow, error) {
+	roots, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
+	o := codeflow.Options{
+		AuthorizeURL: c.AuthorizeURL, TokenURL: c.TokenURL, UserInfoURL: c.UserInfoURL, EndSessionURL: c.EndSessionURL, ClientID: c.ClientID, RedirectURI: redirect,
+		Scopes: c.Scopes, Roots: roots, Verifier: verifier, Clock: env.Wall, Rand: rand.Reader,
+	}
+	if o.Scopes == nil {
+		o.Scopes = []string{"openid", "profile"}
+		if c.Claims.Preset == signin.PresetCIS2 {
+			o.Scopes = append(o.Scopes, "nationalrbacaccess")
+		}
+	}
+	if o.Secret, err = c.secret(); err != nil {
+		return nil, err
+	}
+	return codeflow.New(o)
+}
+
+// secret reads the client's secret into a closure, which prints nothing; nil is none.
+func (c *oidcConfig) secret() (func() string, error) {
+	if c.ClientSecretFile == "" {
+		return nil, nil
+	}
+	b, err := keys.ReadSecret(c.ClientSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(b)
+	text := strings.TrimSpace(string(b))
+	if text == "" {
+		return nil, fault.New(fault.Usage, "reading [oidc]", "client_secret_file is empty", "put the client's secret into it, alone")
+	}
+	return func() string { return text }, nil
+}
+
+// roots are the authorities of whoever answers at the issuer's addresses.
+func (c *oidcConfig) roots() (roots *x509.CertPool, err error) {
+	if c.CA != "" {
+		return boot.Authorities("[oidc] ca", c.CA)
+	}
+	if roots, err = x509.SystemCertPool(); err != nil {
+		return nil, fault.Wrap(fault.Usage, "reading [oidc]", err, "give the authority of the issuer's certificate as ca")
+	}
+	return roots, nil
 }
 
 // verifier reads whose sign-ins are believed.
@@ -169,12 +276,9 @@ func (c *oidcConfig) keys(env *boot.Environment) (signin.KeySource, error) {
 	case c.JWKSFile != "":
 		return signin.KeysInFile(c.JWKSFile, env.Logger)
 	}
-	roots, err := x509.SystemCertPool()
-	if c.CA != "" {
-		roots, err = boot.Authorities("[oidc] ca", c.CA)
-	}
+	roots, err := c.roots()
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, doing, err, "give the authority of the issuer's certificate as ca")
+		return nil, err
 	}
 	return signin.KeysAtURL(signin.URLOptions{URL: c.JWKSURL, Roots: roots, Clock: env.Wall, Logger: env.Logger})
 }

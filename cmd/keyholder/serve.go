@@ -116,6 +116,7 @@ func serve(ctx context.Context, env *boot.Environment, config *config) (err erro
 		Decisions:     usualDecisions(),
 		Pending:       func() float64 { return float64(h.Pending()) },
 		Unreviewed:    func() float64 { return float64(h.Unreviewed()) },
+		Sessions:      func() float64 { return float64(h.Sessions()) },
 		Budgets: func(each func(project, client string, left int64)) {
 			if h != nil {
 				h.Budgets(each)

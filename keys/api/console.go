@@ -66,3 +66,11 @@ type RegisterConversion struct {
 	Expires    time.Time `json:"expires"`
 	State      string    `json:"state"`
 }
+
+// OperatorsSee is what operators who have signed in see: the changes that people may ask
+// for, oldest first, and what there is.
+type OperatorsSee struct {
+	Operations []Operation `json:"operations"`
+	Projects   []Project   `json:"projects"`
+	Clients    []Client    `json:"clients"`
+}

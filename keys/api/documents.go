@@ -272,13 +272,25 @@ func OperationStates() []OperationState {
 	return []OperationState{OpPending, OpApproved, OpExecuted, OpRejected, OpExpired, OpVoid, OpRefusedAt}
 }
 
+// PersonPrefix begins the names of operators who have signed in: no client can have such a name.
+const PersonPrefix = "person/"
+
+// OperatorPerson is an operator who has signed in, as far as it says who is one person: role
+// and organisation change from one sign-in to the next.
+type OperatorPerson struct {
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+	UserID  string `json:"user_id,omitzero"`
+}
+
 // Operation is a change that was asked for. Its hash is over what is approved,
 // and over nothing that changes later.
 type Operation struct {
 	ID        string              `json:"id"`
 	Kind      OperationKind       `json:"kind"`
 	Body      jsontext.Value      `json:"body"`
-	Requester string              `json:"requester"`
+	Requester string              `json:"requester"`       // a client's name, or [PersonPrefix] and a subject
+	Person    OperatorPerson      `json:"person,omitzero"` // who asked, where they had signed in
 	Created   time.Time           `json:"created"`
 	Expires   time.Time           `json:"expires"`
 	Hash      string              `json:"hash"`
@@ -291,9 +303,10 @@ type Operation struct {
 
 // OperationApproval is what one operator said.
 type OperationApproval struct {
-	Client   string    `json:"client"`
-	Decision string    `json:"decision"` // approve or reject
-	Time     time.Time `json:"time"`
+	Client   string         `json:"client"`          // a client's name, or [PersonPrefix] and a subject
+	Person   OperatorPerson `json:"person,omitzero"` // who it was, where they had signed in
+	Decision string         `json:"decision"`        // approve or reject
+	Time     time.Time      `json:"time"`
 }
 
 // ApprovalRequest approves or rejects the operation of this hash.
@@ -309,16 +322,18 @@ const (
 )
 
 // OperationHash returns the hash that approvers approve, in hex:
-// SHA-256("tarn/operation/v1" || 00 || JCS{body, created, expires, id, kind, requester}).
+// SHA-256("tarn/operation/v1" || 00 || JCS{body, created, expires, id, kind, requester}), with
+// the member person where a person asked: without one the bytes are those of before.
 func OperationHash(o *Operation) (string, error) {
 	document, err := keys.Encode(struct {
 		ID        string         `json:"id"`
 		Kind      OperationKind  `json:"kind"`
 		Body      jsontext.Value `json:"body"`
 		Requester string         `json:"requester"`
+		Person    OperatorPerson `json:"person,omitzero"`
 		Created   time.Time      `json:"created"`
 		Expires   time.Time      `json:"expires"`
-	}{o.ID, o.Kind, o.Body, o.Requester, o.Created, o.Expires})
+	}{o.ID, o.Kind, o.Body, o.Requester, o.Person, o.Created, o.Expires})
 	if err != nil {
 		return "", err
 	}

@@ -22,6 +22,7 @@ import (
 	"tarn/keys/badgerdb"
 	"tarn/keys/enrol"
 	"tarn/keys/fault"
+	"tarn/keys/holder/console"
 	"tarn/keys/holder/internal/authority"
 	"tarn/keys/holder/internal/custody"
 	"tarn/keys/holder/internal/journal"
@@ -100,6 +101,7 @@ type Options struct {
 	SignIn            SignIn        // of people; nil: nobody signs in, and nobody re-identifies
 	Regions           []Region      // that answer for domains
 	KeepRequests      time.Duration // for re-identification; 0 is for ever
+	Pages             *Pages        // the console's; nil: people are answered by the interface only
 	// PolicyDigest and PolicyMode, where they are not empty, are those that the policy of
 	// re-identification must have: else the service does not open.
 	PolicyDigest string
@@ -116,6 +118,14 @@ type Options struct {
 	Reached func(requests.Step)
 }
 
+// Pages are the settings of the console.
+type Pages struct {
+	SignIn        console.SignIn
+	Organisation  string        // who runs the key holder, for people to read
+	PublicURL     string        // https://host[:port], by which people come
+	Idle, Longest time.Duration // of sessions; 0 is the console's default
+}
+
 // Holder is a key holder's service, sealed or open. It is safe for concurrent
 // use.
 type Holder struct {
@@ -128,6 +138,7 @@ type Holder struct {
 	failed     chan struct{}
 
 	regions   *regions.Regions // nil where none answers
+	console   *console.Console // nil where there are no pages
 	ourselves ourselves
 
 	unsealTries, enrolTries tries
@@ -167,6 +178,9 @@ func New(o Options) (*Holder, error) {
 		if h.regions, err = regions.New(o.Regions, regions.Options{Certificate: h.clientCertificate, Clock: o.Clock}); err != nil {
 			return nil, err
 		}
+	}
+	if o.Pages != nil {
+		h.console = h.newConsole(o.Pages)
 	}
 	return h, nil
 }
@@ -414,6 +428,14 @@ func (h *Holder) Work(ctx context.Context) {
 			h.takeAlerts(ctx) // what could not be taken before
 		}
 	}
+}
+
+// Sessions is how many people have signed in to the console.
+func (h *Holder) Sessions() int {
+	if h.console == nil {
+		return 0
+	}
+	return h.console.Sessions()
 }
 
 // Sealed reports whether the service is sealed.

@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"slices"
 
@@ -13,12 +14,26 @@ import (
 	"tarn/keys/holder/console"
 	"tarn/keys/holder/internal/keyring"
 	"tarn/keys/reidentify"
+	"tarn/keys/reidentify/oversight"
 )
 
 // pages is the key holder as the console's pages ask it: each method does what the method
 // of the interface does, by the same functions, in places for people, no earlier than its
 // floor, counted, and written down where it is refused.
 type pages struct{ h *Holder }
+
+func (h *Holder) newConsole(o *Pages) *console.Console {
+	p := pages{h}
+	random := h.options.Rand
+	if random == nil {
+		random = rand.Reader
+	}
+	return console.New(console.Options{
+		SignIn: o.SignIn, Asker: p, Reader: p, Decider: p, Auditor: p, Overseer: p, Operators: p, Registrar: p,
+		Organisation: o.Organisation, PublicURL: o.PublicURL, Idle: o.Idle, Longest: o.Longest,
+		Clock: h.options.Clock, Rand: random, Logger: h.options.Logger, Meter: h.options.Meter,
+	})
+}
 
 // as does something for a person whose sign-in the console has verified.
 func as[T any](ctx context.Context, p pages, method string, who console.Caller, do func(context.Context, *call) (T, error)) (result T, err error) {
@@ -99,12 +114,13 @@ func (p pages) Open(ctx context.Context, who console.Caller, id string) (*api.Op
 	return as(ctx, p, "reidentifications.open", who, func(ctx context.Context, c *call) (*api.OpenedItems, error) { return c.open(ctx, id) })
 }
 
-// May implements [console.Reader].
-func (p pages) May(ctx context.Context, who console.Caller) (*reidentify.Abilities, error) {
-	return as(ctx, p, "me", who, func(_ context.Context, c *call) (*reidentify.Abilities, error) {
-		may := c.desk.May(&c.person)
-		return &may, nil
-	})
+// May implements [console.Reader]. Every page asks it, so that it is not counted.
+func (p pages) May(_ context.Context, who console.Caller) (*reidentify.Abilities, error) {
+	if _, err := p.h.keyring(); err != nil {
+		return nil, p.h.refusal(err)
+	}
+	may := p.h.requests().May(&who.Person)
+	return &may, nil
 }
 
 // List implements [console.Reader].
@@ -164,6 +180,84 @@ func (p pages) EventReceipt(ctx context.Context, who console.Caller, index uint6
 		}
 		return written(c.receipt(ctx, index))
 	})
+}
+
+// Standings implements [console.Overseer].
+func (p pages) Standings(ctx context.Context, who console.Caller) (own, organisation []oversight.Standing, err error) {
+	both, err := as(ctx, p, "pages.limits", who, func(_ context.Context, c *call) (both [2][]oversight.Standing, _ error) {
+		both[0], both[1] = c.desk.Standings(&c.person)
+		return both, nil
+	})
+	return both[0], both[1], err
+}
+
+// Overview implements [console.Overseer].
+func (p pages) Overview(ctx context.Context, who console.Caller) (*oversight.Overview, error) {
+	return as(ctx, p, "pages.overview", who, func(_ context.Context, c *call) (*oversight.Overview, error) { return c.desk.Overview(&c.person) })
+}
+
+// Report implements [console.Overseer].
+func (p pages) Report(ctx context.Context, who console.Caller, organisation string, month oversight.CalendarMonth) (*oversight.Report, error) {
+	return as(ctx, p, "pages.report", who, func(_ context.Context, c *call) (*oversight.Report, error) {
+		return c.desk.Report(&c.person, organisation, month)
+	})
+}
+
+// Organisations implements [console.Overseer].
+func (p pages) Organisations(ctx context.Context, who console.Caller) ([]string, error) {
+	return as(ctx, p, "pages.organisations", who, func(_ context.Context, c *call) ([]string, error) { return c.desk.Organisations(&c.person) })
+}
+
+// See implements [console.Operators].
+func (p pages) See(ctx context.Context, who console.Caller) (*api.OperatorsSee, error) {
+	return as(ctx, p, "operations.list", who, func(_ context.Context, c *call) (see *api.OperatorsSee, err error) {
+		see = &api.OperatorsSee{}
+		if see.Operations, err = operationsForPerson(c.ring, &c.person, ""); err != nil {
+			return nil, err
+		}
+		if see.Projects, err = projectsForPerson(c.ring, &c.person); err != nil {
+			return nil, err
+		}
+		see.Clients, err = clientsForPerson(c.ring, &c.person)
+		return see, err
+	})
+}
+
+// AskChange implements [console.Operators].
+func (p pages) AskChange(ctx context.Context, who console.Caller, request *api.OperationRequest) (*api.Operation, error) {
+	return as(ctx, p, "operations.create", who, func(ctx context.Context, c *call) (*api.Operation, error) {
+		return pointed(askOperation(ctx, c.ring, &c.person, c.id, *request))
+	})
+}
+
+// DecideChange implements [console.Operators].
+func (p pages) DecideChange(ctx context.Context, who console.Caller, id string, given *api.ApprovalRequest) (*api.Operation, error) {
+	return as(ctx, p, "operations.approve", who, func(ctx context.Context, c *call) (*api.Operation, error) {
+		return pointed(decideOperation(ctx, c.ring, &c.person, id, *given))
+	})
+}
+
+// CollectChange implements [console.Operators].
+func (p pages) CollectChange(ctx context.Context, who console.Caller, id string) (*api.Collected, error) {
+	return as(ctx, p, "operations.collect", who, func(ctx context.Context, c *call) (*api.Collected, error) {
+		return pointed(collectForPerson(ctx, c.ring, &c.person, id))
+	})
+}
+
+// pointed returns a document by its address; nil with an error.
+func pointed[T any](document T, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &document, nil
+}
+
+// Counts implements [console.Registrar].
+func (p pages) Counts(context.Context) ([]oversight.ProjectCount, error) {
+	if _, err := p.h.keyring(); err != nil {
+		return nil, p.h.refusal(err)
+	}
+	return p.h.requests().Counts(), nil
 }
 
 // Register implements [console.Registrar]. It is not a method of people: anybody reads it.

@@ -44,6 +44,9 @@ var people = map[string]reidentify.Person{
 	"doctor":      {Subject: "doctor", Organisation: "RX1", Role: "emergency", Assurance: "AAL3"},
 	"doctor-weak": {Subject: "doctor-weak", Organisation: "RX1", Role: "emergency", Assurance: "AAL1"},
 	"ward":        {Subject: "ward", Organisation: "RX1", Role: "gp"},
+	"op1":         {Subject: "op1", UserID: "u-op1", Organisation: "X26", Role: "operator"},
+	"op1-alias":   {Subject: "op1-alias", UserID: "u-op1", Organisation: "X26", Role: "operator"},
+	"op2":         {Subject: "op2", UserID: "u-op2", Organisation: "X26", Role: "operator"},
 	"gp-alias":    {Subject: "gp-alias", UserID: "910000000001", Organisation: "QMJ", Role: "approver"},
 	"gp-cis2":     {Subject: "gp-cis2", UserID: "910000000001", Organisation: "Y12345", Role: "gp"},
 }

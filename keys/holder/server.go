@@ -60,11 +60,22 @@ func (h *Holder) Handler() (http.Handler, error) {
 	return h.routes(h.programs, func(m *api.Method) bool { return !m.SignedIn })
 }
 
-// PeopleHandler returns the service's routes for people, who have signed in.
+// PeopleHandler returns the service's routes for people, who have signed in, and the
+// console's pages where there are any.
 func (h *Holder) PeopleHandler() (http.Handler, error) {
-	return h.routes(h.people, func(m *api.Method) bool {
+	methods, err := h.routes(h.people, func(m *api.Method) bool {
 		return m.SignedIn || m.Name == "livez" || m.Name == "readyz" || m.Name == "openapi"
 	})
+	if err != nil || h.console == nil {
+		return methods, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.Path; strings.HasPrefix(path, "/v1/") || path == "/livez" || path == "/readyz" {
+			methods.ServeHTTP(w, r)
+			return
+		}
+		h.console.ServeHTTP(w, r)
+	}), nil
 }
 
 // routes returns some of the routes of api.Methods, which are worked on in some places:

@@ -33,6 +33,12 @@ const (
 	month = 30 * day
 )
 
+// personWindows are those in which patients of a person are counted, organisationWindow
+// that of an organisation's.
+var personWindows = [...]time.Duration{day, week, month}
+
+const organisationWindow = month
+
 // Remembered is how far back limits look: a history that holds less counts too little.
 const Remembered = month
 
@@ -77,8 +83,8 @@ type asker struct {
 	accounts    []account // of a person
 }
 
-func newPerson() *asker       { return &asker{all: newSeries(day, week, month)} }
-func newOrganisation() *asker { return &asker{all: newSeries(month)} }
+func newPerson() *asker       { return &asker{all: newSeries(personWindows[:]...)} }
+func newOrganisation() *asker { return &asker{all: newSeries(organisationWindow)} }
 
 func (a *asker) add(e *asked, emergency bool) {
 	a.all.add(e)

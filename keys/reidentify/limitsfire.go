@@ -17,9 +17,6 @@ var london = func() *time.Location {
 	return zone
 }()
 
-// London is the time zone of nights, days and months.
-func London() *time.Location { return london }
-
 // percentScale is how many millionths of a list a per cent is.
 const percentScale = 10_000
 
@@ -69,24 +66,43 @@ func (c *counts) beyond(l *limit) bool {
 }
 
 func (p *Policy) count(h *History, o *Occasion) *counts {
-	organisation := p.organisation(o.Organisation)
+	organisation, subjects := p.organisation(o.Organisation), distinct(o.Subjects)
 	person, theirs := h.person(&o.Person), h.organisation(o.Organisation)
-	subjects := distinct(o.Subjects)
-	c := &counts{listSize: organisation.ListSize, of: map[string]int{LimitRequestsDay: person.all.since(o.At, day) + 1}}
-	for w, rule := range []string{LimitPatientsDay, LimitPatientsWeek, LimitPatientsMonth} {
-		c.of[rule], _ = person.all.at(o.At, w).with(subjects)
+	var patients [len(personWindows)]int
+	for w := range personWindows {
+		patients[w], _ = person.all.at(o.At, w).with(subjects)
 	}
-	c.of[LimitOrganisation], c.of[LimitSamePatient] = theirs.all.at(o.At, 0).with(subjects)
-	if organisation.ListSize > 0 {
-		c.of[LimitOrganisationShare] = c.of[LimitOrganisation]
-	}
-	if from, to, night := nightOf(o.At); night && !organisation.Nights {
-		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + 1
-	}
-	if from, to := dayOf(o.At); !organisation.works(from) {
-		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + 1
-	}
+	c := newCounts(&organisation)
+	p.countPerson(c, person, &organisation, o.At, 1, patients)
+	all, most := theirs.all.at(o.At, 0).with(subjects)
+	c.countOrganisation(theirs, &organisation, o.At, 1, all, most)
 	return c
+}
+
+func newCounts(o *Organisation) *counts { return &counts{listSize: o.ListSize, of: map[string]int{}} }
+
+// countPerson counts what a person has asked, and so many requests more, for an
+// organisation. Their patients are those of personWindows.
+func (p *Policy) countPerson(c *counts, person *asker, organisation *Organisation, at time.Time, more int, patients [len(personWindows)]int) {
+	c.of[LimitRequestsDay] = person.all.since(at, day) + more
+	for w, rule := range []string{LimitPatientsDay, LimitPatientsWeek, LimitPatientsMonth} {
+		c.of[rule] = patients[w]
+	}
+	if from, to, night := nightOf(at); night && !organisation.Nights {
+		c.of[LimitNight] = p.unusual(person.all.between(from, to)) + more
+	}
+}
+
+// countOrganisation counts what was asked for an organisation, and so many requests more.
+// Its patients are those of organisationWindow, and most is how often the most frequent.
+func (c *counts) countOrganisation(theirs *asker, organisation *Organisation, at time.Time, more, patients, most int) {
+	c.of[LimitOrganisation], c.of[LimitSamePatient] = patients, most
+	if organisation.ListSize > 0 {
+		c.of[LimitOrganisationShare] = patients
+	}
+	if from, to := dayOf(at); !organisation.works(from) {
+		c.of[LimitNonWorkingDay] = len(theirs.all.between(from, to)) + more
+	}
 }
 
 // unusual returns how many occasions of a night were at an organisation that does not work

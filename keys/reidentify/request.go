@@ -342,11 +342,17 @@ func (r *Request) StateFor(by *Person, now time.Time) State {
 
 // Occasion is the request as limits count it.
 func (r *Request) Occasion() Occasion {
-	o := Occasion{At: r.Created, Person: r.Requester, Project: r.Project, Organisation: r.Organisation, Purpose: r.Purpose, BreakGlass: r.BreakGlass}
-	for _, item := range r.Items {
-		if item.Subject != "" && !slices.Contains(o.Subjects, item.Subject) {
-			o.Subjects = append(o.Subjects, item.Subject)
+	return Occasion{At: r.Created, Person: r.Requester, Project: r.Project, Organisation: r.Organisation, Purpose: r.Purpose, BreakGlass: r.BreakGlass, Subjects: r.subjects(nil)}
+}
+
+// subjects appends the subject_h of the request's patients, each once, as far as they are
+// known.
+func (r *Request) subjects(to []string) []string {
+	before := len(to)
+	for i := range r.Items {
+		if subject := r.Items[i].Subject; subject != "" && !slices.Contains(to[before:], subject) {
+			to = append(to, subject)
 		}
 	}
-	return o
+	return to
 }

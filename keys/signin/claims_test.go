@@ -156,7 +156,7 @@ func FuzzClaims(f *testing.F) {
 		known[reason] = true
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, preset byte) {
-		p, err := all[int(preset)%len(all)].read(&compact{signed: "a.b"}, payload, nil)
+		p, _, err := all[int(preset)%len(all)].read(&compact{signed: "a.b"}, payload, Reply{})
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || !known[e.Reason] {

@@ -20,12 +20,13 @@ const (
 	BadClaims       Reason = "claims"           // it does not say who the person is, or in which role
 	KeyUnknown      Reason = "key_unknown"      // no key of the issuer's has the name that it gives, and fits
 	KeysUnavailable Reason = "keys_unavailable" // the issuer's keys could not be had
+	BadReply        Reason = "reply"            // the provider's answer to a browser's sign-in is none that was asked for
 )
 
 // Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{
-		TokenMissing, TokenMalformed, Algorithm, Signature, Issuer, Audience, Expired, NotYet, TooOld, BadClaims, KeyUnknown, KeysUnavailable,
+		TokenMissing, TokenMalformed, Algorithm, Signature, Issuer, Audience, Expired, NotYet, TooOld, BadClaims, KeyUnknown, KeysUnavailable, BadReply,
 	}
 }
 

@@ -80,6 +80,9 @@ func New(o Options) (*Verifier, error) {
 	}}, nil
 }
 
+// Issuer is whose tokens are believed.
+func (v *Verifier) Issuer() string { return v.options.Issuer }
+
 // check says what is wrong with options, and what to do; "" of good ones.
 func (o *Options) check() (wrong, next string) {
 	issuer, err := url.Parse(o.Issuer)
@@ -118,32 +121,63 @@ func (v *Verifier) Verify(ctx context.Context, bearer string) (reidentify.Person
 // says stays as it is, and how a person has signed in and in which role it alone says. A nil
 // userInfo adds none.
 func (v *Verifier) VerifyWith(ctx context.Context, bearer string, userInfo []byte) (reidentify.Person, error) {
-	var nobody reidentify.Person
-	token, err := readCompact(bearer)
+	person, _, err := v.verify(ctx, Reply{IDToken: bearer, UserInfo: userInfo})
+	return person, err
+}
+
+// Reply is what a client gets at the end of a browser's sign-in.
+type Reply struct {
+	IDToken  string
+	UserInfo []byte // as of [Verifier.VerifyWith]; nil is none
+	Nonce    string // that the client has given, and the token must have
+}
+
+// VerifyReply is VerifyWith of a sign-in that the client has begun: the token must be the
+// answer to it, and to no other (OpenID Connect Core 1.0, 3.1.3.7, 11). name is what the
+// person is called, for their own eyes: it goes into no record. It is empty where the
+// provider says none that can be shown.
+func (v *Verifier) VerifyReply(ctx context.Context, r Reply) (person reidentify.Person, name string, err error) {
+	if r.Nonce == "" {
+		return person, "", refuse(BadClaims, "the sign-in has no nonce")
+	}
+	return v.verify(ctx, r)
+}
+
+func (v *Verifier) verify(ctx context.Context, r Reply) (nobody reidentify.Person, name string, err error) {
+	person, c, err := v.believe(ctx, r)
 	if err != nil {
-		return nobody, err
+		return nobody, "", err
+	}
+	return person, shownName(c), nil
+}
+
+// believe returns who has signed in, and what is said of them.
+func (v *Verifier) believe(ctx context.Context, r Reply) (nobody reidentify.Person, said claims, err error) {
+	token, err := readCompact(r.IDToken)
+	if err != nil {
+		return nobody, nil, err
 	}
 	if !slices.Contains(v.options.Algorithms, token.algorithm) {
-		return nobody, refuse(Algorithm, "the token is signed with an algorithm that is not allowed")
+		return nobody, nil, refuse(Algorithm, "the token is signed with an algorithm that is not allowed")
 	}
 	key, err := find(ctx, v.options.Keys, token)
 	if err != nil {
-		return nobody, err
+		return nobody, nil, err
 	}
 	set := &oneKey{key: key, algorithm: jose.SignatureAlgorithm(token.algorithm)}
 	_, failed := oidc.NewVerifier(v.options.Issuer, set, &v.config).Verify(ctx, token.text)
 	if set.payload == nil {
-		return nobody, refuse(Signature, "the token is not signed by the key that it names")
+		return nobody, nil, refuse(Signature, "the token is not signed by the key that it names")
 	}
 	// Our own reading comes first, for the reason: the library's errors repeat claims.
-	person, err := v.read(token, set.payload, userInfo)
+	person, said, err := v.read(token, set.payload, r)
 	if err != nil {
-		return nobody, err
+		return nobody, nil, err
 	}
 	if failed != nil {
-		return nobody, refuse(BadClaims, "the token's claims are not those of an ID token")
+		return nobody, nil, refuse(BadClaims, "the token's claims are not those of an ID token")
 	}
-	return person, nil
+	return person, said, nil
 }
 
 // oneKey is a set of the one key that a token was found to name.
@@ -168,31 +202,34 @@ func (o *oneKey) VerifySignature(_ context.Context, token string) ([]byte, error
 }
 
 // read holds the claims of a token whose signature is right.
-func (v *Verifier) read(token *compact, payload, userInfo []byte) (reidentify.Person, error) {
+func (v *Verifier) read(token *compact, payload []byte, r Reply) (nobody reidentify.Person, said claims, err error) {
 	c, err := readClaims(payload)
 	if err != nil {
-		return reidentify.Person{}, err
+		return nobody, nil, err
 	}
 	if err := v.meant(c); err != nil {
-		return reidentify.Person{}, err
+		return nobody, nil, err
+	}
+	if err := c.answers(r.Nonce); err != nil {
+		return nobody, nil, err
 	}
 	signedIn, err := v.inTime(c)
 	if err != nil {
-		return reidentify.Person{}, err
+		return nobody, nil, err
 	}
 	name, err := session(c, v.options.Issuer, token.signed)
 	if err != nil {
-		return reidentify.Person{}, err
+		return nobody, nil, err
 	}
-	if c, err = c.with(userInfo, v.options.Claims.ofSignIn()); err != nil {
-		return reidentify.Person{}, err
+	if c, err = c.with(r.UserInfo, v.options.Claims.ofSignIn()); err != nil {
+		return nobody, nil, err
 	}
 	p, err := v.options.Claims.person(c)
 	if err != nil {
-		return reidentify.Person{}, err
+		return nobody, nil, err
 	}
 	p.Issuer, p.SignedIn, p.Session = v.options.Issuer, signedIn, name
-	return p, nil
+	return p, c, nil
 }
 
 // maxAudiences is how many a token may be for.

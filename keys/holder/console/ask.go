@@ -8,6 +8,7 @@ import (
 
 	"tarn/keys"
 	"tarn/keys/api"
+	"tarn/keys/fault"
 	"tarn/keys/reidentify"
 	"tarn/keys/reidentify/oversight/sheet"
 )
@@ -195,47 +196,47 @@ func (v *visit) sendSeveral(form askView) error {
 	return v.ask(&form, a, items, false)
 }
 
-// most is how many wrong tokens of a list are told at once.
-const mostWrong = 10
-
-// readList reads the patients of a list, of the file where one was chosen.
+// readList reads the patients of a list, of the file where one was chosen. What is no token
+// goes no further, and is told by its line.
 func (v *visit) readList(form *askView) (items []api.ReidentificationItem) {
-	rows, err := v.rowsOfList(form.Tokens)
-	switch {
-	case err != nil:
-		form.Wrong.add("token", sentence(err.Error()))
-		return nil
-	case len(rows) == 0:
+	if form.Tokens == "" && !v.hasFile() {
 		form.Wrong.add("token", "Paste tokens, one on each line, or choose a file.")
 		return nil
 	}
-	several, told := "", 0
+	rows, err := v.rowsOfList(form.Tokens)
+	if err != nil {
+		form.Wrong.add("token", listWrong(err))
+		return nil
+	}
 	for _, row := range rows {
 		items = append(items, api.ReidentificationItem{Row: row.Row, Token: row.Token})
-		if err := keys.ExplainToken(row.Token); err != nil {
-			if told++; told <= mostWrong {
-				several += " Line " + itoa(row.Line) + ": " + sentence(err.Error())
-			}
-		}
-	}
-	if told > mostWrong {
-		several += " And " + count(told-mostWrong, "more line") + "."
-	}
-	if told > 0 {
-		form.Wrong.add("token", "Some tokens were copied wrongly. Nothing was sent."+several)
 	}
 	return items
 }
 
+// listWrong says what is wrong with a list, and what to do.
+func listWrong(err error) string {
+	var known *fault.Error
+	if !errors.As(err, &known) {
+		return "The list cannot be read. Nothing was sent."
+	}
+	return "The list cannot be used, and nothing was sent: " + known.Wrong + ". " + sentence(known.Next)
+}
+
+// hasFile reports whether a file was chosen that is not empty.
+func (v *visit) hasFile() bool {
+	_, header, err := v.r.FormFile("file")
+	return err == nil && header.Size > 0
+}
+
 func (v *visit) rowsOfList(pasted string) ([]sheet.Row, error) {
+	if !v.hasFile() {
+		return sheet.Tokens(strings.NewReader(pasted), reidentify.MaxItems)
+	}
 	file, _, err := v.r.FormFile("file")
 	if err != nil {
-		return sheet.Tokens(strings.NewReader(pasted), reidentify.MaxItems)
+		return nil, err
 	}
 	defer func() { _ = file.Close() }() // it lies in memory
-	rows, err := sheet.Tokens(file, reidentify.MaxItems)
-	if err == nil && len(rows) == 0 {
-		return sheet.Tokens(strings.NewReader(pasted), reidentify.MaxItems)
-	}
-	return rows, err
+	return sheet.Tokens(file, reidentify.MaxItems)
 }

@@ -9,6 +9,19 @@ import (
 
 // What approvers and reviewers decide.
 
+// WhyWaits says to an approver why a request waits. What the rule says is for who asked.
+func (r *requestView) WhyWaits() string {
+	switch reidentify.Rule(r.Decision.Rule) {
+	case reidentify.RuleNoRelationship:
+		return "the region does not say that " + r.Organisation + " has to do with the patient now"
+	case reidentify.RuleNeedsApproval:
+		return "this purpose always needs approval"
+	case reidentify.RuleLimit:
+		return "it is beyond a limit: " + reidentify.LimitText(r.Decision.Limit)
+	}
+	return r.Decision.Why
+}
+
 func (v *visit) approvals() error {
 	all, err := v.list(reidentify.AsApprover, reidentify.Pending)
 	if err != nil {

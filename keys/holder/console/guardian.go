@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"tarn/keys/api"
@@ -40,7 +41,7 @@ func eventsOf(events []api.Event) []eventView {
 
 func indented(leaf jsontext.Value) string {
 	text := jsontext.Value(append([]byte{}, leaf...))
-	if err := text.Indent(); err != nil {
+	if err := text.Indent(jsontext.WithIndent("  ")); err != nil {
 		return string(leaf)
 	}
 	return string(text)
@@ -49,7 +50,7 @@ func indented(leaf jsontext.Value) string {
 // kindWords say what an entry of each kind is about.
 var kindWords = map[audit.Kind]string{
 	audit.KindReidRequest: "Asked who a patient is", audit.KindReidDecision: "Decision on a request", audit.KindApproval: "An approver decided", audit.KindReidIntent: "About to open",
-	audit.KindReidOutcome: "Opened", audit.KindRedeliver: "Shown again", audit.KindBreakGlassReview: "Emergency reviewed", audit.KindWorklist: "Worklist sent",
+	audit.KindReidOutcome: "Opening", audit.KindRedeliver: "Shown again", audit.KindBreakGlassReview: "Emergency reviewed", audit.KindWorklist: "Worklist sent",
 	audit.KindWhoAsked: "A guardian looked up who asked", audit.KindRelationship: "The region was asked", audit.KindLease: "A key was used", audit.KindEvaluate: "Tokens were made",
 	audit.KindClient: "A client was changed", audit.KindEnrol: "A client enrolled", audit.KindProject: "A project was changed", audit.KindDomain: "A domain was changed",
 	audit.KindPolicy: "The policy was changed", audit.KindOperatorApproval: "Operators asked or decided", audit.KindKeyState: "A key was changed", audit.KindRotate: "Tokens were rotated",
@@ -62,7 +63,7 @@ var decisionWords = map[audit.Decision]string{audit.Allow: "allowed", audit.Appr
 
 // outcomeWords are those of openings and reviews.
 var outcomeWords = map[string]string{
-	"opened": "the patient was named", "not_available": "nobody was named", "unknown": "cut off: it is not known whether anybody was named", "void": "taken back",
+	string(reidentify.Released): "the patient was named", string(reidentify.Failed): "nobody was named", string(reidentify.Unknown): "cut off: it is not known whether anybody was named", string(reidentify.Void): "taken back",
 	"justified": "justified", "not-justified": "not justified", "inconclusive": "inconclusive",
 }
 
@@ -99,6 +100,7 @@ type whoAskedView struct {
 	Wrong    wrong
 	Asked    bool
 	Events   []eventView
+	Others   int // of the entries: those that are not of guardians who looked
 	Searched uint64
 }
 
@@ -151,6 +153,11 @@ func (v *visit) whoAsked() error {
 		return err
 	default:
 		page.Asked, page.Events, page.Searched = true, eventsOf(found.Items), found.Searched
+		for i := range page.Events {
+			if page.Events[i].Leaf.Kind != audit.KindWhoAsked {
+				page.Others++
+			}
+		}
 	}
 	return v.whoAskedPage(page)
 }
@@ -242,7 +249,7 @@ func (v *visit) entry() error {
 	leaf := struct {
 		Leaf jsontext.Value `json:"leaf"`
 	}{}
-	if err := unmarshal(document, &leaf); err != nil {
+	if err := json.Unmarshal(document, &leaf); err != nil {
 		return err
 	}
 	v.render(http.StatusOK, "entry", "Entry "+strconv.FormatUint(index, 10)+" of the log", eventsOf([]api.Event{{Index: index, Leaf: leaf.Leaf}})[0])

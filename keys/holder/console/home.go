@@ -88,12 +88,3 @@ func (v *visit) help() error {
 func (v *visit) nothingThere() error {
 	return &shown{Status: http.StatusNotFound, Title: "Page not found", Text: "There is no such page.", Next: "If you typed the address, check that it is right. If you pasted it, check that you copied the whole of it."}
 }
-
-func (v *visit) register() error {
-	register, err := v.console.options.Registrar.Register(v.r.Context())
-	if err != nil {
-		return err
-	}
-	v.render(http.StatusOK, "register", "Register of projects", register)
-	return nil
-}

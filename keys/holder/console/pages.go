@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"tarn/keys/api"
 	"tarn/keys/reidentify"
 )
 
@@ -145,7 +146,8 @@ func functions() template.FuncMap {
 		"purpose": purposeText, "reason": reasonText, "stateText": stateText, "stateColour": func(s string) string { return stateColours[s] }, "sentence": sentence,
 		"when": londonTime, "day": londonDay, "clock": func(t time.Time) string { return t.In(reidentify.London()).Format("3:04pm") }, "until": until, "within": duration,
 		"number": numberHTML, "hash": hashHTML, "numbers": numbers, "list": func(all []string) string { return strings.Join(all, ", ") }, "hashSearch": hashSearch,
-		"parties": partiesText, "optOuts": optOutsText, "lookUps": lookUpsText, "outcome": func(o string) string { return outcomeWords[o] }, "decisions": decisions, "outcomes": outcomes,
+		"parties": partiesText, "optOuts": optOutsText, "lookUps": lookUpsText, "text": func(p reidentify.Purpose) string { return string(p) }, "role": func(r api.Role) string { return string(r) }, "text2": func(s api.OperationState) string { return string(s) },
+		"limitText": reidentify.LimitText, "limitAction": limitAction, "changeDecisions": changeDecisions, "month": monthText, "limitName": limitName, "plotOf": plot, "outcome": func(o string) string { return outcomeWords[o] }, "decisions": decisions, "outcomes": outcomes,
 	}
 	for name, f := range components() {
 		all[name] = f
@@ -204,4 +206,19 @@ func outcomes(chosen string) []choice {
 		of(reidentify.NotJustified, "Not justified", "There was none, or asking did not help to meet it. Follow your organisation's procedure as well."),
 		of(reidentify.Inconclusive, "Inconclusive", "You cannot tell."),
 	}
+}
+
+func changeDecisions(chosen string) []choice {
+	return []choice{
+		{Value: api.DecisionApprove, Text: "Approve", Chosen: chosen == api.DecisionApprove},
+		{Value: api.DecisionReject, Text: "Reject", Chosen: chosen == api.DecisionReject},
+	}
+}
+
+// limitAction says what a limit did.
+func limitAction(action reidentify.Action, simulated bool) string {
+	if simulated {
+		return actionWords[string(action)] + ", being tried out"
+	}
+	return actionWords[string(action)]
 }

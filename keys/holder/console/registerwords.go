@@ -1,10 +1,53 @@
 package console
 
 import (
+	"net/http"
 	"strings"
 
 	"tarn/keys/api"
+	"tarn/keys/reidentify/oversight"
 )
+
+// registerView is what anybody may read: projects, each with how often somebody was named.
+type registerView struct {
+	*api.Register
+	Shown []registerProject
+}
+
+type registerProject struct {
+	api.RegisterProject
+	Counts []oversight.ProjectCount
+	Months []string // those of the counts
+}
+
+// register is the public register. It needs no sign-in.
+func (v *visit) register() error {
+	register, err := v.console.options.Registrar.Register(v.r.Context())
+	if err != nil {
+		return err
+	}
+	counts, err := v.console.options.Registrar.Counts(v.r.Context())
+	if err != nil {
+		return err
+	}
+	page := registerView{Register: register}
+	for _, project := range register.Projects {
+		one := registerProject{RegisterProject: project}
+		for _, c := range counts {
+			if c.Project == project.Name {
+				one.Counts = append(one.Counts, c)
+			}
+		}
+		if len(one.Counts) > 0 {
+			for _, m := range one.Counts[0].Months {
+				one.Months = append(one.Months, monthText(m.Month))
+			}
+		}
+		page.Shown = append(page.Shown, one)
+	}
+	v.render(http.StatusOK, "register", "Register of projects", &page)
+	return nil
+}
 
 // What the register says in words.
 

@@ -6,6 +6,7 @@ import (
 
 	"tarn/keys/api"
 	"tarn/keys/reidentify"
+	"tarn/keys/reidentify/oversight"
 )
 
 // Caller is who asks by a page: a person whose sign-in was verified.
@@ -49,7 +50,26 @@ type Auditor interface {
 	EventReceipt(ctx context.Context, c Caller, index uint64) ([]byte, error)
 }
 
+// Overseer shows how much is asked: a person where they stand, a guardian where everybody
+// does.
+type Overseer interface {
+	Standings(context.Context, Caller) (own, organisation []oversight.Standing, err error)
+	Overview(context.Context, Caller) (*oversight.Overview, error)
+	Report(ctx context.Context, c Caller, organisation string, month oversight.CalendarMonth) (*oversight.Report, error)
+	Organisations(context.Context, Caller) ([]string, error)
+}
+
+// Operators changes projects and clients, two by two.
+type Operators interface {
+	See(context.Context, Caller) (*api.OperatorsSee, error)
+	AskChange(context.Context, Caller, *api.OperationRequest) (*api.Operation, error)
+	DecideChange(ctx context.Context, c Caller, id string, given *api.ApprovalRequest) (*api.Operation, error)
+	CollectChange(ctx context.Context, c Caller, id string) (*api.Collected, error)
+}
+
 // Registrar shows anybody what is linked, and why.
 type Registrar interface {
 	Register(context.Context) (*api.Register, error)
+	// Counts are how often somebody was named.
+	Counts(context.Context) ([]oversight.ProjectCount, error)
 }

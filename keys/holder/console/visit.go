@@ -264,7 +264,7 @@ func (v *visit) render(status int, name, title string, content any) {
 	err := v.console.pages.write(&out, name, v.frame(title, content))
 	defer clear(out.Bytes())
 	if err != nil {
-		v.console.options.Logger.Error("a page could not be made", "name", name)
+		v.console.options.Logger.Error("a page could not be made", "kind", name)
 		status = http.StatusInternalServerError
 		out.Reset()
 		out.WriteString("<!doctype html><title>Sorry, there is a problem with the service</title><h1>Sorry, there is a problem with the service</h1>")

@@ -34,6 +34,8 @@ type KeyholderState struct {
 	// Pending is how many requests for re-identification wait for approval, Unreviewed how
 	// many times break-glass was used and nobody has reviewed it.
 	Pending, Unreviewed func() float64
+	// Sessions is how many people have signed in to the console.
+	Sessions func() float64
 	// Decisions are the purposes, outcomes and rules of requests for re-identification that
 	// are counted from 0: others are counted from when there is one.
 	Decisions []Decision
@@ -95,6 +97,7 @@ func NewKeyholder(registry *prometheus.Registry, state KeyholderState) *Keyholde
 	k.heard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_delivered_total", Help: "Alerts that were sent and heard."})
 	k.unheard = prometheus.NewCounter(prometheus.CounterOpts{Name: "tarn_alerts_failed_total", Help: "Tries of sending an alert that failed; they are repeated."})
 	gauge("tarn_reidentification_pending", "Requests for re-identification that wait for approval.", state.Pending)
+	gauge("tarn_console_sessions", "Sessions of people in the console, those included whose time is up.", state.Sessions)
 	gauge("tarn_break_glass_unreviewed", "Openings by break-glass that nobody has reviewed.", state.Unreviewed)
 	k.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tarn_reidentification_requests_total", Help: "Requests for re-identification that were decided, by purpose, outcome and rule.",

@@ -102,7 +102,7 @@ func TestWhatIsCountedIsThereFromTheStart(t *testing.T) {
 	keyholder := prometheus.NewRegistry()
 	metrics.NewKeyholder(keyholder, metrics.KeyholderState{
 		Sealed: func() bool { return false }, FreeBytes: zero, CertificateExpiry: time.Now, Records: zero, TreeSize: zero, AlertsWaiting: zero, Budgets: clients, Rules: []string{"test-range"},
-		Pending: zero, Unreviewed: zero, Decisions: []metrics.Decision{{Purpose: "TREAT", Outcome: "ready", Rule: "relationship"}},
+		Pending: zero, Unreviewed: zero, Sessions: zero, Decisions: []metrics.Decision{{Purpose: "TREAT", Outcome: "ready", Rule: "relationship"}},
 	})
 	if said := page(t, keyholder); !strings.Contains(said, `tarn_alarms_total{rule="test-range"} 0`+"\n") {
 		t.Error("the rule of alarms is not there")

@@ -241,6 +241,10 @@ func (t *transaction) revokeClient(body *api.ClientNamed) (string, error) {
 func (k *Keyring) Clients() []api.Client {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.allClients()
+}
+
+func (k *Keyring) allClients() []api.Client {
 	return documents(k.clients, func(c *client) api.Client { return c.Client })
 }
 

@@ -443,16 +443,21 @@ func (k *Keyring) Alarm(ctx context.Context, rule, outcome string) error {
 // now is the time, to the millisecond that documents carry.
 func (k *Keyring) now() time.Time { return k.options.Clock().UTC().Truncate(time.Millisecond) }
 
-// Caller is a client whose certificate was shown.
+// Caller is a client whose certificate was shown, or a person who has signed in.
 type Caller struct {
 	Name         string
 	Role         api.Role
 	Organisation string
 	Issuer       string // of a person's sign-in; empty where it is a certificate
+	// Person is set by [AsOperator] only: who asks for and approves changes as a person.
+	Person api.OperatorPerson
 }
 
 // actor is the caller as events name it.
 func (c Caller) actor() audit.Actor {
+	if c.isPerson() {
+		c.Name = c.Person.Subject // as entries of re-identification name them
+	}
 	if c.Issuer != "" {
 		return audit.Actor{Issuer: c.Issuer, Organisation: c.Organisation, Role: string(c.Role), Subject: c.Name}
 	}

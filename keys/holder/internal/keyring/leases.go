@@ -130,7 +130,11 @@ func (k *Keyring) granted(l *lease, epoch *api.Epoch, key secret.Key) api.Lease 
 
 // idOf makes a thing's id from the id of the request that asked for it.
 func idOf(what string, caller Caller, requestID string) string {
-	sum := sha256.Sum256(keys.LP(keys.Text("tarn/request/v1"), keys.Text(what), keys.Text(caller.Name), keys.Text(requestID)))
+	parts := [][]byte{keys.Text("tarn/request/v1"), keys.Text(what), keys.Text(caller.Name), keys.Text(requestID)}
+	if caller.isPerson() { // a subject is its issuer's
+		parts = append(parts, keys.Text(caller.Issuer))
+	}
+	sum := sha256.Sum256(keys.LP(parts...))
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -171,6 +171,9 @@ func (k *Keyring) Ask(ctx context.Context, caller Caller, requestID string, requ
 	}
 	id := idOf("operation", caller, requestID)
 	err = k.change(ctx, func(t *transaction) error {
+		if err := k.mayChange(caller, request.Kind, canonical); err != nil {
+			return err
+		}
 		if again := k.operations[id]; again != nil {
 			if again.Kind != request.Kind || !bytes.Equal(again.Body, canonical) {
 				return api.Refuse(api.CodeConflict, "a request of this id was answered before, and was another", "give each request an id of its own")
@@ -185,7 +188,7 @@ func (k *Keyring) Ask(ctx context.Context, caller Caller, requestID string, requ
 			return err
 		}
 		o := &api.Operation{
-			ID: id, Kind: request.Kind, Body: canonical, Requester: caller.Name, Created: t.now, Expires: t.now.Add(operationTTL),
+			ID: id, Kind: request.Kind, Body: canonical, Requester: caller.Name, Person: caller.Person, Created: t.now, Expires: t.now.Add(operationTTL),
 			State: api.OpPending, Needed: k.options.OperatorsRequired - 1, Approvals: []api.OperationApproval{}, Collect: how.collect != nil,
 		}
 		if o.Hash, err = api.OperationHash(o); err != nil {
@@ -243,27 +246,14 @@ func (k *Keyring) Decide(ctx context.Context, caller Caller, id string, request 
 	var refused error
 	err = k.change(ctx, func(t *transaction) error {
 		old := k.operations[id]
-		switch {
-		case old == nil:
-			return noSuch("operation", "list them with: keyholder approvals list")
-		case slices.ContainsFunc(old.Approvals, func(a api.OperationApproval) bool {
-			return a.Client == caller.Name && a.Decision == request.Decision && hmac.Equal([]byte(old.Hash), []byte(request.Hash))
-		}):
-			decided = *old // said before: a retry
-			return nil
-		case request.Decision != api.DecisionApprove && request.Decision != api.DecisionReject:
-			return api.Refuse(api.CodeMalformed, "the decision is neither approve nor reject", "")
-		case stateAt(old, t.now) != api.OpPending:
-			return api.Refuse(api.CodeConflict, "the operation is "+string(stateAt(old, t.now)), "ask for it again if it is still wanted")
-		case !hmac.Equal([]byte(old.Hash), []byte(request.Hash)):
-			return api.Refuse(api.CodeHashDiffers, "the hash is not this operation's", "read it again: keyholder approvals show")
-		case old.Requester == caller.Name && request.Decision == api.DecisionApprove:
-			return api.Refuse(api.CodeApproverIsAsker, "", "ask another operator")
-		case slices.ContainsFunc(old.Approvals, func(a api.OperationApproval) bool { return a.Client == caller.Name }):
-			return api.Refuse(api.CodeConflict, "this operator has decided already", "")
+		if again, err := k.mayDecide(caller, old, &request, t.now); again || err != nil {
+			if again {
+				decided = *old
+			}
+			return err
 		}
 		o := *old
-		o.Approvals = append(slices.Clone(old.Approvals), api.OperationApproval{Client: caller.Name, Decision: request.Decision, Time: t.now})
+		o.Approvals = append(slices.Clone(old.Approvals), api.OperationApproval{Client: caller.Name, Person: caller.Person, Decision: request.Decision, Time: t.now})
 		if request.Decision == api.DecisionReject {
 			o.State = api.OpRejected
 			t.event(k.operationLeaf(caller, &o, audit.Deny))
@@ -288,11 +278,48 @@ func (k *Keyring) Decide(ctx context.Context, caller Caller, id string, request 
 	return decided, err
 }
 
+// mayDecide refuses a decision that cannot count. again says that the same was said before,
+// which is a retry.
+func (k *Keyring) mayDecide(caller Caller, o *api.Operation, request *api.ApprovalRequest, now time.Time) (again bool, err error) {
+	if err := k.mayOperate(caller); err != nil {
+		return false, err
+	}
+	if o == nil {
+		return false, noSuch("operation", "list them with: keyholder approvals list")
+	}
+	if err := k.mayChange(caller, o.Kind, o.Body); err != nil {
+		return false, err
+	}
+	said := func(a api.OperationApproval) bool { return caller.is(a.Client, a.Person) }
+	approve := request.Decision == api.DecisionApprove
+	switch {
+	case slices.ContainsFunc(o.Approvals, func(a api.OperationApproval) bool {
+		return said(a) && a.Decision == request.Decision && hmac.Equal([]byte(o.Hash), []byte(request.Hash))
+	}):
+		return true, nil
+	case !approve && request.Decision != api.DecisionReject:
+		return false, api.Refuse(api.CodeMalformed, "the decision is neither approve nor reject", "")
+	case stateAt(o, now) != api.OpPending:
+		return false, api.Refuse(api.CodeConflict, "the operation is "+string(stateAt(o, now)), "ask for it again if it is still wanted")
+	case !hmac.Equal([]byte(o.Hash), []byte(request.Hash)):
+		return false, api.Refuse(api.CodeHashDiffers, "the hash is not this operation's", "read it again: keyholder approvals show")
+	case approve && caller.is(o.Requester, o.Person):
+		return false, api.Refuse(api.CodeApproverIsAsker, "", "ask another operator")
+	case approve && caller.isPerson() != isPerson(o.Person):
+		return false, acrossRefused(caller)
+	case slices.ContainsFunc(o.Approvals, said):
+		return false, api.Refuse(api.CodeConflict, "this operator has decided already", "")
+	case approve && !k.isOperator(o.Requester, o.Person):
+		return false, api.Refuse(api.CodeConflict, "who asked for it is no operator any more", "reject it, and ask for it again if it is still wanted")
+	}
+	return false, nil
+}
+
 // approvals counts those of operators that still are: an operator who was
-// revoked since approves nothing.
+// revoked since, or whom the policy no longer names, approves nothing.
 func (k *Keyring) approvals(o *api.Operation) (n int) {
 	for _, a := range o.Approvals {
-		if c := k.clients[a.Client]; a.Decision == api.DecisionApprove && c != nil && c.Role == api.RoleOperator && c.State == clientEnrolled {
+		if a.Decision == api.DecisionApprove && k.isOperator(a.Client, a.Person) {
 			n++
 		}
 	}
@@ -304,15 +331,23 @@ func (k *Keyring) approvals(o *api.Operation) (n int) {
 func (k *Keyring) Collect(ctx context.Context, caller Caller, id string) (result *Collected, err error) {
 	err = k.change(ctx, func(t *transaction) error {
 		old := k.operations[id]
+		if err := k.mayOperate(caller); err != nil {
+			return err
+		}
 		switch {
 		case old == nil:
 			return noSuch("operation", "list them with: keyholder approvals list")
-		case old.Requester != caller.Name:
+		case !caller.is(old.Requester, old.Person):
 			return api.Refuse(api.CodeForbidden, "only who asked may collect", "")
 		case stateAt(old, t.now) == api.OpPending:
 			return api.Refuse(api.CodeApprovalRequired, "nobody has approved it yet", "ask another operator: keyholder approvals approve")
 		case stateAt(old, t.now) != api.OpApproved:
 			return api.Refuse(api.CodeConflict, "the operation is "+string(stateAt(old, t.now)), "ask for it again if it is still wanted")
+		case !k.isOperator(old.Requester, old.Person) || k.approvals(old) < old.Needed:
+			return api.Refuse(api.CodeConflict, "who asked for it or approved it is no operator any more", "ask for it again if it is still wanted")
+		}
+		if err := k.mayChange(caller, old.Kind, old.Body); err != nil {
+			return err
 		}
 		how, _ := operationOf(old.Kind)
 		if err := how.check(k, old.Body); err != nil {
@@ -322,9 +357,10 @@ func (k *Keyring) Collect(ctx context.Context, caller Caller, id string) (result
 		if result, o.Outcome, err = how.collect(t, o.Body); err != nil {
 			return err
 		}
-		c := k.clients[caller.Name]
-		result.SealTo = c.SealingKey
-		result.Certificate, _ = digestOf(c.Certificate)
+		if c := k.clients[caller.Name]; c != nil { // nothing is sealed to a person
+			result.SealTo = c.SealingKey
+			result.Certificate, _ = digestOf(c.Certificate)
+		}
 		o.State = api.OpExecuted
 		t.event(k.operationLeaf(caller, &o, audit.Allow))
 		t.putOperation(&o)
@@ -348,6 +384,10 @@ func stateAt(o *api.Operation, now time.Time) api.OperationState {
 func (k *Keyring) Operation(id string) (api.Operation, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.operation(id)
+}
+
+func (k *Keyring) operation(id string) (api.Operation, error) {
 	o := k.operations[id]
 	if o == nil {
 		return api.Operation{}, noSuch("operation", "list them with: keyholder approvals list")
@@ -361,6 +401,10 @@ func (k *Keyring) Operation(id string) (api.Operation, error) {
 func (k *Keyring) Operations(state api.OperationState) []api.Operation {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	return k.operationsIn(state)
+}
+
+func (k *Keyring) operationsIn(state api.OperationState) []api.Operation {
 	now := k.now()
 	all := []api.Operation{}
 	for _, o := range k.operations {

@@ -192,8 +192,10 @@ func (k *Keyring) Project(caller Caller, name string) (api.Project, error) {
 func (k *Keyring) Projects() []api.Project {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return documents(k.projects, k.document)
+	return k.allProjects()
 }
+
+func (k *Keyring) allProjects() []api.Project { return documents(k.projects, k.document) }
 
 // pinEncodingKCV keeps the first encoding_kcv that is reported for the current
 // encoding epoch, and refuses others: two tokenisers of one project would make

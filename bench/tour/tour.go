@@ -156,9 +156,9 @@ func (g *Guide) clinician() error {
 		func() error { return g.sees(p, "home", "What do you need to do?") },
 		func() error { return g.see(p, "/requests", "requests-none", "You have not asked for anybody yet") },
 		func() error { return g.see(p, "/worklists", "worklists-none", "There is no worklist") },
-		func() error { return g.see(p, "/ask", "ask", "Paste") },
+		func() error { return g.see(p, "/ask", "ask", "What do you need it for?") },
 		func() error { return asks(p, token, "Called back about a blood result.") },
-		func() error { return p.Click("Ask") },
+		func() error { return p.Click("Ask who it is") },
 		func() error { return g.sees(p, "request-ready", "Ready to open", "Show who it is") },
 		func() error { return p.Click("Show who it is") },
 		func() error { return g.sees(p, "answer", grouped, "Check it is the right patient") },
@@ -196,12 +196,12 @@ func (g *Guide) mistyped() error {
 	return steps(
 		func() error { return g.see(p, "/ask", "", "Token") },
 		func() error { return asks(p, token[:40]+other+token[41:], "Called back about a blood result.") },
-		func() error { return p.Click("Ask") },
+		func() error { return p.Click("Ask who it is") },
 		func() error {
 			return g.sees(p, "ask-mistyped", "There is a problem", "One character is wrong, probably the 41st")
 		},
 		func() error { return p.Fill("Token", token) },
-		func() error { return p.Click("Ask") },
+		func() error { return p.Click("Ask who it is") },
 		func() error { return g.sees(p, "", "Ready to open") },
 		func() error { return p.Click("Take the request back") },
 		func() error { return g.sees(p, "request-void", "It was taken back") },
@@ -224,7 +224,7 @@ func (g *Guide) list() error {
 		func() error { return p.Upload("Or choose a file", "patients.csv", []byte(file)) },
 		func() error { return p.Choose("Direct care of this patient") },
 		func() error { return p.Fill("Why do you need to know?", "Recall of patients on this medicine.") },
-		func() error { return p.Click("Ask") },
+		func() error { return p.Click("Ask who they are") },
 		func() error { return g.sees(p, "", "Request for 3 patients") },
 		func() error { return p.Click("Show who they are") },
 		func() error { return g.sees(p, "answer-list", "3 of 3 patients", "101", "103") },
@@ -249,7 +249,7 @@ func (g *Guide) approval() error {
 		},
 		func() error { return g.see(asker, "/ask", "", "Token") },
 		func() error { return asks(asker, token, "Moved here last week, not registered yet.") },
-		func() error { return asker.Click("Ask") },
+		func() error { return asker.Click("Ask who it is") },
 		func() error { return g.sees(asker, "request-waiting", "Waiting for approval", "has to agree first") },
 		func() error { request = asker.Path(); return nil },
 		func() error {
@@ -285,7 +285,7 @@ func (g *Guide) ownApproval() error {
 	return steps(
 		func() error { return g.see(asker, "/ask", "", "Token") },
 		func() error { return asks(asker, token, "Moved here last week, not registered yet.") },
-		func() error { return asker.Click("Ask") },
+		func() error { return asker.Click("Ask who it is") },
 		func() error { return g.sees(asker, "", "Waiting for approval") },
 		func() error {
 			return g.see(alias, "/approvals/"+strings.TrimPrefix(asker.Path(), "/requests/"), "approval-own", "You have asked for this yourself")
@@ -335,7 +335,7 @@ func (g *Guide) emergency() error {
 		func() error { return doctor.Click("Hide it now") },
 		func() error { return g.sees(doctor, "emergency-opened", "Somebody else reviews it by") },
 		func() error { return g.see(guardian, "/", "home-guardian", "1 waiting") },
-		func() error { return g.see(guardian, "/reviews", "reviews", "To review", "in 2 days 23 hours") },
+		func() error { return g.see(guardian, "/reviews", "reviews", "To review", "by ") },
 		func() error { return guardian.ClickAt(".tarn-queue a") },
 		func() error {
 			return g.sees(guardian, "review", "Unconscious, allergies not known.", "What did you find?")
@@ -483,7 +483,7 @@ func (g *Guide) leaving() error {
 	return steps(
 		func() error { return g.see(p, "/ask", "", "Token") },
 		func() error { return asks(p, token, "Called back about a blood result.") },
-		func() error { return p.Click("Ask") },
+		func() error { return p.Click("Ask who it is") },
 		func() error { return p.Click("Show who it is") },
 		func() error { return g.sees(p, "", number) },
 		func() error { return p.Click("Sign out") },

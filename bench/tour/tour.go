@@ -384,7 +384,7 @@ func (g *Guide) worklist() error {
 		}
 		if err := steps(
 			func() error { return g.see(gp, "/worklists", listName, "worklist") },
-			func() error { return gp.ClickAt("main table a") },
+			func() error { return gp.ClickAt("main table tbody tr:first-child a") },
 			func() error { return g.sees(gp, pageName, text) },
 			func() error { return gp.Click("Show who they are") },
 			func() error { return g.sees(gp, name, "NHS number") },
@@ -421,7 +421,7 @@ func (g *Guide) guardian() error {
 		func() error { return g.sees(p, "who-asked-none", "Nobody has asked about this patient") },
 		func() error { return g.see(p, "/log", "log", "newest first") },
 		func() error { return g.see(p, "/log?kind=reid-outcome", "", "the patient was named") },
-		func() error { return p.ClickAt("main table a") },
+		func() error { return p.ClickAt("main table tbody tr:first-child a") },
 		func() error { return g.sees(p, "entry", "Save the receipt") },
 		func() error { return g.see(p, "/log?request=abc", "log-error", "There is a problem") },
 		func() error { return g.see(p, "/log?from=2999-01-01", "log-none", "No entry fits") },

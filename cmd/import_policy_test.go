@@ -98,6 +98,7 @@ var allowed = map[string][]string{
 	"cmd/tarn":                with(vocabulary, "cmd/internal/...", "cmd/tarn/...", "bench/...", "keys/...", "linkage/...", "tokenise/..."),
 	"bench":                   with(vocabulary, "bench/...", "keys/...", "linkage/...", "tokenise/..."),
 	"bench/idp":               {"keys/fault"}, // it stands for somebody else's service
+	"bench/browser":           {},             // it sees what people see
 }
 
 // onlyIn names libraries that a single tree may import directly.
@@ -181,6 +182,7 @@ var inNoBinary = []wall{
 	{tree: "github.com/prometheus/prometheus", why: "a library for tests"},
 	{tree: "go.yaml.in/yaml/v3", why: "a library for tests"},
 	{tree: "github.com/zitadel/oidc", why: "an identity provider is for tests, and for the workbench's"},
+	{tree: "tarn/bench/browser", why: "a browser is for tests, and for the workbench's"},
 	{tree: "tarn/keys/holder/disk", why: "it is for tests, and for the workbench's"},
 	{tree: "tarn/keys/audit/tiles/tilestest", why: "it is for tests"},
 	{tree: "tarn/keys/audit/witness/witnesstest", why: "it is for tests"},
@@ -456,6 +458,11 @@ func TestImportPolicyFindsPlantedViolations(t *testing.T) {
 		}},
 		{"key holder is an identity provider", "keys/fault", "fault", "github.com/zitadel/oidc/v3/pkg/op", []string{
 			"cmd/keyholder links github.com/zitadel/oidc/v3/",
+		}},
+		{"key holder drives a browser", "keys/fault", "fault", "tarn/bench/browser", []string{
+			`keys/fault imports bench/browser: not in the policy of "keys/fault"`,
+			"cmd/keyholder links tarn/bench",
+			"cmd/linker links tarn/bench/browser: a browser is for tests",
 		}},
 		{"package without a line", "stray", "stray", "fmt", []string{
 			"stray: no policy line for this package",

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/chromedp/chromedp"
@@ -29,6 +30,7 @@ var ErrNone = errors.New("browser: no Chromium: install it (Debian: apt-get inst
 const (
 	defaultStep = 30 * time.Second
 	closeWithin = 10 * time.Second
+	erasePause  = 50 * time.Millisecond
 )
 
 // Options are the settings of a browser.
@@ -43,9 +45,10 @@ type Options struct {
 // Browser is a running browser, in which nobody is yet.
 type Browser struct {
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelFunc // of what is left of it
 	step   time.Duration
 	folder string
+	closed func() error
 }
 
 // Start starts a browser, which ends with Close or the context. The error is [ErrNone] where
@@ -67,12 +70,15 @@ func Start(ctx context.Context, o Options) (*Browser, error) {
 	if b.step == 0 {
 		b.step = defaultStep
 	}
-	allocator, stop := chromedp.NewExecAllocator(ctx, flags(program, filepath.Join(folder, "profile"), pins)...)
-	top, leave := chromedp.NewContext(allocator)
-	b.ctx, b.cancel = top, func() { leave(); stop() }
-	if err := chromedp.Do(top); err != nil {
-		return nil, errors.Join(fmt.Errorf("browser: %s does not start: %w", program, err), b.Close())
+	ctx, b.cancel = context.WithCancel(ctx)
+	allocator, _ := chromedp.NewExecAllocator(ctx, flags(program, filepath.Join(folder, "profile"), pins)...)
+	b.ctx, _ = chromedp.NewContext(allocator)
+	if err := chromedp.Do(b.ctx); err != nil {
+		// The library would wait for the end of what has not begun.
+		b.cancel()
+		return nil, errors.Join(fmt.Errorf("browser: %s does not start: %w", program, err), os.RemoveAll(folder))
 	}
+	b.closed = sync.OnceValue(b.end)
 	return b, nil
 }
 
@@ -145,13 +151,25 @@ func pins(given []string) ([]string, error) {
 }
 
 // Close ends the browser and everybody in it, and erases what it kept.
-func (b *Browser) Close() error {
+func (b *Browser) Close() error { return b.closed() }
+
+func (b *Browser) end() error {
 	ctx, cancel := context.WithTimeout(b.ctx, closeWithin)
 	err := chromedp.Cancel(ctx)
 	cancel()
 	b.cancel()
-	if errors.Is(err, context.Canceled) || errors.Is(err, chromedp.ErrInvalidContext) {
+	if errors.Is(err, context.Canceled) {
 		err = nil // it has ended before
 	}
-	return errors.Join(err, os.RemoveAll(b.folder))
+	return errors.Join(err, erase(b.folder))
+}
+
+// erase removes a folder into which processes of the browser that are about to end may still
+// write.
+func erase(folder string) error {
+	for until := time.Now().Add(closeWithin); ; time.Sleep(erasePause) {
+		if err := os.RemoveAll(folder); err == nil || time.Now().After(until) {
+			return err
+		}
+	}
 }

@@ -26,7 +26,7 @@ import (
 
 // page is a page of the test's server.
 func page(w io.Writer, title, body string) {
-	_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>%s</title></head><body>%s</body></html>`, title, body)
+	_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,"><title>%s</title></head><body>%s</body></html>`, title, body)
 }
 
 const start = `<header><a href="/">Home</a></header><main><h1>Start</h1>
@@ -77,7 +77,7 @@ func pages() http.Handler {
 	plain("/covered", "Covered", `<main><h1>Covered</h1><a href="/second">Under</a><div style="position:fixed;inset:0;background:#fff"></div></main>`)
 	plain("/twice", "Twice", `<main><h1>Twice</h1><a href="/">Same</a> <a href="/">Same</a> <a href="/second">Open</a> <a href="/">Open</a></main>`)
 	routes.HandleFunc("GET /policy", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; img-src data:")
 		page(w, "Policy", `<main><h1>Policy</h1><script>document.title = "run"</script></main>`)
 	})
 	routes.HandleFunc("GET /in", func(w http.ResponseWriter, r *http.Request) {
@@ -190,7 +190,7 @@ func walk(t *testing.T, p *browser.Person, address string) {
 	if p.Title() != "Start" || p.URL() != address+"/?q=1" {
 		t.Errorf("back is %q", p.Title())
 	}
-	if n, err := p.Count("main p"); err != nil || n != 8 {
+	if n, err := p.Count("main p"); err != nil || n != 11 {
 		t.Errorf("%d paragraphs: %v", n, err)
 	}
 	must(t, p.Press("More"))

@@ -207,7 +207,9 @@ type Cookie struct {
 
 // Cookies are all that the person's browser has, of every server, by name.
 func (p *Person) Cookies() ([]Cookie, error) {
-	found, err := call(p, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID})
+	ctx, cancel := context.WithTimeout(p.ctx, p.browser.step)
+	defer cancel()
+	found, err := chromedp.CallBrowser(ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID})
 	if err != nil {
 		return nil, p.fail("the cookies cannot be read: %w", err)
 	}

@@ -24,6 +24,7 @@ import (
 	"tarn/bench/keyholder"
 	"tarn/bench/process"
 	"tarn/keys"
+	"tarn/keys/api"
 	"tarn/keys/fault"
 	"tarn/keys/trialcert"
 )
@@ -35,6 +36,7 @@ type Options struct {
 	Address  string // of the pages, host:port on this machine; empty is any
 	Patients int    // the first half of practice A, then of B, then of nobody; 0 is 30
 	LogLevel string // of the key holder; empty is error
+	Limits   string // the table [limits] of the policy, without its head; empty is an ordinary policy's
 	Software string
 	Clock    func() time.Time
 }
@@ -58,6 +60,8 @@ const tlsFolder = "people-tls"
 // policy is who may do what. Its limits are those of an ordinary policy.
 const policy = `schema = "tarn.policy/1"
 operators = ["555000000012", "555000000013"]
+[limits]
+%[2]s
 [break_glass]
 assurances = ["` + idp.AAL3 + `"]
 [[guardian]]
@@ -76,7 +80,7 @@ nights = true
 working_days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 [[project]]
 name = "` + care.Project + `"
-issuer = "%s"
+issuer = "%[1]s"
 controllers = ["` + idp.ICB + `"]
 [[project.allow]]
 roles = ["` + idp.RoleGP + `"]
@@ -159,7 +163,7 @@ func Open(ctx context.Context, o Options) (c *Clinic, err error) {
 		return c, err
 	}
 	c.Site, err = care.Begin(ctx, care.Options{
-		Patients: o.Patients, SignIn: signIn, Policy: fmt.Sprintf(policy, c.Provider.URL), Practices: []string{idp.PracticeA, idp.PracticeB, ""}, Record: record,
+		Patients: o.Patients, SignIn: signIn, Policy: fmt.Sprintf(policy, c.Provider.URL, o.Limits), Practices: []string{idp.PracticeA, idp.PracticeB, ""}, Record: record,
 		Keyholder: keyholder.Options{Binary: o.Binary, Folder: o.Folder, AlertsURL: c.Duty.URL, LogLevel: o.LogLevel, Software: o.Software, Clock: o.Clock, Metrics: true},
 	})
 	if err != nil {
@@ -199,19 +203,30 @@ func (c *Clinic) serveSignIn(ctx context.Context, o *Options) (string, error) {
 	if err := keys.WriteFile(secretFile, []byte(secret)); err != nil {
 		return "", err
 	}
-	c.Provider, err = idp.Serve(ctx, idp.Options{Certificate: pair, Roots: c.Roots, ClientSecret: secret, RolesApart: true, RedirectURIs: []string{c.Console + "/sign-in/callback"}})
+	c.Provider, err = idp.Serve(ctx, idp.Options{Certificate: pair, Roots: c.Roots, ClientSecret: secret, RolesApart: true, RedirectURIs: []string{c.Console + "/sign-in/callback"}, LeftURIs: []string{c.Console + "/signed-out"}})
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf(signInText, o.Address, c.Certificate, filepath.Join(folder, trialcert.ServerKey), c.Provider.URL, c.Provider.ClientID, c.Provider.JWKSURL, secretFile, c.Authority), nil
 }
 
-// furnish adds a project that nobody re-identifies, and has changes need two operators from
-// then on.
+// registry is a domain into which tokens may be converted.
+const registry = "registry"
+
+// furnish adds what else the register shows, a project that nobody re-identifies and a
+// conversion, and has changes need two operators from then on.
 func (c *Clinic) furnish(ctx context.Context) error {
 	text := string(keyholder.Record("planning", care.Domain, keys.SchemeOblivious))
 	if err := c.AddProject(ctx, []byte(strings.NewReplacer(`"purpose":"bench"`, `"purpose":"Planning of services: counts only"`, `"controllers":["X26"]`, `"controllers":["`+idp.ICB+`"]`,
 		`"legal_basis":{}`, `"legal_basis":{"article6":"6(1)(e) public task","article9":"9(2)(h) health or social care","confidentiality":"section 251 support"}`).Replace(text))); err != nil {
+		return err
+	}
+	if err := c.AddDomain(ctx, registry, keys.SchemeOblivious); err != nil {
+		return err
+	}
+	if err := c.AddGrant(ctx, api.GrantAdd{
+		Name: "registry-2026", Kind: api.GrantConvert, From: care.Domain, To: registry, Purpose: "A registry of a disease", LegalBasis: "section 251 support", OptOuts: "2026-11", RowCap: 1000, Expires: c.Clock().Add(90 * 24 * time.Hour),
+	}); err != nil {
 		return err
 	}
 	if err := c.Stop(); err != nil {

@@ -50,7 +50,7 @@ func (p *Provider) Browser() (*Browser, error) {
 func (p *Provider) isClient(address *url.URL) bool {
 	bare := *address
 	bare.RawQuery = ""
-	return slices.Contains(p.options.RedirectURIs, bare.String())
+	return slices.Contains(p.options.RedirectURIs, bare.String()) || slices.Contains(p.options.LeftURIs, bare.String())
 }
 
 // Request is what a client asks for, and what the person answers.
@@ -111,6 +111,20 @@ func (b *Browser) SignIn(ctx context.Context, r Request) (Tokens, error) {
 	})
 	tokens.Asked = asked
 	return tokens, err
+}
+
+// SignOut ends the browser's session, and returns where it is sent then: empty where the
+// client may not send it there.
+func (b *Browser) SignOut(ctx context.Context, back string) (location string, err error) {
+	query := url.Values{"client_id": {b.provider.ClientID}, "post_logout_redirect_uri": {back}}
+	answer, err := b.do(ctx, http.MethodGet, b.provider.URL+"/end_session?"+query.Encode(), nil)
+	if err != nil {
+		return "", err
+	}
+	if address, err := answer.Location(); err == nil {
+		return address.String(), nil
+	}
+	return "", nil
 }
 
 // authorise returns the code that the browser brings to the client.

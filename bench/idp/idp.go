@@ -47,6 +47,7 @@ type Options struct {
 	ClientID     string          // empty is [DefaultClientID]
 	ClientSecret string          // empty is a public client
 	RedirectURIs []string        // of the client, exactly; at least one
+	LeftURIs     []string        // where the client may have browsers sent that have signed out
 	Users        []User          // none are [Users]
 	Algorithm    string          // RS256 or ES256; empty is RS256
 	Lifetime     time.Duration   // of tokens; 0 is an hour
@@ -62,6 +63,7 @@ type Provider struct {
 	ClientID string
 
 	options Options
+	storage *storage
 	ended   chan struct{}
 	err     error // of the end
 }
@@ -163,7 +165,7 @@ func (p *Provider) handler() (http.Handler, error) {
 		return nil, err
 	}
 	s := &storage{
-		client:     &client{id: p.ClientID, secret: p.options.ClientSecret, redirects: p.options.RedirectURIs, lifetime: p.options.Lifetime},
+		client:     &client{id: p.ClientID, secret: p.options.ClientSecret, redirects: p.options.RedirectURIs, left: p.options.LeftURIs, lifetime: p.options.Lifetime},
 		rolesApart: p.options.RolesApart,
 		keys:       keys, clock: time.Now, // the library's tokens have the system's time, too
 		requests: map[string]*request{}, codes: map[string]string{}, access: map[string]*signIn{},
@@ -176,8 +178,11 @@ func (p *Provider) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.storage = s
+	people := &login{provider: provider, storage: s, issuer: p.URL, users: p.options.Users, sessions: map[string]*signIn{}}
 	routes := http.NewServeMux()
-	routes.Handle(loginPath, &login{provider: provider, storage: s, issuer: p.URL, users: p.options.Users, sessions: map[string]*signIn{}})
+	routes.Handle(loginPath, people)
+	routes.Handle(provider.EndSessionEndpoint().Relative(), people.leaving(provider))
 	routes.Handle("/", provider)
 	return routes, nil
 }

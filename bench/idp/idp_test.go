@@ -172,6 +172,77 @@ func TestRolesApart(t *testing.T) {
 	}
 }
 
+// TestVouching: where tokens are without roles, one that is vouched for has them, is of the
+// same person, and is taken as any other; of somebody who is not there is none.
+func TestVouching(t *testing.T) {
+	o := options(t)
+	o.RolesApart = true
+	p := serve(t, o)
+	v := verifier(t, p, o.Roots, same)
+	token, err := p.Vouch(idp.Emergency, idp.AAL3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := person(t, v, token)
+	want := reidentify.Person{
+		Issuer: p.URL, Subject: "910000000008", UserID: "555000000008", Organisation: idp.Trust, Role: idp.RoleClinician,
+		Activities: []string{idp.ActivityDirectCare, idp.ActivityBreakGlass}, Assurance: idp.AAL3, SignedIn: got.SignedIn, Session: got.Session,
+	}
+	if !reflect.DeepEqual(got, want) || time.Since(got.SignedIn) > time.Minute {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+	again, err := p.Vouch(idp.Emergency, idp.AAL3)
+	if err != nil || person(t, v, again).Session == got.Session {
+		t.Errorf("the same session twice: %v", err)
+	}
+	if token, err := p.Vouch("nobody", idp.AAL2); err == nil {
+		t.Errorf("nobody has %s", token)
+	}
+	if token, err := p.Vouch(idp.WithoutRole, idp.AAL2); err != nil {
+		t.Error(err)
+	} else if _, err := v.Verify(t.Context(), token); err == nil {
+		t.Error("who has no role is somebody")
+	}
+}
+
+// TestSigningOut: a browser that has signed out is sent where the client says, if the client
+// may, and asked again who it is; another browser is not.
+func TestSigningOut(t *testing.T) {
+	o := options(t)
+	o.LeftURIs = []string{"https://127.0.0.1:1/left"}
+	p := serve(t, o)
+	leave := func(b *idp.Browser, back string) string {
+		t.Helper()
+		location, err := b.SignOut(t.Context(), back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return location
+	}
+	var browsers [2]*idp.Browser
+	for i := range browsers {
+		var err error
+		if browsers[i], err = p.Browser(); err == nil {
+			_, err = browsers[i].SignIn(t.Context(), idp.Request{User: idp.GPOfA})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := leave(browsers[0], "https://127.0.0.1:1/elsewhere"); at != "" {
+		t.Errorf("it is sent to %s", at)
+	}
+	if at := leave(browsers[0], o.LeftURIs[0]); at != o.LeftURIs[0] {
+		t.Errorf("it is sent to %q", at)
+	}
+	if _, err := browsers[0].SignIn(t.Context(), idp.Request{}); !errors.Is(err, idp.ErrAsked) {
+		t.Errorf("after signing out: %v", err)
+	}
+	if _, err := browsers[1].SignIn(t.Context(), idp.Request{}); err != nil {
+		t.Errorf("another browser: %v", err)
+	}
+}
+
 // TestTwoAccountsOfOnePerson are one person, and nobody else is.
 func TestTwoAccountsOfOnePerson(t *testing.T) {
 	o := options(t)

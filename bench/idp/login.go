@@ -173,3 +173,16 @@ func (l *login) finish(w http.ResponseWriter, r *http.Request, request *request,
 	l.storage.done(request, as)
 	http.Redirect(w, r, op.AuthCallbackURL(l.provider)(op.ContextWithIssuer(r.Context(), l.issuer), request.id), http.StatusSeeOther)
 }
+
+// leaving ends the browser's session before the provider sends it on.
+func (l *login) leaving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, there := l.session(r); there != nil {
+			l.mu.Lock()
+			delete(l.sessions, name)
+			l.mu.Unlock()
+		}
+		http.SetCookie(w, &http.Cookie{Name: cookie, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+		next.ServeHTTP(w, r)
+	})
+}

@@ -282,6 +282,11 @@ func (k *KeyHolder) SetPolicy(ctx context.Context, document string) error {
 	return k.ask(ctx, api.OpPolicySet, api.PolicySet{Document: document})
 }
 
+// AddGrant allows one thing that nobody may do otherwise.
+func (k *KeyHolder) AddGrant(ctx context.Context, grant api.GrantAdd) error {
+	return k.ask(ctx, api.OpGrantAdd, grant)
+}
+
 func (k *KeyHolder) ask(ctx context.Context, kind api.OperationKind, body any) error {
 	operator, err := k.As(Operator)
 	if err != nil {

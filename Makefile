@@ -64,8 +64,12 @@ images: build ## the images of the three services, with buildah: docs/deployment
 	done
 
 .PHONY: demo
-demo: build ## everything end to end on synthetic people, under a minute; leaves build/demo
+demo: build ## everything end to end on synthetic people, in about a minute; leaves build/demo
 	bin/tarn demo --out build/demo
+
+.PHONY: demo-up
+demo-up: build ## a key holder with its pages, kept running on loopback for whoever wants to click through them; Ctrl-C ends it
+	bin/tarn demo up
 
 .PHONY: test
 test: lint unit exhaustive ## all tests; installs what they need

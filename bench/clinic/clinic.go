@@ -34,7 +34,7 @@ type Options struct {
 	Folder   string // an existing one
 	Binary   string // the key holder's program
 	Address  string // of the pages, host:port on this machine; empty is any
-	Patients int    // the first half of practice A, then of B, then of nobody; 0 is 30
+	Patients int    // of practice A, of B and of neither, in turn; 0 is 30
 	LogLevel string // of the key holder; empty is error
 	Limits   string // the table [limits] of the policy, without its head; empty is an ordinary policy's
 	Software string

@@ -66,6 +66,7 @@ The key holder answers on loopback, while the demonstration runs.`,
 			return demo.WriteText(env.Stdout, document, out)
 		},
 	}
+	c.AddCommand(demoUpCommand(env))
 	flags := c.Flags()
 	flags.StringVar(&out, "out", filepath.Join("build", "demo"), "the folder to write")
 	flags.IntVar(&o.People, "people", 20000, "people of each party")

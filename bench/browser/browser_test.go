@@ -92,6 +92,12 @@ func pages() http.Handler {
 		w.WriteHeader(http.StatusForbidden)
 		page(w, "No", "<main><h1>No</h1></main>")
 	})
+	routes.HandleFunc("GET /file", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/csv")
+		w.Header().Set("Content-Disposition", `attachment; filename="list.csv"`)
+		_, _ = io.WriteString(w, "row\r\n1\r\n")
+	})
+	plain("/files", "Files", `<main><h1>Files</h1><a href="/file">Save the list</a> <a href="/no">No list</a></main>`)
 	routes.HandleFunc("POST /sent", sent)
 	return routes
 }
@@ -161,7 +167,7 @@ func TestBrowser(t *testing.T) {
 	address, certificate := site(t)
 	b := begin(t, certificate)
 	for name, f := range map[string]func(*testing.T, *browser.Person, string){
-		"walk": walk, "form": form, "misses": misses, "requests": requests, "console": consoleSays, "scripts": scripts, "keyboard": keyboard, "accessible": accessible, "wide": wide, "picture": picture,
+		"walk": walk, "form": form, "misses": misses, "requests": requests, "console": consoleSays, "scripts": scripts, "keyboard": keyboard, "accessible": accessible, "wide": wide, "picture": picture, "download": download,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, person(t, b, name), address) })
 	}
@@ -390,6 +396,20 @@ func picture(t *testing.T, p *browser.Person, address string) {
 			t.Errorf("a picture of %d x %d: %v", config.Width, config.Height, err)
 		}
 	}
+}
+
+// download: a file is had, as often as wanted, and the page stays; a page is no file.
+func download(t *testing.T, p *browser.Person, address string) {
+	must(t, p.Open(address+"/files"))
+	for range 2 {
+		name, content, err := p.Download("Save the list")
+		if err != nil || name != "list.csv" || string(content) != "row\r\n1\r\n" || p.Path() != "/files" {
+			t.Errorf("%q is %q on %s: %v", name, content, p.Path(), err)
+		}
+	}
+	_, _, err := p.Download("No list")
+	refused(t, err, "a page came instead")
+	must(t, p.Open(address+"/second"))
 }
 
 // cookies: two people in one browser have nothing of each other's.

@@ -74,6 +74,13 @@ func (s *seen) stop() (failed string) {
 	return failed
 }
 
+// has reports whether the page that is waited for has come.
+func (s *seen) has(g *going) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.arrived
+}
+
 func (s *seen) lastStatus() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -115,7 +115,8 @@ SCENARIOS := TestFaultScenarios
 STOREFAULTS := TestPowerCut|TestFullDisk
 
 .PHONY: test-heavy
-test-heavy: venv disk systemd prometheus buildah ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit, images and units
+test-heavy: venv node browser disk systemd prometheus buildah ## tests that take minutes and gigabytes of disk (in TMPDIR): memory at ten million rows, the fault tests in short, the leak test in full, the privacy self-audit, the pages in a browser (pictures in build/console), images and units
+	$(GO) test -tags heavy -timeout 15m -count=1 -run '^TestConsole' -v ./cmd/
 	$(GO) test -tags heavy -timeout 40m -count=1 -run 'TestMemoryIsBounded|TestLinkMemoryIsBounded|TestAttack|$(SCENARIOS)' -v ./cmd/
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '$(STOREFAULTS)' -v ./keys/holder/internal/store
 	$(GO) test -tags heavy -timeout 10m -count=1 -run 'TestNothingLeaks' -v ./cmd/

@@ -121,3 +121,169 @@ func TestConsole(t *testing.T) {
 		t.Errorf("%d pages were seen", len(j.seen))
 	}
 }
+
+// TestConsoleWithoutScripts takes the tour in browsers without JavaScript.
+func TestConsoleWithoutScripts(t *testing.T) {
+	bin := t.TempDir()
+	build(t, bin)
+	c, b := openClinic(t, filepath.Join(bin, "keyholder"))
+	seen := 0
+	g := tour.Guide{Clinic: c, Browser: b, Plain: true, Look: func(string, *browser.Person) error { seen++; return nil }}
+	if err := g.Tour(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seen < 50 {
+		t.Errorf("%d pages were seen", seen)
+	}
+}
+
+// askFor fills in the form for one patient, and sends it by pressing its button.
+func askFor(t *testing.T, c *clinic.Clinic, p *browser.Person, token string, press func() error) {
+	t.Helper()
+	must(t, p.Open(c.Console+"/ask"))
+	must(t, p.Fill("Token", token))
+	must(t, p.Choose("Direct care of this patient"))
+	must(t, p.Fill("Why do you need to know?", "Called back about a blood result."))
+	must(t, press())
+}
+
+// doctor is somebody of practice A who has signed in.
+func doctor(t *testing.T, c *clinic.Clinic, b *browser.Browser, plain bool) *browser.Person {
+	t.Helper()
+	p, err := b.Person("doctor")
+	must(t, err)
+	t.Cleanup(p.Leave)
+	if plain {
+		must(t, p.SetJavaScript(false))
+	}
+	must(t, p.Open(c.Console+"/sign-in"))
+	must(t, p.Click("Sign in"))
+	must(t, p.Choose("AAL2"))
+	must(t, p.Click("Dr Ada Example: General practitioner, Z00001"))
+	return p
+}
+
+// requestsOf are how many requests somebody has made.
+func requestsOf(t *testing.T, c *clinic.Clinic, p *browser.Person) int {
+	t.Helper()
+	must(t, p.Open(c.Console+"/requests"))
+	n, err := p.Count("main tbody tr")
+	must(t, err)
+	return n
+}
+
+// TestConsolePressedTwice: a button that is pressed twice, a form that is sent again from
+// the page before, and an answer that is loaded again do what pressing once does.
+func TestConsolePressedTwice(t *testing.T) {
+	bin := t.TempDir()
+	build(t, bin)
+	c, b := openClinic(t, filepath.Join(bin, "keyholder"))
+	patients := c.Of("Z00001")
+	p := doctor(t, c, b, false)
+	askFor(t, c, p, patients[0].Token, func() error {
+		_, err := p.Evaluate(`(() => { const b = document.querySelector("main form button"); b.click(); b.click(); return "" })()`)
+		if err != nil {
+			return err
+		}
+		return arrives(p, "/requests/")
+	})
+	if n := requestsOf(t, c, p); n != 1 {
+		t.Errorf("pressed twice it is %d requests", n)
+	}
+	// The same by going back and sending the form again, where no script hinders it.
+	plain := doctor(t, c, b, true)
+	askFor(t, c, plain, patients[1].Token, plain.Submit)
+	must(t, plain.Back())
+	if plain.Path() != "/ask" {
+		t.Fatalf("going back leads to %s", plain.Path())
+	}
+	must(t, plain.Submit()) // the browser shows what was filled in, with the form's number
+	if n := requestsOf(t, c, plain); n != 2 {
+		t.Errorf("going back makes it %d requests", n)
+	}
+	must(t, p.Open(c.Console+"/requests"))
+	must(t, p.ClickAt("main tbody tr:last-child a"))
+	must(t, p.Click("Show who it is"))
+	for range 2 { // it is shown twice more to the session that opened it
+		must(t, p.Reload())
+		if !p.HasText(patients[0].Number) {
+			t.Error("loaded again, the answer is gone")
+		}
+	}
+	must(t, p.Reload())
+	if p.HasText(patients[0].Number) || p.Status() != 410 || !p.HasText("This was shown already") {
+		t.Errorf("a fourth time: status %d", p.Status())
+	}
+	must(t, p.Open(c.Console+"/"))
+	_ = p.Back() // the browser has not kept what was sent for it, and says so
+	if p.HasText(patients[0].Number) {
+		t.Error("going back shows the patient")
+	}
+}
+
+// arrives waits until somebody is at a path.
+func arrives(p *browser.Person, prefix string) error {
+	for begun := time.Now(); !strings.HasPrefix(p.Path(), prefix); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			return fmt.Errorf("%s is at %s and not at %s", p.Name, p.Path(), prefix)
+		}
+	}
+	return nil
+}
+
+// TestConsoleTimes: what is not decided in time ends, and what is not reviewed in time is
+// seen, with a key holder to which a day is less than a second.
+func TestConsoleTimes(t *testing.T) {
+	binary := plantFor(t, t.TempDir(), "keyholder",
+		patch{"keys/reidentify/request.go", "Lifetime          = 72 * time.Hour", "Lifetime          = 8 * time.Second"},
+		patch{"keys/reidentify/policyread.go", `ReviewWithin: "72h"`, `ReviewWithin: "8s"`})
+	c, b := openClinic(t, binary)
+	becomes := func(p *browser.Person, path, text string) {
+		t.Helper()
+		for begun := time.Now(); ; time.Sleep(250 * time.Millisecond) {
+			must(t, p.Open(c.Console+path))
+			if p.HasText(text) {
+				return
+			}
+			if time.Since(begun) > 30*time.Second {
+				t.Fatalf("%s does not come to say %q", path, text)
+			}
+		}
+	}
+	p := doctor(t, c, b, false)
+	askFor(t, c, p, c.Of("Z00002")[0].Token, p.Submit)
+	if !p.HasText("Waiting for approval") {
+		t.Fatal("it does not wait")
+	}
+	request := p.Path()
+	becomes(p, request, "It was not opened in time")
+	// An emergency that nobody reviews.
+	must(t, p.Click("Sign out"))
+	d, err := b.Person("emergency")
+	must(t, err)
+	defer d.Leave()
+	must(t, d.Open(c.Console+"/emergency"))
+	must(t, d.Click("Sign in"))
+	const farah = "Dr Farah Example: Emergency clinician, RZZ01"
+	must(t, d.Choose("AAL3"))
+	must(t, d.Click(farah))
+	if d.HasText("First, sign in again") {
+		t.Fatal("a sign-in of just now is not fresh")
+	}
+	glass := func(token string) {
+		t.Helper()
+		must(t, d.Open(c.Console+"/emergency"))
+		must(t, d.Fill("Token", token))
+		must(t, d.Fill("What is the emergency?", "Unconscious, allergies not known."))
+		must(t, d.Check("I have read what happens, and go on"))
+		must(t, d.Submit())
+	}
+	glass(c.Of("")[0].Token)
+	must(t, d.Click("Show who it is"))
+	must(t, d.Click("Hide it now"))
+	becomes(d, d.Path(), "Review overdue")
+	glass(c.Of("")[1].Token)
+	if !d.HasText("was not reviewed in time") {
+		t.Error("whoever is not reviewed may go on")
+	}
+}

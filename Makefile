@@ -124,6 +124,12 @@ test-heavy: venv node browser disk systemd prometheus buildah ## tests that take
 	$(GO) test -tags heavy -timeout 10m -count=1 -run '^TestSoak$$' -v ./cmd/
 	$(GO) test -tags heavy -timeout 30m -count=1 -run 'TestDeploy' -v ./cmd/
 
+.PHONY: pictures
+pictures: node browser ## the pictures in docs/images of the key holder's pages, as they are now
+	mkdir -p docs/images/console
+	rm -f docs/images/console/*.png
+	$(GO) test -tags heavy -timeout 15m -count=1 -run '^TestConsole$$' ./cmd/ -args -pictures
+
 .PHONY: test-faults
 test-faults: disk ## fault scenarios and tests in full (as root; says what it leaves out): docs/reliability.md
 	$(GO) test -tags faults -timeout 40m -count=1 -run '$(SCENARIOS)' -v ./cmd/

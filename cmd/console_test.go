@@ -4,6 +4,7 @@ package cmd_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,6 +49,10 @@ func axeCore(t *testing.T) string {
 	}
 	return string(b)
 }
+
+// pictures says that the documents' pictures are made anew, of what is seen now: make
+// pictures.
+var pictures = flag.Bool("pictures", false, "put the pictures that documents show into docs")
 
 // judge holds every page of a tour to what all pages have to be, and keeps its picture.
 type judge struct {
@@ -119,6 +124,16 @@ func TestConsole(t *testing.T) {
 	}
 	if len(j.seen) < 50 {
 		t.Errorf("%d pages were seen", len(j.seen))
+	}
+	for _, name := range documented(t) {
+		picture, err := os.ReadFile(filepath.Join(folder, name+"-1280.png"))
+		if err != nil {
+			t.Errorf("a document shows %s, which no page of the tour is", name)
+			continue
+		}
+		if *pictures {
+			must(t, os.WriteFile(filepath.Join(repository(t), documentPictures, name+".png"), picture, 0o644))
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Options struct {
 	Binary   string // the key holder's program
 	Address  string // of the pages, host:port on this machine; empty is any
 	Patients int    // of practice A, of B and of neither, in turn; 0 is 30
+	Doctors  int    // of practice A, beside the test users: see Doctor
 	LogLevel string // of the key holder; empty is error
 	Limits   string // the table [limits] of the policy, without its head; empty is an ordinary policy's
 	Software string
@@ -52,7 +53,8 @@ type Clinic struct {
 	// Authority that of its authority.
 	Certificate, Authority string
 
-	stop context.CancelFunc
+	users []idp.User
+	stop  context.CancelFunc
 }
 
 const tlsFolder = "people-tls"
@@ -154,7 +156,7 @@ func Open(ctx context.Context, o Options) (c *Clinic, err error) {
 			return c, err
 		}
 	}
-	c.Console = "https://" + o.Address
+	c.Console, c.users = "https://"+o.Address, append(idp.Users(), doctors(o.Doctors)...)
 	if c.Duty, err = enumerate.NewDuty(); err != nil {
 		return c, err
 	}
@@ -203,7 +205,7 @@ func (c *Clinic) serveSignIn(ctx context.Context, o *Options) (string, error) {
 	if err := keys.WriteFile(secretFile, []byte(secret)); err != nil {
 		return "", err
 	}
-	c.Provider, err = idp.Serve(ctx, idp.Options{Certificate: pair, Roots: c.Roots, ClientSecret: secret, RolesApart: true, RedirectURIs: []string{c.Console + "/sign-in/callback"}, LeftURIs: []string{c.Console + "/signed-out"}})
+	c.Provider, err = idp.Serve(ctx, idp.Options{Users: c.users, Certificate: pair, Roots: c.Roots, ClientSecret: secret, RolesApart: true, RedirectURIs: []string{c.Console + "/sign-in/callback"}, LeftURIs: []string{c.Console + "/signed-out"}})
 	if err != nil {
 		return "", err
 	}
@@ -240,6 +242,19 @@ func (c *Clinic) furnish(ctx context.Context) error {
 		return fault.Wrap(fault.Internal, "configuring the key holder", err, "")
 	}
 	return c.Start(ctx)
+}
+
+// Doctor is the name of one of the further doctors for the provider, from 0.
+func Doctor(i int) string { return fmt.Sprintf("doctor-%d", i) }
+
+func doctors(n int) (all []idp.User) {
+	for i := range n {
+		number := fmt.Sprintf("%06d", 100+i)
+		all = append(all, idp.User{ID: Doctor(i), Name: "Dr " + number, Subject: "910001" + number, UserID: "555001" + number, Roles: []idp.Role{{
+			ID: "600001" + number, Organisation: idp.PracticeA, Code: idp.RoleGP, Name: "General practitioner", Activities: []string{idp.ActivityDirectCare},
+		}}})
+	}
+	return all
 }
 
 // Of are the tokens of a practice's patients; of nobody's where it is empty.
@@ -292,7 +307,7 @@ func (c *Clinic) Visitor(ctx context.Context, user, acr string) (*http.Client, e
 		return nil, err
 	}
 	role := ""
-	for _, u := range idp.Users() {
+	for _, u := range c.users {
 		if u.ID == user && len(u.Roles) > 0 {
 			role = u.Roles[0].ID
 		}

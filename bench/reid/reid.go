@@ -84,7 +84,12 @@ func Run(ctx context.Context, o Options) (results []*measure.Result, err error) 
 			return results, err
 		}
 	}
-	return results, nil
+	o.Progress("page")
+	r, err := s.pages()
+	if err != nil {
+		return results, err
+	}
+	return append(results, r), nil
 }
 
 // begin makes a site with patients who are asked for once each.
@@ -150,13 +155,16 @@ type measured struct {
 
 // atRate calls f n times, at the rate, without waiting for it. A latency is from the moment
 // at which a call was due.
-func (s *suite) atRate(n int, f func(i int) error) *measured {
+func (s *suite) atRate(n int, f func(i int) error) *measured { return s.atRateOf(rate, n, f) }
+
+// atRateOf is atRate of so many a second.
+func (s *suite) atRateOf(perSecond time.Duration, n int, f func(i int) error) *measured {
 	m := &measured{latency: measure.NewHistogram()}
 	var mu sync.Mutex
 	var work sync.WaitGroup
 	begun := time.Now()
 	for i := range n {
-		due := begun.Add(time.Duration(i) * time.Second / rate)
+		due := begun.Add(time.Duration(i) * time.Second / perSecond)
 		time.Sleep(time.Until(due))
 		work.Go(func() {
 			err := f(i)
@@ -217,6 +225,12 @@ func (s *suite) open(name string) (*measure.Result, error) {
 }
 
 func (s *suite) result(name string, m *measured, notes string) (*measure.Result, error) {
+	return s.measured(name, m, measure.Party{Name: "the time before which no answer leaves", Version: "300 ms"}, floorMS,
+		measure.Dataset{Name: fmt.Sprintf("requests for one patient each, %d a second", rate), Rows: int64(s.samples)}, map[string]any{"rate": rate, "clinicians": connections}, notes)
+}
+
+// measured is what came of something at a rate, beside its limit.
+func (s *suite) measured(name string, m *measured, peer measure.Party, limit float64, data measure.Dataset, parameters map[string]any, notes string) (*measure.Result, error) {
 	if m.failed != nil {
 		return nil, fmt.Errorf("%s: %w", name, m.failed)
 	}
@@ -224,13 +238,13 @@ func (s *suite) result(name string, m *measured, notes string) (*measure.Result,
 	if err != nil {
 		return nil, err
 	}
-	limit := floorMS
+	parameters["sync_p50_ms"], parameters["sync_p99_ms"] = measure.MS(floor, 50), measure.MS(floor, 99)
 	c := measure.Case{
-		Suite: Suite, Name: name, SubjectVersion: s.Software, Unit: "ms", Dataset: measure.Dataset{Name: fmt.Sprintf("requests for one patient each, %d a second", rate), Rows: int64(s.samples)},
+		Suite: Suite, Name: name, SubjectVersion: s.Software, Unit: "ms", Dataset: data,
 		Subject:    func(context.Context) (float64, error) { return measure.MS(m.latency, 99), nil },
 		Peer:       func(context.Context) (float64, error) { return limit, nil },
-		PeerParty:  measure.Party{Name: "the time before which no answer leaves", Version: "300 ms"},
-		Parameters: map[string]any{"rate": rate, "clinicians": connections, "sync_p50_ms": measure.MS(floor, 50), "sync_p99_ms": measure.MS(floor, 99)},
+		PeerParty:  peer,
+		Parameters: parameters,
 		Check:      func(context.Context) (int64, bool, error) { return m.all, m.right == m.all, nil },
 		Notes:      notes + "; p99, open loop",
 	}

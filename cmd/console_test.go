@@ -125,7 +125,7 @@ func TestConsole(t *testing.T) {
 	if len(j.seen) < 50 {
 		t.Errorf("%d pages were seen", len(j.seen))
 	}
-	for _, name := range documented(t) {
+	for _, name := range documentPictureNames(t) {
 		picture, err := os.ReadFile(filepath.Join(folder, name+"-1280.png"))
 		if err != nil {
 			t.Errorf("a document shows %s, which no page of the tour is", name)

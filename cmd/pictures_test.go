@@ -14,8 +14,8 @@ const documentPictures = "docs/images/console"
 
 var pictureOf = regexp.MustCompile(`\]\(images/console/([a-z0-9-]+)\.png\)`)
 
-// documented are the names of the pages of which documents show pictures.
-func documented(t *testing.T) (names []string) {
+// documentPictureNames are the names of the pages of which documents show pictures.
+func documentPictureNames(t *testing.T) (names []string) {
 	t.Helper()
 	documents, err := filepath.Glob(filepath.Join(repository(t), "docs", "*.md"))
 	must(t, err)
@@ -33,7 +33,7 @@ func documented(t *testing.T) (names []string) {
 // TestDocumentPictures: every picture that a document shows is there, and each that is
 // there is shown. That they are of the pages as they are, make pictures sees to.
 func TestDocumentPictures(t *testing.T) {
-	names := documented(t)
+	names := documentPictureNames(t)
 	if len(names) < 10 {
 		t.Errorf("documents show %q", names)
 	}

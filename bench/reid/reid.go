@@ -225,12 +225,12 @@ func (s *suite) open(name string) (*measure.Result, error) {
 }
 
 func (s *suite) result(name string, m *measured, notes string) (*measure.Result, error) {
-	return s.measured(name, m, measure.Party{Name: "the time before which no answer leaves", Version: "300 ms"}, floorMS,
+	return s.measured(name, m, measure.Party{Name: "the time before which no answer leaves", Version: "300 ms"}, floorMS, nil,
 		measure.Dataset{Name: fmt.Sprintf("requests for one patient each, %d a second", rate), Rows: int64(s.samples)}, map[string]any{"rate": rate, "clinicians": connections}, notes)
 }
 
 // measured is what came of something at a rate, beside its limit.
-func (s *suite) measured(name string, m *measured, peer measure.Party, limit float64, data measure.Dataset, parameters map[string]any, notes string) (*measure.Result, error) {
+func (s *suite) measured(name string, m *measured, peer measure.Party, limit float64, target *float64, data measure.Dataset, parameters map[string]any, notes string) (*measure.Result, error) {
 	if m.failed != nil {
 		return nil, fmt.Errorf("%s: %w", name, m.failed)
 	}
@@ -244,6 +244,7 @@ func (s *suite) measured(name string, m *measured, peer measure.Party, limit flo
 		Subject:    func(context.Context) (float64, error) { return measure.MS(m.latency, 99), nil },
 		Peer:       func(context.Context) (float64, error) { return limit, nil },
 		PeerParty:  peer,
+		Target:     target,
 		Parameters: parameters,
 		Check:      func(context.Context) (int64, bool, error) { return m.all, m.right == m.all, nil },
 		Notes:      notes + "; p99, open loop",

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"crypto/x509"
 	"net/url"
 	"os"
@@ -207,7 +206,7 @@ func (c *oidcConfig) flow(env *boot.Environment, redirect string, verifier *sign
 	}
 	o := codeflow.Options{
 		AuthorizeURL: c.AuthorizeURL, TokenURL: c.TokenURL, UserInfoURL: c.UserInfoURL, EndSessionURL: c.EndSessionURL, ClientID: c.ClientID, RedirectURI: redirect,
-		Scopes: c.Scopes, Roots: roots, Verifier: verifier, Clock: env.Wall, Rand: rand.Reader,
+		Scopes: c.Scopes, Roots: roots, Verifier: verifier, Clock: env.Wall, Rand: env.Rand,
 	}
 	if o.Scopes == nil {
 		o.Scopes = []string{"openid", "profile"}

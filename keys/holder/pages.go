@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"net/http"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -20,10 +22,13 @@ import (
 // pages is the key holder as the console's pages ask it: each method does what the method
 // of the interface does, by the same functions, in places for people, no earlier than its
 // floor, counted, and written down where it is refused.
-type pages struct{ h *Holder }
+type pages struct {
+	h    *Holder
+	last *registerRead
+}
 
 func (h *Holder) newConsole(o *Pages) *console.Console {
-	p := pages{h}
+	p := pages{h, &registerRead{}}
 	random := h.options.Rand
 	if random == nil {
 		random = rand.Reader
@@ -252,21 +257,49 @@ func pointed[T any](document T, err error) (*T, error) {
 	return &document, nil
 }
 
-// Counts implements [console.Registrar].
-func (p pages) Counts(context.Context) ([]oversight.ProjectCount, error) {
-	if _, err := p.h.keyring(); err != nil {
-		return nil, p.h.refusal(err)
-	}
-	return p.h.requests().Counts(), nil
-}
-
 // Register implements [console.Registrar]. It is not a method of people: anybody reads it.
 func (p pages) Register(context.Context) (*api.Register, error) {
+	read, err := p.read()
+	return read.register, err
+}
+
+// Counts implements [console.Registrar].
+func (p pages) Counts(context.Context) ([]oversight.ProjectCount, error) {
+	read, err := p.read()
+	return read.counts, err
+}
+
+// registerRead is the register as it was made last. To make it all requests are looked at,
+// and whoever asks need not have signed in.
+type registerRead struct {
+	mu   sync.Mutex
+	made time.Time
+	registerMade
+}
+
+type registerMade struct {
+	register *api.Register
+	counts   []oversight.ProjectCount
+}
+
+// registerLasts is how long a register that was made is shown.
+const registerLasts = 5 * time.Second
+
+func (p pages) read() (registerMade, error) {
 	ring, err := p.h.keyring()
 	if err != nil {
-		return nil, p.h.refusal(err)
+		return registerMade{}, p.h.refusal(err)
 	}
+	p.last.mu.Lock()
+	defer p.last.mu.Unlock()
 	now := p.h.options.Clock()
+	if age := now.Sub(p.last.made); p.last.register == nil || age < 0 || age >= registerLasts {
+		p.last.registerMade, p.last.made = registerMade{p.register(ring, now), p.h.requests().Counts()}, now
+	}
+	return p.last.registerMade, nil
+}
+
+func (p pages) register(ring *keyring.Keyring, now time.Time) *api.Register {
 	register := &api.Register{Projects: []api.RegisterProject{}, Conversions: []api.RegisterConversion{}, Entries: p.h.TreeSize()}
 	for _, project := range ring.Projects() {
 		record, err := keys.ParseProject(project.Record)
@@ -282,7 +315,7 @@ func (p pages) Register(context.Context) (*api.Register, error) {
 			register.Conversions = append(register.Conversions, conversion(&grant))
 		}
 	}
-	return register, nil
+	return register
 }
 
 func registered(p *keys.Project) api.RegisterProject {

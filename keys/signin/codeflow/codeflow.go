@@ -55,7 +55,12 @@ type Flow struct {
 	options Options
 	sealer  *sealer
 	http    *http.Client
+	asking  chan struct{} // whoever has come back and is being asked about
 }
+
+// maxAsking is how many sign-ins are finished at once: whoever comes back has not signed in
+// yet, and has the provider asked all the same.
+const maxAsking = 64
 
 // New returns a flow. The error is of kind [fault.Usage].
 func New(o Options) (*Flow, error) {
@@ -81,7 +86,7 @@ func New(o Options) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Flow{options: o, sealer: sealer, http: &http.Client{
+	return &Flow{options: o, sealer: sealer, asking: make(chan struct{}, maxAsking), http: &http.Client{
 		Timeout: exchangeTimeout,
 		Transport: &http.Transport{
 			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots, Time: o.Clock},
@@ -157,6 +162,12 @@ func (f *Flow) Finish(ctx context.Context, cookie string, query url.Values) (*Re
 	code, err := f.answered(p, query)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case f.asking <- struct{}{}:
+		defer func() { <-f.asking }()
+	default:
+		return nil, away("too many people sign in at once")
 	}
 	tokens, err := f.config().Exchange(context.WithValue(ctx, oauth2.HTTPClient, f.http), code, oauth2.VerifierOption(p.Verifier))
 	if err != nil {

@@ -15,7 +15,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -419,4 +422,48 @@ func FuzzLocal(f *testing.F) {
 			t.Errorf("%q: not twice the same", page)
 		}
 	})
+}
+
+// TestManyAtOnce: whoever comes back with a code of their own making has the provider asked
+// only so often at once.
+func TestManyAtOnce(t *testing.T) {
+	s := newSite(t, func(*idp.Options) {})
+	var asked atomic.Int32
+	goOn := make(chan struct{})
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		<-goOn
+		w.WriteHeader(http.StatusBadRequest)
+	}))
+	defer server.Close()
+	roots := s.roots.Clone()
+	roots.AddCert(server.Certificate())
+	f := s.flow(func(o *codeflow.Options) { o.TokenURL, o.Roots = server.URL, roots })
+	come := func() error {
+		redirect, cookie, err := f.Begin(codeflow.Want{})
+		if err != nil {
+			return err
+		}
+		address, err := url.Parse(redirect)
+		if err != nil {
+			return err
+		}
+		_, err = f.Finish(t.Context(), cookie, url.Values{"state": address.Query()["state"], "code": {"made up"}})
+		return err
+	}
+	var work sync.WaitGroup
+	for range 64 {
+		work.Go(func() { _ = come() })
+	}
+	for asked.Load() < 64 {
+		runtime.Gosched()
+	}
+	if err := come(); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("one more: %v", err)
+	}
+	close(goOn)
+	work.Wait()
+	if err := come(); fault.KindOf(err) == fault.Unavailable {
+		t.Errorf("control: %v", err)
+	}
 }

@@ -68,10 +68,13 @@ func (c changeView) StateColour() string { return operationStates[c.State][1] }
 func (v *visit) changeOf(o *api.Operation) changeView {
 	c := changeView{Operation: o, What: operationWords[o.Kind], Now: v.arrived, Body: indented(o.Body)}
 	var named struct {
-		Name string `json:"name"`
+		Name   string `json:"name"`
+		Record struct {
+			Name string `json:"name"`
+		} `json:"record"`
 	}
-	if json.Unmarshal(o.Body, &named) == nil && named.Name != "" {
-		c.What += " " + named.Name
+	if json.Unmarshal(o.Body, &named) == nil {
+		c.What = strings.TrimSpace(c.What + " " + named.Name + named.Record.Name)
 	}
 	c.Facts = factsOf(o)
 	p := o.Person

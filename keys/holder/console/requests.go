@@ -166,9 +166,9 @@ func (v *visit) openRequest() error {
 	if err != nil {
 		return err
 	}
-	title := "This is who it is"
+	title := "Who the patient is"
 	if len(opened.Items) != 1 {
-		title = "These are who they are"
+		title = "Who the patients are"
 	}
 	v.render(http.StatusOK, "answer", title, &answerView{OpenedItems: opened, Request: r, Hidden: span(hidesAfter)})
 	return nil

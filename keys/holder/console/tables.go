@@ -151,8 +151,11 @@ func countTable(project string, counts []oversight.ProjectCount) template.HTML {
 
 // answerTable is who the patients of a list are.
 func answerTable(a *answerView) template.HTML {
-	t := nhsuk.Table{Caption: nhsuk.Heading{Text: itoa(a.Named()) + " of " + count(len(a.Items), "patient"), Size: "s"}, Head: heads("Your number", "NHS number")}
-	t.Head[0].Format = "numeric"
+	number := "Your number"
+	if a.Request.Worklist() {
+		number = "Number in the list"
+	}
+	t := nhsuk.Table{Caption: nhsuk.Heading{Text: itoa(a.Named()) + " of " + count(len(a.Items), "patient"), Size: "s"}, Head: heads(number, "NHS number")}
 	for i := range a.Items {
 		item, who := &a.Items[i], text("Not available")
 		switch {

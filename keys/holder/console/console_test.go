@@ -36,6 +36,7 @@ type service struct {
 	decided  []*api.ApprovalGiven
 	opened   *api.OpenedItems
 	err      error
+	sealed   error
 }
 
 func (s *service) answer(id string) (*api.Reidentification, error) {
@@ -69,7 +70,7 @@ func (s *service) May(context.Context, console.Caller) (*reidentify.Abilities, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	may := s.may
-	return &may, nil
+	return &may, s.sealed
 }
 func (s *service) List(context.Context, console.Caller, reidentify.View, reidentify.State, string) (*api.List[*api.Reidentification], error) {
 	s.mu.Lock()

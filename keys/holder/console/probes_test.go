@@ -258,7 +258,14 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %d\n%s", c.err.Code, got.StatusCode, got.body)
 		}
 	}
-	s.err = nil
+	// Nobody is told that they may not, where it cannot be known.
+	s.sealed = api.Refuse(api.CodeSealed, "", "")
+	for _, path := range []string{"/", "/ask", "/emergency", "/operators"} {
+		if got := s.get(path); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.body, "The service is locked") {
+			t.Errorf("%s while it is sealed: %d", path, got.StatusCode)
+		}
+	}
+	s.sealed, s.err = nil, nil
 	for _, path := range []string{"/requests/" + strings.Repeat("f", 32), "/requests/..%2f", "/requests/x", "/nowhere", "/log/x"} {
 		if got := s.get(path); got.StatusCode != http.StatusNotFound || !strings.Contains(got.body, "Page not found") {
 			t.Errorf("%s: %d", path, got.StatusCode)

@@ -17,6 +17,9 @@ func (v *visit) home() error {
 	if !v.in {
 		return v.signInPage()
 	}
+	if _, err := v.mayNow(); err != nil {
+		return err
+	}
 	v.render(http.StatusOK, "home", "What do you need to do?", v.tasks())
 	return nil
 }

@@ -30,14 +30,16 @@ type visit struct {
 	in      bool // somebody has signed in
 	was     bool // somebody had, and the session has ended
 	status  int
+
+	abilities *reidentify.Abilities // once they were asked for
 }
 
 // page answers a visit. What it returns is shown as a page of its own.
 type page func(*visit) error
 
-// Bounds of what a browser sends.
 const (
-	maxForm = 1_200_000 // bytes; a list of 1,000 tokens has 75,000
+	maxForm   = 1_200_000 // bytes that a browser may send; a list of 1,000 tokens has 75,000
+	usualPage = 128 << 10 // bytes; a page has fewer, but for long lists
 )
 
 // policy is what pages may load and do: what this origin has, and no script in a page. No
@@ -84,6 +86,9 @@ func (c *Console) open(pattern string, page page) http.Handler {
 func (c *Console) signedIn(pattern string, page page) http.Handler {
 	return c.open(pattern, func(v *visit) error {
 		if v.in {
+			if _, err := v.mayNow(); err != nil {
+				return err // what somebody may do cannot be known: while it is sealed
+			}
 			return page(v)
 		}
 		back := v.r.URL.Path
@@ -261,6 +266,7 @@ func (v *visit) fail(err error) {
 // render writes a page.
 func (v *visit) render(status int, name, title string, content any) {
 	var out bytes.Buffer
+	out.Grow(usualPage) // what it grows out of is not cleared
 	err := v.console.pages.write(&out, name, v.frame(title, content))
 	defer clear(out.Bytes())
 	if err != nil {
@@ -276,12 +282,24 @@ func (v *visit) render(status int, name, title string, content any) {
 	_, _ = v.w.Write(out.Bytes()) // the browser has gone: nothing to tell it
 }
 
-// may is what the person may do; nothing where that cannot be known.
-func (v *visit) may() *reidentify.Abilities {
-	if !v.in {
-		return &reidentify.Abilities{}
+// mayNow is what the person may do, or why that cannot be known.
+func (v *visit) mayNow() (*reidentify.Abilities, error) {
+	switch {
+	case v.abilities != nil:
+		return v.abilities, nil
+	case !v.in:
+		return &reidentify.Abilities{}, nil
 	}
 	may, err := v.console.options.Reader.May(v.r.Context(), v.caller(""))
+	if err == nil {
+		v.abilities = may
+	}
+	return may, err
+}
+
+// may is what the person may do; nothing where that cannot be known.
+func (v *visit) may() *reidentify.Abilities {
+	may, err := v.mayNow()
 	if err != nil {
 		return &reidentify.Abilities{}
 	}

@@ -130,6 +130,9 @@ type Reply struct {
 	IDToken  string
 	UserInfo []byte // as of [Verifier.VerifyWith]; nil is none
 	Nonce    string // that the client has given, and the token must have
+	// Since is when a sign-in was asked for that had to be a new one: the token must say that
+	// it was (auth_time); when the token was issued does not stand for it. The zero time is any.
+	Since time.Time
 }
 
 // VerifyReply is VerifyWith of a sign-in that the client has begun: the token must be the
@@ -212,7 +215,7 @@ func (v *Verifier) read(token *compact, payload []byte, r Reply) (nobody reident
 	if err := c.answers(r.Nonce); err != nil {
 		return nobody, nil, err
 	}
-	signedIn, err := v.inTime(c)
+	signedIn, err := v.inTime(c, r.Since)
 	if err != nil {
 		return nobody, nil, err
 	}
@@ -253,7 +256,7 @@ func (v *Verifier) meant(c claims) error {
 }
 
 // inTime refuses tokens that do not count now, and returns when the person signed in.
-func (v *Verifier) inTime(c claims) (time.Time, error) {
+func (v *Verifier) inTime(c claims, since time.Time) (time.Time, error) {
 	var none time.Time
 	now := v.options.Clock()
 	times := map[string]time.Time{}
@@ -277,6 +280,8 @@ func (v *Verifier) inTime(c claims) (time.Time, error) {
 		return none, refuse(NotYet, "the token is of a time to come: see that both clocks are right")
 	case signedIn.IsZero():
 		return none, refuse(BadClaims, "the token does not say when the person signed in")
+	case !since.IsZero() && times["auth_time"].Before(since.Add(-clockSkew)):
+		return none, refuse(TooOld, "the person was to sign in anew, and has not")
 	case now.Sub(signedIn) > v.options.MaxAge:
 		return none, refuse(TooOld, "the person signed in too long ago")
 	}

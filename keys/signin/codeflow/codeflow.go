@@ -132,7 +132,7 @@ func (f *Flow) config() *oauth2.Config {
 
 // Begin returns where the browser is sent, and what its cookie holds until it is back.
 func (f *Flow) Begin(w Want) (redirect, cookie string, err error) {
-	p := pending{ReturnTo: Local(w.ReturnTo)}
+	p := pending{ReturnTo: Local(w.ReturnTo), Fresh: w.Fresh}
 	for _, text := range []*string{&p.State, &p.Nonce, &p.Verifier} {
 		if *text, err = f.random(); err != nil {
 			return "", "", err
@@ -178,6 +178,9 @@ func (f *Flow) Finish(ctx context.Context, cookie string, query url.Values) (*Re
 		return nil, refuse("the provider has given no ID token")
 	}
 	reply := signin.Reply{IDToken: idToken, Nonce: p.Nonce}
+	if p.Fresh {
+		reply.Since = p.Begun
+	}
 	if f.options.UserInfoURL != "" {
 		if reply.UserInfo, err = f.userInfo(ctx, tokens.AccessToken); err != nil {
 			return nil, err

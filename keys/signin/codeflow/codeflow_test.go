@@ -221,6 +221,39 @@ func TestStepUp(t *testing.T) {
 	}
 }
 
+// TestFreshIsNew: whoever keeps the provider from asking anew has not signed in anew.
+func TestFreshIsNew(t *testing.T) {
+	s := newSite(t, func(*idp.Options) {})
+	f, b := s.flow(asItIs), s.browser()
+	come := func(fresh bool) error {
+		redirect, cookie, err := f.Begin(codeflow.Want{Fresh: fresh})
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := url.Parse(redirect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := address.Query()
+		query.Del("prompt")
+		query.Del("max_age")
+		address.RawQuery = query.Encode()
+		_, err = f.Finish(t.Context(), cookie, s.signsIn(b, address.String(), idp.Emergency, idp.AAL3))
+		return err
+	}
+	if err := come(false); err != nil {
+		t.Fatalf("control: %v", err)
+	}
+	s.late = time.Minute // the provider still knows the browser
+	var why *signin.Error
+	if err := come(true); !errors.As(err, &why) || why.Reason != signin.TooOld {
+		t.Errorf("a sign-in of a minute ago is new: %v", err)
+	}
+	if err := come(false); err != nil {
+		t.Errorf("control: %v", err)
+	}
+}
+
 // TestReplies: what does not answer the sign-in that this browser began is refused.
 func TestReplies(t *testing.T) {
 	s := newSite(t, func(*idp.Options) {})

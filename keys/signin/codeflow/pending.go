@@ -20,6 +20,7 @@ type pending struct {
 	Verifier string    `json:"verifier"`
 	ReturnTo string    `json:"return_to"`
 	Begun    time.Time `json:"begun"`
+	Fresh    bool      `json:"fresh"` // whoever signs in does so anew
 }
 
 // signInTime is how long somebody may take to sign in.

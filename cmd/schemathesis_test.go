@@ -43,7 +43,9 @@ func TestKeyholderAnswersAsDescribed(t *testing.T) {
 	for name, scheme := range domainsOfBatches {
 		must(t, s.AddDomain(t.Context(), name, scheme))
 		must(t, s.AddProject(t.Context(), keyholder.Record("of-"+name, name, scheme)))
-		must(t, s.AddTokeniser(t.Context(), "at-"+name, "of-"+name))
+		for _, client := range atDomain(name) {
+			must(t, s.AddTokeniser(t.Context(), client, "of-"+name))
+		}
 	}
 	operator := s.operator()
 	defer operator.Close()
@@ -122,8 +124,28 @@ type address struct {
 }
 
 // domainsOfBatches are domains whose tokens the key holder makes, with their schemes.
-// Each has a project, of-NAME, and a client, at-NAME.
+// Each has a project, of-NAME, and clients: see atDomain.
 var domainsOfBatches = map[string]string{"pond": keys.SchemeOblivious, "river": keys.SchemeOblivious, "spring": keys.SchemeRFC9497}
+
+// atDomain are the clients of a domain's project. Schemathesis may come across the name of
+// one, and revoke it.
+func atDomain(name string) []string {
+	return []string{"at-" + name, "also-at-" + name, "yet-at-" + name}
+}
+
+// stillAt is a client of a domain's project that was not revoked.
+func (s *service) stillAt(operator *client.Client, name string) string {
+	s.t.Helper()
+	clients, err := operator.Clients(s.t.Context())
+	must(s.t, err)
+	for _, c := range clients {
+		if c.State == "enrolled" && slices.Contains(atDomain(name), c.Name) {
+			return c.Name
+		}
+	}
+	s.t.Fatalf("every client of %s was revoked", name)
+	return ""
+}
 
 // batches has schemathesis send batches of points, whole ones and wrong ones, to
 // the paths that take octets, and counts those that were answered by what the key
@@ -161,7 +183,7 @@ func (s *service) batches(operator *client.Client, call func(config string, envi
 		config := filepath.Join(s.Folder, x.domain+".toml")
 		must(s.t, os.WriteFile(config, fmt.Appendf(nil, "hooks = %q\n[parameters]\nproject = \"of-%s\"\ndomain = %q\ngrant = \"join\"\n",
 			filepath.Join(repository(s.t), "testdata", "python", "batches.py"), x.domain, x.domain), 0o600))
-		code, said := call(config, []string{"TARN_BATCHES=" + string(addresses)}, "at-"+x.domain, filepath.Join(repository(s.t), "keys/api/openapi.json"),
+		code, said := call(config, []string{"TARN_BATCHES=" + string(addresses)}, s.stillAt(operator, x.domain), filepath.Join(repository(s.t), "keys/api/openapi.json"),
 			"--include-path-regex", x.paths, "--phases", "coverage,fuzzing", "--max-examples", "60")
 		if code != 0 {
 			s.t.Errorf("with batches, at %s: exit %d:\n%s", x.domain, code, said)

@@ -209,7 +209,7 @@ func (g *Guide) mistyped() error {
 		func() error { return p.Fill("Token", token) },
 		func() error { return p.Click("Ask who it is") },
 		func() error { return g.sees(p, "", "Ready to open") },
-		func() error { return p.Click("Take the request back") },
+		func() error { return p.Click("Withdraw the request") },
 		func() error { return g.sees(p, "request-void", "It was taken back") },
 	)
 }
@@ -256,7 +256,7 @@ func (g *Guide) approval() error {
 		func() error { return g.see(asker, "/ask", "", "Token") },
 		func() error { return asks(asker, token, "Moved here last week, not registered yet.") },
 		func() error { return asker.Click("Ask who it is") },
-		func() error { return g.sees(asker, "request-waiting", "Waiting for approval", "has to agree first") },
+		func() error { return g.sees(asker, "request-waiting", "Waiting for approval", "An approver has to agree first") },
 		func() error { request = asker.Path(); return nil },
 		func() error {
 			return g.see(approver, "/approvals", "approvals", "Direct care of this patient: 1 patient")

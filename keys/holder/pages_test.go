@@ -183,7 +183,7 @@ func TestPagesApproval(t *testing.T) {
 	s.region.registers(token, "Y99999")
 	to := asker.asks("/ask", token, "TREAT", nil)
 	id := strings.TrimPrefix(to, "/requests/")
-	asker.has(to, "Waiting for approval", "Somebody of the project's approvers has to agree first")
+	asker.has(to, "Waiting for approval", "An approver has to agree first")
 	approver.has("/approvals", "Direct care of this patient: 1 patient", "0 of 1 approval")
 	page := approver.has("/approvals/"+id, "the region does not say that Y12345 has to do with the patient now", "Called back about a blood result.", "Data controllers QMJ")
 	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(page)
@@ -242,11 +242,12 @@ func TestPagesWorklist(t *testing.T) {
 	analyst.has(to, "Each patient's own practice finds it in its worklists")
 	analyst.do(http.StatusForbidden, http.MethodPost, to+"/open", nil)
 	for _, b := range []*browser{gp, other} {
-		b.has("/worklists", "1 patient, worklist")
+		b.has("/worklists", "1 patient, worklist", "Ready to open") // whatever the other has done
 		b.has(to, "1 patient of yours is on this list")
 		if page, _ := b.do(http.StatusOK, http.MethodPost, to+"/open", nil); !strings.Contains(page, "NHS number") {
 			t.Errorf("opened: %s", page)
 		}
+		b.has("/worklists", "Opened")
 	}
 	s.browser("ward/1").get(http.StatusNotFound, to)
 }
@@ -293,7 +294,7 @@ func TestPagesGuardian(t *testing.T) {
 	gp.do(http.StatusForbidden, http.MethodPost, "/who-asked", form)
 	// Anybody reads the register, without having signed in.
 	nobody := &browser{s, s.with(nil).http}
-	nobody.has("/register", "care", "national data opt-out, type 1 opt-out", "Not in a month that is over")
+	nobody.has("/register", "care", "national data opt-out, type 1 opt-out", "No figures yet")
 }
 
 // TestPagesOperators: one operator asks, another approves what they read, and who asked gets

@@ -328,13 +328,21 @@ func (r *Request) After(other *Request) bool {
 }
 
 // StateFor is StateAt as a person sees it: who sent a worklist does not see whether anybody
-// has opened it, which would tell whether its patients are anybody's.
+// has opened it, which would tell whether its patients are anybody's, and a practice sees
+// whether it has opened its own part, and not whether another has.
 func (r *Request) StateFor(by *Person, now time.Time) State {
 	state := r.StateAt(now)
-	if r.Route == "" || !r.Requester.Is(by) || state != Opened {
+	if r.Route == "" || state != Opened && state != Ready {
 		return state
 	}
-	if !now.Before(r.Expires) {
+	mine := r.Requester.Is(by)
+	receives := !mine && slices.ContainsFunc(r.Items, func(i Item) bool { return i.Recipient == by.Organisation })
+	switch {
+	case !mine && !receives:
+		return state
+	case receives && r.Openings[by.Organisation] != nil:
+		return Opened
+	case !now.Before(r.Expires):
 		return Expired
 	}
 	return Ready

@@ -3,12 +3,12 @@ package console
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"tarn/keys"
 	"tarn/keys/api"
 	"tarn/keys/fault"
+	"tarn/keys/nhsnumber"
 	"tarn/keys/reidentify"
 	"tarn/keys/reidentify/oversight/sheet"
 )
@@ -17,7 +17,6 @@ import (
 type askView struct {
 	FormID   string
 	Purposes []choice
-	Reasons  []choice
 	Purpose  string
 	Token    string // of one patient
 	Tokens   string // of a list
@@ -26,6 +25,8 @@ type askView struct {
 	List     bool
 	Routed   bool // a worklist: its sender opens none
 	Most     int
+
+	Understood bool // of an emergency: what happens was read
 }
 
 // fieldsOfAsking are the controls that parts of a request are in.
@@ -40,11 +41,9 @@ func (v *visit) askWorklist() error {
 // askForm shows a form by which somebody asks, with what was filled in and what is wrong.
 func (v *visit) askForm(form askView) error {
 	may := v.may()
-	of, reasonCodes := ownPurposes, reidentify.ReasonCodes()
+	of := ownPurposes
 	if form.Routed {
-		of, reasonCodes = routes, []string{"invitation", "safety", "care", "other"}
-	} else {
-		reasonCodes = slices.DeleteFunc(reasonCodes, func(code string) bool { return code == "emergency" })
+		of = routes
 	}
 	chosen := form.Purpose
 	if form.Purposes = purposes(may, chosen, of); len(form.Purposes) == 0 {
@@ -56,7 +55,6 @@ func (v *visit) askForm(form askView) error {
 	if form.FormID == "" {
 		form.FormID = v.newID()
 	}
-	form.Reasons = reasons(v.value("reason"), reasonCodes...)
 	form.Most = mostItems(may, of)
 	title, name := "Find out who a patient is", "ask"
 	switch {
@@ -95,10 +93,7 @@ func (v *visit) readAsked(w *wrong) (a asked) {
 	if a.purpose, a.project, there = strings.Cut(purpose, " "); !there {
 		w.add("purpose", "Choose what you need it for.")
 	}
-	a.reason = api.Reason{Code: v.value("reason"), Text: v.value("text")}
-	if a.reason.Code == "" {
-		w.add("reason", "Choose a reason.")
-	}
+	a.reason = api.Reason{Code: reasonOf(reidentify.Purpose(a.purpose)), Text: v.value("text")}
 	switch {
 	case a.reason.Text == "":
 		w.add("text", "Say in a sentence why you need to know. Write no name and no number.")
@@ -106,6 +101,27 @@ func (v *visit) readAsked(w *wrong) (a asked) {
 		w.add("text", "Say a little more: at least 10 characters.")
 	}
 	return a
+}
+
+// reasonOf is the reason that a purpose is: who has chosen the one need not choose the other.
+func reasonOf(purpose reidentify.Purpose) string {
+	switch purpose {
+	case reidentify.Treatment:
+		return "care"
+	case reidentify.EmergencyTreatment:
+		return "emergency"
+	case reidentify.CareManagement:
+		return "invitation"
+	case reidentify.PatientSafety:
+		return "safety"
+	case reidentify.QualityImprovement:
+		return "audit"
+	case reidentify.Research:
+		return "study"
+	case reidentify.Complaint:
+		return "patient-asked"
+	}
+	return "other"
 }
 
 // sendOne asks for one patient.
@@ -118,7 +134,7 @@ func (v *visit) sendOne() error {
 	if err != nil {
 		return err
 	}
-	form.FormID, form.Purpose, form.Token, form.Text = id, v.value("purpose"), v.value("token"), v.value("text")
+	form.FormID, form.Purpose, form.Token, form.Text = id, v.value("purpose"), v.token(), v.value("text")
 	if text := tokenWrong(form.Token); text != "" {
 		form.Wrong.add("token", text)
 	}
@@ -129,11 +145,17 @@ func (v *visit) sendOne() error {
 	return v.ask(&form, a, []api.ReidentificationItem{{Row: 1, Token: form.Token}}, false)
 }
 
+// token is what was pasted as a token, without blanks and line breaks.
+func (v *visit) token() string { return strings.Join(strings.Fields(v.r.PostFormValue("token")), "") }
+
 // tokenWrong says what is wrong with a token, where its own letters tell; empty is nothing.
 // It is asked before anything is sent or written down.
 func tokenWrong(token string) string {
 	if token == "" {
 		return "Paste the token. It has 74 characters and begins with tarn1."
+	}
+	if number, _, _ := nhsnumber.Parse(token); number != (nhsnumber.Number{}) {
+		return "This looks like an NHS number. Paste the token, which begins with tarn1."
 	}
 	if err := keys.ExplainToken(token); err != nil {
 		return sentence(err.Error())

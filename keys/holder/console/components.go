@@ -94,8 +94,9 @@ func dateInputHTML(name, text, value, wrong string) template.HTML {
 }
 
 func tokenInputHTML(value, wrong string) template.HTML {
-	return nhsuk.Input{Name: "token", ID: "token", Label: label("Token"), Value: value, Hint: nhsuk.Hint{Text: "74 characters that begin with tarn1. Copy and paste it whole."}, ErrorMessage: nhsuk.ErrorMessage{Text: wrong},
-		Code: true, Autocomplete: "off", Autocapitalize: "none", Spellcheck: asWritten}.Render()
+	// Two lines, so that all of it is seen.
+	return nhsuk.Textarea{Name: "token", ID: "token", Rows: 3, Classes: "tarn-token", Label: label("Token"), Value: value, Hint: nhsuk.Hint{Text: "74 characters that begin with tarn1. Copy and paste it whole."}, ErrorMessage: nhsuk.ErrorMessage{Text: wrong},
+		Autocomplete: "off", Spellcheck: asWritten}.Render()
 }
 
 func textareaHTML(name, text, value, hint, wrong string, rows int, id string) template.HTML {
@@ -126,8 +127,8 @@ func checkboxesHTML(name, text string, choices []choice, wrong, hint string) tem
 	return b.Render()
 }
 
-func checkboxHTML(name, text, wrong string) template.HTML {
-	return nhsuk.Checkboxes{Name: name, IDPrefix: name, ErrorMessage: nhsuk.ErrorMessage{Text: wrong}, Items: []nhsuk.CheckboxesItem{{Text: text, Value: "yes"}}}.Render()
+func checkboxHTML(name, text, wrong string, chosen bool) template.HTML {
+	return nhsuk.Checkboxes{Name: name, IDPrefix: name, ErrorMessage: nhsuk.ErrorMessage{Text: wrong}, Items: []nhsuk.CheckboxesItem{{Text: text, Value: "yes", Checked: chosen}}}.Render()
 }
 
 func selectHTML(name, text string, choices []choice, wrong string) template.HTML {

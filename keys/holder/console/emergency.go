@@ -80,14 +80,12 @@ func (v *visit) breakGlass() error {
 	if err != nil {
 		return err
 	}
-	form := askView{FormID: id, Purpose: v.value("purpose"), Token: v.value("token"), Text: v.value("text")}
+	form := askView{FormID: id, Purpose: v.value("purpose"), Token: v.token(), Text: v.value("text"), Understood: v.value("understood") != ""}
 	if text := tokenWrong(form.Token); text != "" {
 		form.Wrong.add("token", text)
 	}
 	a := v.readAsked(&form.Wrong)
-	form.Wrong = slices.DeleteFunc(form.Wrong, func(e fieldError) bool { return e.Field == "reason" })
-	a.reason.Code = "emergency"
-	if v.value("understood") == "" {
+	if !form.Understood {
 		form.Wrong.add("understood", "Say that you have read what happens.")
 	}
 	if len(form.Wrong) > 0 {

@@ -71,18 +71,6 @@ type choice struct {
 	Chosen            bool
 }
 
-// reasons are those that fit a purpose of this kind.
-func reasons(chosen string, codes ...string) []choice {
-	if len(codes) == 0 {
-		codes = reidentify.ReasonCodes()
-	}
-	all := []choice{}
-	for _, code := range codes {
-		all = append(all, choice{Value: code, Text: reasonText(code), Chosen: code == chosen})
-	}
-	return all
-}
-
 // projectPurpose is a choice of a form: for what one asks, and of which project's tokens.
 func projectPurpose(project string, purpose reidentify.Purpose) string {
 	return string(purpose) + " " + project

@@ -169,7 +169,7 @@ func (v *visit) whoAsked() error {
 	if err := v.readForm(); err != nil {
 		return err
 	}
-	page := whoAskedView{Token: v.value("token")}
+	page := whoAskedView{Token: v.token()}
 	if text := tokenWrong(page.Token); text != "" {
 		page.Wrong.add("token", text)
 	}

@@ -157,7 +157,7 @@ func functions() template.FuncMap {
 		"part":  func(string, any) (template.HTML, error) { return "", errors.New("console: a part outside of a page") }, // each page has its own
 		"asset": assetPath, "stylesheet": stylesheetPath,
 		"purpose": purposeText, "reason": reasonText, "stateText": stateText, "stateColour": func(s string) string { return stateColours[s] }, "sentence": sentence,
-		"when": whenText, "day": londonDay, "clock": func(t time.Time) string { return t.In(reidentify.London()).Format("3:04pm") }, "until": until, "within": duration,
+		"when": whenText, "lastDay": lastDay, "day": londonDay, "clock": func(t time.Time) string { return t.In(reidentify.London()).Format("3:04pm") }, "until": until, "within": duration,
 		"number": numberHTML, "hash": hashHTML, "numbers": numbers, "list": func(all []string) string { return strings.Join(all, ", ") }, "hashSearch": hashSearch,
 		"parties": partiesText, "optOuts": optOutsText, "lookUps": lookUpsText, "text": func(p reidentify.Purpose) string { return string(p) }, "role": func(r api.Role) string { return string(r) }, "text2": func(s api.OperationState) string { return string(s) },
 		"limitText": reidentify.LimitText, "limitAction": limitAction, "changeDecisions": changeDecisions, "month": monthText, "limitName": limitName, "plotOf": plot, "outcome": func(o string) string { return outcomeWords[o] }, "decisions": decisions, "outcomes": outcomes,

@@ -211,7 +211,7 @@ func TestAsking(t *testing.T) {
 	if got.StatusCode != http.StatusUnprocessableEntity || len(s.asked) != 0 || !strings.Contains(got.body, "There is a problem") || !strings.Contains(got.body, "Called back about a blood result.") || !strings.Contains(got.body, `href="#token"`) {
 		t.Errorf("a mistyped token: %d, %d asked\n%s", got.StatusCode, len(s.asked), got.body)
 	}
-	for field, value := range map[string]string{"purpose": "", "reason": "", "text": "short"} {
+	for field, value := range map[string]string{"purpose": "", "text": "short"} {
 		form := asking(number, good(t))
 		form.Set(field, value)
 		if got := s.post("/ask", form); got.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(got.body, `href="#`+field+`"`) || len(s.asked) != 0 {

@@ -98,5 +98,5 @@ func lookUpsText(p api.RegisterProject) string {
 	if len(all) == 0 {
 		return "Yes, where the policy allows it"
 	}
-	return "Yes, for: " + strings.Join(all, "; ")
+	return "Yes, for: " + strings.Join(all, "; ") + "; and in an emergency, where the policy allows it"
 }

@@ -39,6 +39,14 @@ func (r *requestView) ReasonText() string {
 	return reasonText(r.Reason.Code) + ": " + r.Reason.Text
 }
 
+// WhyReady says why it can be opened.
+func (r *requestView) WhyReady() string {
+	if reidentify.Rule(r.Decision.Rule) == reidentify.RuleRelationship {
+		return "Your organisation is recorded as caring for " + map[bool]string{true: "this patient", false: "these patients"}[len(r.Rows) == 1] + "."
+	}
+	return sentence(r.Decision.Why)
+}
+
 // Worklist reports whether each patient's own practice opens it.
 func (r *requestView) Worklist() bool { return r.Route != "" }
 

@@ -221,7 +221,7 @@ func (v *visit) explain(err error) *shown {
 	s := &shown{Status: problem.Status, Title: problem.Title, Text: sentence(refused.Detail), Next: sentence(refused.Next), Who: sentence(problem.Who)}
 	if words, there := codeWords[refused.Code]; there {
 		words.Status = s.Status
-		if words.Who == "" {
+		if words.Who == "" && s.Who != "Nobody." {
 			words.Who = s.Who
 		}
 		if words.Text == "" {
@@ -247,7 +247,7 @@ var codeWords = map[api.Code]shown{
 	api.CodeNoSpace:          {Title: "The log cannot be written", Text: "Nobody is looked up while it cannot be written down who asked.", Next: "Try again in a few minutes. If a patient may come to harm, telephone the organisation that knows them."},
 	api.CodeReidentification: {Title: "You cannot do this"},
 	api.CodeApproverIsAsker:  {Title: "You cannot approve your own request"},
-	api.CodeGone:             {Title: "This was shown already", Next: "If you still need to know who it is, ask again."},
+	api.CodeGone:             {Title: "This was shown already", Next: "If you still need to know who it is, ask again.", Link: "/ask", LinkText: "Ask again"},
 	api.CodeConflict:         {Title: "This cannot be done now"},
 	api.CodeHashDiffers:      {Title: "The request is not what you read", Text: "What you decided on is not what is asked now. Nothing was decided.", Next: "Read it again, and decide on what you see then."},
 	api.CodeRegion:           {Title: "The region does not answer", Text: "The data service that knows which organisation cares for whom does not answer, and without it nothing is opened."},

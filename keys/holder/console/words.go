@@ -88,6 +88,15 @@ func whenText(t any) string {
 	return ""
 }
 
+// lastDay is the last day before a moment; records that never end have a year that nobody
+// sees.
+func lastDay(end time.Time) string {
+	if end.Year() >= 2900 {
+		return "no end date"
+	}
+	return londonDay(end.Add(-time.Nanosecond))
+}
+
 func londonDay(t time.Time) string { return t.In(reidentify.London()).Format("2 January 2006") }
 
 // until says how long it is until a moment, or how long ago it was.

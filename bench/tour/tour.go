@@ -256,7 +256,9 @@ func (g *Guide) approval() error {
 		func() error { return g.see(asker, "/ask", "", "Token") },
 		func() error { return asks(asker, token, "Moved here last week, not registered yet.") },
 		func() error { return asker.Click("Ask who it is") },
-		func() error { return g.sees(asker, "request-waiting", "Waiting for approval", "An approver has to agree first") },
+		func() error {
+			return g.sees(asker, "request-waiting", "Waiting for approval", "An approver has to agree first")
+		},
 		func() error { request = asker.Path(); return nil },
 		func() error {
 			return g.see(approver, "/approvals", "approvals", "Direct care of this patient: 1 patient")

@@ -67,6 +67,7 @@ type demo struct {
 	duty *enumerate.Duty // hears its alarms
 	said strings.Builder
 	care care
+	walk *walk // through the key holder's pages
 }
 
 // Run makes the people, runs the parties' commands one after another and
@@ -91,13 +92,20 @@ func Run(ctx context.Context, o Options) (*Document, error) {
 			_ = d.stop() // the step that failed is what is said
 		}
 	}()
+	// Most of its time somebody waits for a page: others go on meanwhile.
+	walking, stop := context.WithCancel(ctx)
+	d.walk = d.beginWalk(walking)
+	defer func() {
+		stop()
+		<-d.walk.done // with it its folder has gone
+	}()
 	var failed error
 	for _, step := range []struct {
 		name string
 		run  func() (detail string, err error)
 	}{
-		{"synth", d.synth}, {"profile", d.profile}, {"region", d.region}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"serve", d.serve}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate}, {"reidentify", d.reidentify}, {"console", d.console},
-		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"collect", d.collect}, {"leaks", d.leaks},
+		{"synth", d.synth}, {"profile", d.profile}, {"region", d.region}, {"keyholder", d.keyholder}, {"enrol", d.enrol}, {"run", d.tokenise}, {"serve", d.serve}, {"canaries", d.canaries}, {"move", d.move}, {"enumerate", d.enumerate}, {"reidentify", d.reidentify},
+		{"close", d.close}, {"audit", d.audit}, {"truth", d.truth}, {"link", d.link}, {"evaluate", d.evaluate}, {"equity", d.equity}, {"console", d.console}, {"collect", d.collect}, {"leaks", d.leaks},
 	} {
 		from := o.Wall()
 		detail, err := step.run()

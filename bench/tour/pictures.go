@@ -11,7 +11,7 @@ import (
 	"tarn/bench/clinic"
 )
 
-// Pictures takes the tour and leaves pictures of every page in a folder, at these widths in
+// Pictures takes the short tour and leaves pictures of every page in a folder, at these widths in
 // CSS pixels: NAME-1280.png. It returns how many pages there are. The error is
 // [browser.ErrNone] where there is no browser.
 func Pictures(ctx context.Context, c *clinic.Clinic, folder string, widths ...int) (pages int, err error) {
@@ -23,7 +23,7 @@ func Pictures(ctx context.Context, c *clinic.Clinic, folder string, widths ...in
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return 0, err
 	}
-	g := Guide{Clinic: c, Browser: b, Look: func(name string, p *browser.Person) error {
+	g := Guide{Clinic: c, Browser: b, Short: true, Look: func(name string, p *browser.Person) error {
 		pages++
 		for _, width := range widths {
 			if err := p.Width(width); err != nil {
